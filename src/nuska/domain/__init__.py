@@ -1,0 +1,1 @@
+"""The vocabulary and its rules: records, time, limits, errors. No I/O and no clock."""

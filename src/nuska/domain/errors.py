@@ -1,0 +1,104 @@
+"""Everything that can go wrong, as one small tree.
+
+NuskaError
+├── InvalidInput            the caller can fix the request
+│   ├── InvalidBody         the request document itself
+│   ├── InvalidParameter    a query value of the wrong type
+│   ├── InvalidHeader       a header or a name in the path
+│   └── NotTheClaim         a delete names a claim that does not hold the message
+├── NotAuthenticated        who are you?
+├── NotAllowed              known, but not entitled
+│   └── MessageClaimed      a delete of a message that is in a live claim
+├── NotFound                no such thing in this project
+├── Conflict                the request contradicts what is already stored
+└── Unavailable             a dependency cannot answer now; retrying may help
+
+Transports translate these classes and nothing else; anything outside this tree
+is a bug and is answered as one. ``title`` is the short name people search for
+(contract README §7), the argument is the sentence that helps them.
+"""
+
+from typing import ClassVar
+
+
+class NuskaError(Exception):
+    """Base of every error the service raises on purpose."""
+
+    title: ClassVar[str] = "Error"
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description)
+        self.description = description
+
+
+class InvalidInput(NuskaError):
+    """The caller can fix the request."""
+
+    title = "Invalid API request"
+
+
+class InvalidBody(InvalidInput):
+    """The request document cannot be read as what it should be."""
+
+    title = "Invalid request body"
+
+
+class InvalidParameter(InvalidInput):
+    """A query value has the wrong type."""
+
+    title = "Invalid parameter"
+
+
+class InvalidHeader(InvalidInput):
+    """A header, or a name in the path, is missing or malformed."""
+
+    def __init__(self, title: str, description: str) -> None:
+        super().__init__(description)
+        self.title = title  # type: ignore[misc]  # one class, a title per header
+
+
+class NotTheClaim(InvalidInput):
+    """The claim named by a delete is over, unknown, or does not hold the message."""
+
+    title = "Unable to delete"
+
+
+class NotAuthenticated(NuskaError):
+    """The request carries no valid proof of who sent it."""
+
+    title = "Unauthorized"
+
+
+class NotAllowed(NuskaError):
+    """The caller is known, and may not do this."""
+
+    title = "Not authorized"
+
+
+class MessageClaimed(NotAllowed):
+    """The message is in a live claim that the request does not name."""
+
+    title = "Unable to delete"
+
+
+class NotFound(NuskaError):
+    """Nothing of that name or id exists in the caller's project."""
+
+    title = "Not found"
+
+
+class Conflict(NuskaError):
+    """The request contradicts what is already stored."""
+
+    title = "Resource conflict"
+
+
+class Unavailable(NuskaError):
+    """A dependency cannot answer now; the same request may succeed later."""
+
+    title = "Service temporarily unavailable"
+
+    def __init__(self, description: str, *, retry_after: int = 1) -> None:
+        super().__init__(description)
+        self.retry_after = retry_after
+        """Whole seconds after which a retry makes sense."""

@@ -1,0 +1,1 @@
+"""Ways to establish who is calling."""

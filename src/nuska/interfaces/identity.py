@@ -1,0 +1,24 @@
+"""Who is calling."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+
+class Caller(Struct, frozen=True, gc=False):
+    """Whom a request comes from, decided by verified credentials only."""
+
+    project: str
+    roles: frozenset[str] = frozenset()
+    client: bytes = b""
+    """Comparable form of the Client-ID: a UUID's 16 bytes, else the text in UTF-8."""
+
+
+class Identity(Protocol):
+    def identify(self, headers: Mapping[str, str]) -> tuple[str | None, frozenset[str]]:
+        """Project (None when the request names none) and roles, from lower-case header names.
+
+        Raises ``NotAuthenticated`` when credentials are present and do not hold.
+        """
+        ...

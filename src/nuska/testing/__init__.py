@@ -1,0 +1,1 @@
+"""Published test kit: manual clock and the conformance suite every store must pass."""

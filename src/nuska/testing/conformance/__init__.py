@@ -1,0 +1,1 @@
+"""The storage promises as executable sentences."""

@@ -1,0 +1,1 @@
+"""Ways in: translate requests to core calls and answers back."""
