@@ -1,9 +1,62 @@
 # Every command of the project; `make` alone lists them.
 .DEFAULT_GOAL := help
+PYTHON ?= python3
 VENV ?= .venv
-PY := $(VENV)/bin/python
 BIN := $(VENV)/bin
+PINS := --constraint constraints.txt --build-constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SOURCES := src tests docs
+
+# Where tests run at once; their stores and servers are each their own.
+WORKERS ?= auto
+PARALLEL := -n $(WORKERS) --dist worksteal
 
 .PHONY: help
 help: ## List the commands
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: serve
+serve: $(VENV)/.run ## Install into .venv (once) and run the server; ARGS='--listen …' are passed on
+	@$(BIN)/nuska serve $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.dev ## Run every test, on every store, and say which stores ran
+	@tools/need curl
+	$(BIN)/pytest $(PARALLEL) $(ARGS)
+
+.PHONY: test-fast
+test-fast: $(VENV)/.dev ## Run the tests that take seconds, not minutes
+	@tools/need curl
+	$(BIN)/pytest $(PARALLEL) -m "not slow" $(ARGS)
+
+.PHONY: check
+check: $(VENV)/.dev ## Lint, format, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: format
+format: $(VENV)/.dev ## Format the code and mend what ruff can mend
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+.PHONY: clean
+clean: ## Remove the environment, caches and build results; data stay
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+# The environment. A stamp says what is installed, so that a second run costs nothing.
+$(BIN)/python:
+	@tools/make-venv $(PYTHON) $(VENV)
+	@$(PIP) install --quiet --constraint constraints.txt pip
+
+$(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing Nuska into $(VENV) ..."
+	@$(PIP) install --quiet $(PINS) --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing Nuska and its tools into $(VENV) ..."
+	@$(PIP) install --quiet $(PINS) --editable . --group dev
+	@touch $(VENV)/.run $@
