@@ -6,6 +6,9 @@ from nuska.domain.messages import Message, QueueRef
 from nuska.domain.moments import Duration, Moment
 from nuska.domain.positions import ClaimId
 
+OVER_CLAIM_COUNT = "max_claim_count exceeded"
+"""The reason a dead letter carries when claims used up its count."""
+
 
 class DeadLetterRule(Struct, frozen=True, gc=False, kw_only=True):
     """When a claim moves a message away instead of handing it out (contract lifecycle §7)."""

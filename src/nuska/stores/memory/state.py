@@ -1,0 +1,156 @@
+"""Everything the model store knows: queues by name, and one timeline.
+
+No asyncio here and no rule about claims; only what all parts of the store share. A
+method of the store runs from its first line to its last without awaiting, which is
+what makes each of them one atomic step.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+
+from nuska.domain.messages import Message, QueueRef
+from nuska.domain.moments import Duration, Moment
+from nuska.domain.positions import BEFORE_ALL, MessageId, Position, floor_at, next_position
+from nuska.domain.queues import Metadata, Queue
+from nuska.interfaces.storage import RandomBytes
+
+
+@dataclass(slots=True)
+class Lease:
+    """A claim; which messages it holds is written in the messages."""
+
+    ttl: Duration
+    started_at: Moment
+    expires_at: Moment
+
+
+@dataclass(slots=True)
+class RememberedPost:
+    """What a post with an idempotency key did."""
+
+    fingerprint: bytes
+    ids: list[MessageId]
+    until: Moment
+
+
+@dataclass(slots=True)
+class QueueState:
+    """One queue that exists."""
+
+    queue: Queue
+    last_position: Position
+    """The highest position given so far."""
+    emptied_at: Position
+    """The highest position that the last purge, or an earlier queue of this name, took."""
+    messages: dict[str, Message] = field(default_factory=dict)
+    """By id, and always in order of position."""
+    claims: dict[str, Lease] = field(default_factory=dict)
+    posts: dict[str, RememberedPost] = field(default_factory=dict)
+    """By idempotency key."""
+    waiting: set[str] = field(default_factory=set)
+    """Ids put aside by a delay or a claim, until a sweep has reported them due."""
+
+    def take_position(self, now: Moment) -> Position:
+        self.last_position = next_position(self.last_position, now)
+        return self.last_position
+
+    def existing(self, now: Moment) -> list[Message]:
+        """Every message that has not expired, by position; claims that are over are gone."""
+        return [as_seen(m, now) for m in self.messages.values() if now < m.expires_at]
+
+    def find(self, message_id: str, now: Moment) -> Message | None:
+        message = self.messages.get(message_id)
+        return as_seen(message, now) if message is not None and now < message.expires_at else None
+
+    def available(self, now: Moment) -> Iterator[Message]:
+        """What a claim or a pop may take, oldest first; the queue may change meanwhile."""
+        for message in list(self.messages.values()):
+            if message.available_at <= now < message.expires_at:
+                yield as_seen(message, now)
+
+    def live_claim(self, claim_id: str, now: Moment) -> Lease | None:
+        lease = self.claims.get(claim_id)
+        return lease if lease is not None and now < lease.expires_at else None
+
+    def held_by(self, claim_id: str, now: Moment) -> list[Message]:
+        return [m for m in self.existing(now) if m.claim_id == claim_id]
+
+    def put(self, message: Message) -> None:
+        """Write ``message`` at its position, new or changed."""
+        is_new = message.id not in self.messages
+        self.messages[message.id] = message
+        if is_new and message.position < self.last_position:  # came back to an old place
+            in_order = sorted(self.messages.values(), key=lambda m: m.position)
+            self.messages = {m.id: m for m in in_order}
+
+    def remove(self, message_id: str) -> None:
+        del self.messages[message_id]
+        self.waiting.discard(message_id)
+
+    def clear(self) -> None:
+        """Forget messages and claims; nothing popped earlier can come back."""
+        self.emptied_at = self.last_position
+        self.messages = {}
+        self.claims = {}
+        self.waiting = set()
+
+
+def as_seen(message: Message, now: Moment) -> Message:
+    """``message`` without a claim that is over."""
+    if message.claim_id is not None and message.available_at <= now:
+        return msgspec.structs.replace(message, claim_id=None)
+    return message
+
+
+class State:
+    """All queues of all projects."""
+
+    def __init__(self, *, now: Moment, random_bytes: RandomBytes) -> None:
+        self.queues: dict[QueueRef, QueueState] = {}
+        self.random_bytes = random_bytes
+        self._retired: dict[QueueRef, Position] = {}
+        self._now = now
+
+    def at(self, now: Moment) -> Moment:
+        """The moment of an operation: time never runs backwards here."""
+        self._now = max(self._now, now)
+        return self._now
+
+    @property
+    def latest(self) -> Moment:
+        """The last moment this store has seen, for methods that are given none."""
+        return self._now
+
+    def create(
+        self, ref: QueueRef, now: Moment, metadata: Metadata, *, relaxed: bool = False
+    ) -> QueueState:
+        """Start a queue above every position its name has ever seen."""
+        below = Position(next_position(self._retired.pop(ref, BEFORE_ALL), now) - 1)
+        queue = Queue(ref=ref, metadata=own_copy(metadata), relaxed=relaxed)
+        state = QueueState(queue, last_position=below, emptied_at=below)
+        self.queues[ref] = state
+        return state
+
+    def find_or_create(self, ref: QueueRef, now: Moment) -> QueueState:
+        state = self.queues.get(ref)
+        return state if state is not None else self.create(ref, now, {})
+
+    def drop(self, ref: QueueRef) -> None:
+        state = self.queues.pop(ref, None)
+        if state is not None:
+            self._retired[ref] = state.last_position
+
+    def forget_retired(self, now: Moment) -> int:
+        """Drop the last positions of deleted names that the present has overtaken."""
+        overtaken = [ref for ref, last in self._retired.items() if last < floor_at(now)]
+        for ref in overtaken:
+            del self._retired[ref]
+        return len(overtaken)
+
+
+def own_copy(metadata: Metadata) -> Metadata:
+    """A copy that shares nothing with the caller's."""
+    copy: Metadata = msgspec.json.decode(msgspec.json.encode(metadata))
+    return copy
