@@ -1,0 +1,26 @@
+"""What the machine provides: the clock, and nothing else. The only file that reads time.
+
+``SystemClock`` reads the wall clock once, at the start, and from then on the time since
+boot. So it never runs backwards, counts the time a suspended machine slept (a claim goes
+on ageing), and does not notice when somebody sets the wall clock.
+"""
+
+import time
+
+from nuska.domain.moments import Moment
+
+_NANOSECONDS = 1_000_000
+"""In a millisecond."""
+
+_SINCE_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Linux counts sleep in CLOCK_BOOTTIME; elsewhere CLOCK_MONOTONIC is the nearest there is."""
+
+
+class SystemClock:
+    """A ``Clock``: the wall time of its making plus what has passed since."""
+
+    def __init__(self) -> None:
+        self._offset = time.time_ns() - time.clock_gettime_ns(_SINCE_BOOT)
+
+    def now(self) -> Moment:
+        return Moment((self._offset + time.clock_gettime_ns(_SINCE_BOOT)) // _NANOSECONDS)
