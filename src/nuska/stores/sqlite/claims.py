@@ -1,0 +1,261 @@
+"""Claims: leases on messages, and the dead-lettering that happens inside them (D8)."""
+
+from collections.abc import Sequence
+
+import apsw
+
+from nuska.domain.claims import Claim, Claimed, DeadLetterRule, end_after_claim
+from nuska.domain.limits import DEAD_LETTERS_PER_CLAIM
+from nuska.domain.messages import DeadLetter, QueueRef
+from nuska.domain.moments import Duration, Moment
+from nuska.domain.positions import ClaimId, next_position, parse_claim_id
+from nuska.stores.sqlite.connection import snapshot
+from nuska.stores.sqlite.messages import make_due_ready, remember_move
+from nuska.stores.sqlite.queries import query
+from nuska.stores.sqlite.queues import SqliteQueues
+from nuska.stores.sqlite.reader import Reader
+from nuska.stores.sqlite.rows import MessageRow, QueueRow, encode_dead, message_of, message_rows
+from nuska.stores.sqlite.transaction import Transaction
+from nuska.stores.sqlite.writer import Writer
+
+CLAIM_MESSAGES = query("claim_messages")
+CLAIM_MESSAGE = query("claim_message")
+LIST_CANDIDATES = query("list_candidates")
+PROLONG_MESSAGE = query("prolong_message")
+ADD_CLAIM = query("add_claim")
+GET_CLAIM = query("get_claim")
+RENEW_CLAIM = query("renew_claim")
+DELETE_CLAIM = query("delete_claim")
+LIST_CLAIM_MESSAGES = query("list_claim_messages")
+RENEW_MESSAGES = query("renew_messages")
+RELEASE_MESSAGES = query("release_messages")
+DELETE_MESSAGE = query("delete_message")
+DELETE_MOVED = query("delete_moved")
+MOVE_MESSAGE = query("restore_message")
+
+REASON_CLAIM_COUNT = "max_claim_count"
+
+
+class SqliteClaims:
+    """``ClaimStore`` on one database file."""
+
+    def __init__(self, writer: Writer, reader: Reader, queues: SqliteQueues) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._queues = queues
+
+    def _relaxed(self, queue: QueueRef) -> bool:
+        row = self._queues.row(queue)
+        return row is not None and row.queue.relaxed
+
+    async def create(
+        self,
+        queue: QueueRef,
+        *,
+        claim_id: str,
+        limit: int,
+        ttl: Duration,
+        grace: Duration,
+        dead_letters: DeadLetterRule | None = None,
+        now: Moment,
+    ) -> Claimed:
+        claim = parse_claim_id(claim_id)
+        if claim is None:
+            raise ValueError("a claim id is 24 hexadecimal digits")
+        if self._queues.row(queue) is None:
+            return Claimed([])
+
+        def work(transaction: Transaction) -> Claimed:
+            row = transaction.row(queue)
+            if row is None:
+                return Claimed([])
+            moment = transaction.now
+            end = moment + ttl
+            make_due_ready(transaction, row.generation)
+            moved = 0
+            rows: list[MessageRow]
+            if dead_letters is None:
+                values = {
+                    "claim_end": end,
+                    "claim": claim,
+                    "generation": row.generation,
+                    "now": moment,
+                    "limit": limit,
+                }
+                rows = transaction.execute(CLAIM_MESSAGES, values).fetchall()
+                rows.sort()
+            else:
+                rows, moved = _choose(transaction, row, limit, end, claim, dead_letters)
+            if not rows:
+                return Claimed([], moved)
+            transaction.execute(ADD_CLAIM, (row.generation, claim, ttl, moment, end))
+            rows = _prolong(transaction, row.generation, rows, ttl, grace)
+            return Claimed([message_of(one, moment) for one in rows], moved)
+
+        return await self._writer.run(work, now=now, relaxed=self._relaxed(queue))
+
+    async def get(self, queue: QueueRef, claim_id: str, *, now: Moment) -> Claim | None:
+        claim = parse_claim_id(claim_id)
+        row = self._queues.row(queue)
+        if claim is None or row is None:
+            return None
+        generation = row.generation
+        moment = self._writer.moment(now)
+
+        def work(connection: apsw.Connection) -> Claim | None:
+            with snapshot(connection):  # a renewal moves both the claim and its messages
+                found = connection.execute(GET_CLAIM, (generation, claim, moment)).fetchone()
+                if found is None:
+                    return None
+                ttl, started_at, end = found
+                values = (generation, end, claim, moment)
+                rows = message_rows(connection.execute(LIST_CLAIM_MESSAGES, values))
+                return Claim(
+                    id=ClaimId(claim_id),
+                    ttl=Duration(ttl),
+                    started_at=Moment(started_at),
+                    expires_at=Moment(end),
+                    messages=[message_of(one, moment) for one in rows],
+                )
+
+        return self._reader.read(work)
+
+    async def renew(
+        self, queue: QueueRef, claim_id: str, *, ttl: Duration, grace: Duration, now: Moment
+    ) -> bool:
+        claim = parse_claim_id(claim_id)
+        if claim is None or self._queues.row(queue) is None:
+            return False
+
+        def work(transaction: Transaction) -> bool:
+            row = transaction.row(queue)
+            if row is None:
+                return False
+            generation, moment = row.generation, transaction.now
+            found = transaction.execute(GET_CLAIM, (generation, claim, moment)).fetchone()
+            if found is None:
+                return False
+            old_end, end = found[2], moment + ttl
+            transaction.execute(RENEW_CLAIM, (ttl, moment, end, generation, claim))
+            transaction.execute(RENEW_MESSAGES, (end, generation, generation, old_end, claim))
+            rows = transaction.execute(LIST_CLAIM_MESSAGES, (generation, end, claim, moment))
+            _prolong(transaction, generation, rows.fetchall(), ttl, grace)
+            return True
+
+        return await self._writer.run(work, now=now, relaxed=self._relaxed(queue))
+
+    async def release(
+        self, queue: QueueRef, claim_id: str, *, uncount: bool = False, now: Moment
+    ) -> int:
+        claim = parse_claim_id(claim_id)
+        if claim is None or self._queues.row(queue) is None:
+            return 0
+
+        def work(transaction: Transaction) -> int:
+            row = transaction.row(queue)
+            if row is None:
+                return 0
+            generation, moment = row.generation, transaction.now
+            found = transaction.execute(GET_CLAIM, (generation, claim, moment)).fetchone()
+            if found is None:
+                return 0
+            ends = transaction.execute(
+                RELEASE_MESSAGES, (int(uncount), generation, generation, found[2], claim)
+            ).fetchall()
+            transaction.execute(DELETE_CLAIM, (generation, claim))
+            return sum(1 for (end,) in ends if end > moment)
+
+        return await self._writer.run(work, now=now, relaxed=self._relaxed(queue))
+
+
+def _choose(
+    transaction: Transaction,
+    row: QueueRow,
+    limit: int,
+    end: int,
+    claim: bytes,
+    rule: DeadLetterRule,
+) -> tuple[list[MessageRow], int]:
+    """Claim up to ``limit`` candidates; those handed out too often leave instead.
+
+    Looks no further than the tail as it was, so that a queue that is its own dead-letter
+    queue ends.
+    """
+    taken: list[MessageRow] = []
+    moved = 0
+    position, tail = 0, row.last_position
+    target = transaction.row(rule.queue)
+    while len(taken) < limit and moved < DEAD_LETTERS_PER_CLAIM:
+        wanted = limit - len(taken)
+        values = (row.generation, position, tail, transaction.now, wanted)
+        candidates = transaction.execute(LIST_CANDIDATES, values).fetchall()
+        for candidate in candidates:
+            position = candidate[0]
+            if candidate[10] < rule.max_claims:
+                transaction.execute(CLAIM_MESSAGE, (end, claim, row.generation, position))
+                taken.append((*candidate[:8], end, claim, candidate[10] + 1, *candidate[11:]))
+            elif moved < DEAD_LETTERS_PER_CLAIM:
+                target = target or transaction.row_or_new(rule.queue)
+                _dead_letter(transaction, row, target, candidate, rule.ttl)
+                moved += 1
+        if len(candidates) < wanted:
+            break
+    return taken, moved
+
+
+def _dead_letter(
+    transaction: Transaction,
+    source: QueueRow,
+    target: QueueRow,
+    candidate: MessageRow,
+    ttl: Duration | None,
+) -> None:
+    """Move one message to the tail of the dead-letter queue, in this very step."""
+    position, salt, posted_position, body, poster, old_ttl, created_at, old_end = candidate[:8]
+    claim_count, attributes = candidate[10], candidate[11]
+    now = transaction.now
+    posted = position if posted_position is None else posted_position
+    transaction.execute(DELETE_MESSAGE, (source.generation, position))
+    if posted_position is not None:
+        transaction.execute(DELETE_MOVED, (source.generation, posted_position, salt))
+    target.last_position = next_position(target.last_position, now)
+    dead = DeadLetter(
+        origin=source.queue.ref.name, reason=REASON_CLAIM_COUNT, claim_count=claim_count, at=now
+    )
+    transaction.execute(
+        MOVE_MESSAGE,
+        (
+            target.generation,
+            target.last_position,
+            salt,
+            posted,
+            body,
+            poster,
+            old_ttl if ttl is None else ttl,
+            created_at,
+            old_end if ttl is None else now + ttl,
+            claim_count,
+            attributes,
+            encode_dead(dead),
+        ),
+    )
+    remember_move(transaction, target.generation, posted, salt, target.last_position)
+
+
+def _prolong(
+    transaction: Transaction,
+    generation: int,
+    rows: Sequence[MessageRow],
+    ttl: Duration,
+    grace: Duration,
+) -> list[MessageRow]:
+    """Give messages that would end before the claim's grace does a later end (I9)."""
+    prolonged = []
+    for row in rows:
+        end = end_after_claim(Moment(row[7]), transaction.now, ttl, grace)
+        if end != row[7]:
+            shown = ttl + grace
+            transaction.execute(PROLONG_MESSAGE, (end, shown, generation, row[0]))
+            row = (*row[:5], shown, row[6], int(end), *row[8:])
+        prolonged.append(row)
+    return prolonged

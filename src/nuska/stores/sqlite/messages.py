@@ -1,0 +1,433 @@
+"""Messages: post, read, delete, pop."""
+
+from collections.abc import Generator, Sequence
+
+import apsw
+
+from nuska.domain.errors import Conflict
+from nuska.domain.limits import DUE_PER_CLAIM, IDEMPOTENCY_TTL
+from nuska.domain.messages import (
+    Added,
+    DeleteOutcome,
+    Idempotency,
+    Message,
+    NewMessage,
+    Page,
+    QueueRef,
+)
+from nuska.domain.moments import Moment
+from nuska.domain.positions import (
+    SALT_BYTES,
+    Position,
+    message_id,
+    next_position,
+    parse_claim_id,
+    parse_message_id,
+)
+from nuska.interfaces.storage import RandomBytes
+from nuska.stores.sqlite.listing import list_page
+from nuska.stores.sqlite.queries import query
+from nuska.stores.sqlite.queues import SqliteQueues
+from nuska.stores.sqlite.reader import Reader
+from nuska.stores.sqlite.rows import QueueRow, encode_dead, message_of, message_rows
+from nuska.stores.sqlite.transaction import Transaction
+from nuska.stores.sqlite.writer import Writer
+
+ADD_MESSAGE = query("add_message")
+ADD_DELAY = query("add_delay")
+GET_POST = query("get_post")
+ADD_POST = query("add_post")
+GET_MESSAGE = query("get_message")
+ADD_MOVED = query("add_moved")
+GET_MOVED = query("get_moved")
+GET_LEASE = query("get_lease")
+GET_CLAIM = query("get_claim")
+DELETE_MESSAGE = query("delete_message")
+DELETE_MOVED = query("delete_moved")
+ANY_DUE = query("any_due")
+MAKE_DUE_READY = query("make_due_ready")
+POP_MESSAGES = query("pop_messages")
+RESTORE_MESSAGE = query("restore_message")
+NEXT_DUE = query("next_due")
+
+SLICE = 250
+"""Rows a long post writes before other requests get a turn (about a millisecond)."""
+
+
+class SqliteMessages:
+    """``MessageStore`` on one database file."""
+
+    def __init__(
+        self, writer: Writer, reader: Reader, queues: SqliteQueues, random_bytes: RandomBytes
+    ) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._queues = queues
+        self._random_bytes = random_bytes
+
+    def _relaxed(self, queue: QueueRef) -> bool:
+        row = self._queues.row(queue)
+        return row is not None and row.queue.relaxed
+
+    async def add(
+        self,
+        queue: QueueRef,
+        messages: Sequence[NewMessage],
+        *,
+        poster: bytes = b"",
+        idempotency: Idempotency | None = None,
+        now: Moment,
+    ) -> Added:
+        if idempotency is None and len(messages) <= SLICE:
+
+            def short(transaction: Transaction) -> Added:
+                return self._add(transaction, transaction.row_or_new(queue), messages, poster)[0]
+
+            return await self._writer.run(short, now=now, relaxed=self._relaxed(queue))
+
+        def long(transaction: Transaction) -> Generator[None, None, Added]:
+            row = transaction.row(queue)
+            if row is not None and idempotency is not None:
+                before = _earlier_post(transaction, row, idempotency)
+                if before is not None:
+                    return before
+            row = row or transaction.row_or_new(queue)
+            first = next_position(row.last_position, transaction.now)
+            added, salts = Added([]), b""
+            for start in range(0, len(messages), SLICE):
+                if start:
+                    yield
+                part, part_salts = self._add(
+                    transaction, row, messages[start : start + SLICE], poster
+                )
+                added.ids.extend(part.ids)
+                salts += part_salts
+            if idempotency is not None:
+                end = transaction.now + IDEMPOTENCY_TTL
+                values = (row.id, idempotency.key, idempotency.fingerprint, first, salts, end)
+                transaction.execute(ADD_POST, values)
+            return added
+
+        return await self._writer.run(long, now=now, relaxed=self._relaxed(queue))
+
+    def _add(
+        self,
+        transaction: Transaction,
+        row: QueueRow,
+        messages: Sequence[NewMessage],
+        poster: bytes,
+    ) -> tuple[Added, bytes]:
+        """Insert at the tail; returns the ids and the salts in them."""
+        now = transaction.now
+        generation = row.generation
+        position: int = next_position(row.last_position, now)
+        salts = self._random_bytes(SALT_BYTES * len(messages))
+        ids = []
+        values = []
+        delays = set()
+        at = 0
+        for message in messages:
+            salt = salts[at : at + SALT_BYTES]
+            at += SALT_BYTES
+            available_at = None
+            if message.delay > 0:
+                available_at = now + message.delay
+                delays.add(available_at)
+            values.append(
+                (
+                    generation,
+                    position,
+                    salt,
+                    message.body,
+                    poster,
+                    message.ttl,
+                    now,
+                    now + message.ttl,
+                    available_at,
+                    message.attributes,
+                )
+            )
+            ids.append(message_id(position, salt))
+            position += 1
+        if len(values) == 1:
+            transaction.execute(ADD_MESSAGE, values[0])
+        else:
+            transaction.executemany(ADD_MESSAGE, values)
+        for available_at in delays:
+            transaction.execute(ADD_DELAY, (available_at, generation))
+        row.last_position = position - 1
+        return Added(ids), salts
+
+    async def page(
+        self,
+        queue: QueueRef,
+        *,
+        after: Position,
+        limit: int,
+        hide_poster: bytes | None = None,
+        include_claimed: bool = False,
+        include_delayed: bool = False,
+        now: Moment,
+    ) -> Page:
+        row = self._queues.row(queue)
+        if row is None:
+            return Page([], after)
+        return await list_page(
+            self._reader,
+            row.generation,
+            after=after,
+            limit=limit,
+            hide=hide_poster,
+            claimed=include_claimed,
+            delayed=include_delayed,
+            now=self._writer.moment(now),
+        )
+
+    async def position_of(self, queue: QueueRef, message_id: str) -> Position | None:
+        parsed = parse_message_id(message_id)
+        row = self._queues.row(queue)
+        if parsed is None or row is None:
+            return None if parsed is None else parsed[0]
+
+        def work(connection: apsw.Connection) -> int | None:
+            found: int | None = connection.execute(GET_MOVED, (row.generation, *parsed)).get
+            return found
+
+        moved = self._reader.read(work)
+        return parsed[0] if moved is None else Position(moved)
+
+    async def get(self, queue: QueueRef, ids: Sequence[str], *, now: Moment) -> list[Message]:
+        row = self._queues.row(queue)
+        if row is None:
+            return []
+        generation = row.generation
+        moment = self._writer.moment(now)
+
+        def work(connection: apsw.Connection) -> list[Message]:
+            found = (_find(connection, generation, one, moment) for one in dict.fromkeys(ids))
+            return [message for message in found if message is not None]
+
+        return self._reader.read(work)
+
+    async def delete(
+        self, queue: QueueRef, message_id: str, *, claim_id: str | None = None, now: Moment
+    ) -> DeleteOutcome:
+        parsed = parse_message_id(message_id)
+        if parsed is None or self._queues.row(queue) is None:
+            return DeleteOutcome.MISSING
+
+        def work(transaction: Transaction) -> DeleteOutcome:
+            row = transaction.row(queue)
+            if row is None:
+                return DeleteOutcome.MISSING
+            found = _lease(transaction, row.generation, parsed)
+            if found is None:
+                return DeleteOutcome.MISSING
+            position, posted_position, held_by = found
+            refusal = _refusal(transaction, row.generation, held_by, claim_id)
+            if refusal is not None:
+                return refusal
+            _remove(transaction, row.generation, position, posted_position, parsed[1])
+            return DeleteOutcome.DELETED
+
+        return await self._writer.run(work, now=now, relaxed=self._relaxed(queue))
+
+    async def delete_many(
+        self,
+        queue: QueueRef,
+        ids: Sequence[str],
+        *,
+        claim_ids: Sequence[str] | None = None,
+        now: Moment,
+    ) -> bool:
+        wanted = [parsed for one in dict.fromkeys(ids) if (parsed := parse_message_id(one))]
+        if not wanted or self._queues.row(queue) is None:
+            return True
+        named = None if claim_ids is None else {parse_claim_id(one) for one in claim_ids} - {None}
+
+        def work(transaction: Transaction) -> bool:
+            row = transaction.row(queue)
+            if row is None:
+                return True
+            generation = row.generation
+            found = []
+            for parsed in wanted:
+                lease = _lease(transaction, generation, parsed)
+                if lease is None:
+                    continue
+                if named is not None and lease[2] not in named:
+                    return False
+                found.append((lease, parsed[1]))
+            for (position, posted_position, _), salt in found:
+                _remove(transaction, generation, position, posted_position, salt)
+            return True
+
+        return await self._writer.run(work, now=now, relaxed=self._relaxed(queue))
+
+    async def pop(self, queue: QueueRef, *, limit: int, now: Moment) -> list[Message]:
+        if self._queues.row(queue) is None:
+            return []
+
+        def work(transaction: Transaction) -> list[Message]:
+            row = transaction.row(queue)
+            if row is None:
+                return []
+            moment = transaction.now
+            make_due_ready(transaction, row.generation)
+            values = {"generation": row.generation, "now": moment, "limit": limit}
+            rows = transaction.execute(POP_MESSAGES, values).fetchall()
+            rows.sort()
+            for taken in rows:
+                if taken[2] is not None:
+                    transaction.execute(DELETE_MOVED, (row.generation, taken[2], taken[1]))
+            return [message_of(taken, moment) for taken in rows]
+
+        return await self._writer.run(work, now=now, relaxed=self._relaxed(queue))
+
+    async def put_back(self, queue: QueueRef, popped: Sequence[Message], *, now: Moment) -> None:
+        def work(transaction: Transaction) -> None:
+            row = transaction.row(queue)
+            if row is None:
+                return
+            for message in popped:
+                if row.base_position < message.position and message.expires_at > transaction.now:
+                    _restore(transaction, row, message)
+
+        await self._writer.run(work, now=now, relaxed=self._relaxed(queue))
+
+    async def next_due(self, queue: QueueRef, *, now: Moment) -> Moment | None:
+        row = self._queues.row(queue)
+        if row is None:
+            return None
+        values = (row.generation, self._writer.moment(now))
+
+        def work(connection: apsw.Connection) -> int | None:
+            found: int | None = connection.execute(NEXT_DUE, values).get
+            return found
+
+        due = self._reader.read(work)
+        return None if due is None else Moment(due)
+
+
+def make_due_ready(transaction: Transaction, generation: int) -> None:
+    """Let waiting messages whose moment has come stand in line again, before a choice."""
+    if transaction.execute(ANY_DUE, (generation, transaction.now)).get is not None:
+        transaction.execute(
+            MAKE_DUE_READY, (generation, generation, transaction.now, DUE_PER_CLAIM)
+        )
+
+
+def _earlier_post(
+    transaction: Transaction, row: QueueRow, idempotency: Idempotency
+) -> Added | None:
+    """The ids of the post that first used this key; ``Conflict`` if it was another post."""
+    found = transaction.execute(GET_POST, (row.id, idempotency.key, transaction.now)).fetchone()
+    if found is None:
+        return None
+    fingerprint, first, salts = found
+    if fingerprint != idempotency.fingerprint:
+        raise Conflict(
+            "This Idempotency-Key was used within the last 10 minutes to post something else."
+        )
+    ids = [
+        message_id(first + index, salts[index * SALT_BYTES : (index + 1) * SALT_BYTES])
+        for index in range(len(salts) // SALT_BYTES)
+    ]
+    return Added(ids, replayed=True)
+
+
+def _find(connection: apsw.Connection, generation: int, wanted: str, now: Moment) -> Message | None:
+    """The message with this id in this generation, whether or not it has moved."""
+    parsed = parse_message_id(wanted)
+    if parsed is None:
+        return None
+    position, salt = parsed
+    rows = message_rows(connection.execute(GET_MESSAGE, (generation, position, now)))
+    if not rows or rows[0][1] != salt or rows[0][2] is not None:
+        moved = connection.execute(GET_MOVED, (generation, position, salt)).get
+        if moved is None:
+            return None
+        rows = message_rows(connection.execute(GET_MESSAGE, (generation, moved, now)))
+    return message_of(rows[0], now) if rows else None
+
+
+def _lease(
+    transaction: Transaction, generation: int, parsed: tuple[Position, bytes]
+) -> tuple[int, int | None, bytes | None] | None:
+    """Where a message stands, where it was posted if elsewhere, and its live claim."""
+    position: int = parsed[0]
+    now = transaction.now
+    row = transaction.execute(GET_LEASE, (generation, position, now)).fetchone()
+    if row is None or row[0] != parsed[1] or row[1] is not None:
+        moved = transaction.execute(GET_MOVED, (generation, *parsed)).get
+        if moved is None:
+            return None
+        position = moved
+        row = transaction.execute(GET_LEASE, (generation, position, now)).fetchone()
+        if row is None:
+            return None
+    _, posted_position, available_at, claim = row
+    return position, posted_position, claim if claim and available_at > now else None
+
+
+def _refusal(
+    transaction: Transaction, generation: int, held_by: bytes | None, claim_id: str | None
+) -> DeleteOutcome | None:
+    """Why a message must not be deleted (contract http-v2 §3.5), or None if it may."""
+    if claim_id is None:
+        return None if held_by is None else DeleteOutcome.CLAIMED
+    named = parse_claim_id(claim_id)
+    if named is None:
+        return DeleteOutcome.CLAIM_GONE
+    if held_by == named:
+        return None
+    live = transaction.execute(GET_CLAIM, (generation, named, transaction.now)).fetchone()
+    if live is None:
+        return DeleteOutcome.CLAIM_GONE
+    return DeleteOutcome.NOT_CLAIMED if held_by is None else DeleteOutcome.OTHER_CLAIM
+
+
+def _remove(
+    transaction: Transaction,
+    generation: int,
+    position: int,
+    posted_position: int | None,
+    salt: bytes,
+) -> None:
+    transaction.execute(DELETE_MESSAGE, (generation, position))
+    if posted_position is not None:
+        transaction.execute(DELETE_MOVED, (generation, posted_position, salt))
+
+
+def _restore(transaction: Transaction, row: QueueRow, message: Message) -> None:
+    """One popped message stands where it stood."""
+    parsed = parse_message_id(message.id)
+    assert parsed is not None, "popped messages carry ids of ours"
+    posted, salt = parsed
+    posted_position = None if posted == message.position else posted
+    transaction.execute(
+        RESTORE_MESSAGE,
+        (
+            row.generation,
+            message.position,
+            salt,
+            posted_position,
+            message.body,
+            message.poster,
+            message.ttl,
+            message.created_at,
+            message.expires_at,
+            message.claim_count,
+            message.attributes,
+            None if message.dead is None else encode_dead(message.dead),
+        ),
+    )
+    if posted_position is not None:
+        remember_move(transaction, row.generation, posted_position, salt, message.position)
+
+
+def remember_move(
+    transaction: Transaction, generation: int, posted_position: int, salt: bytes, position: int
+) -> None:
+    """Make a message findable by the id it was posted with."""
+    transaction.execute(ADD_MOVED, (generation, posted_position, salt, position))

@@ -1,0 +1,1 @@
+INSERT INTO claims (generation, claim, ttl, started_at, expires_at) VALUES (?, ?, ?, ?, ?)

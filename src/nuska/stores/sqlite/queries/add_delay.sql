@@ -1,0 +1,1 @@
+INSERT OR IGNORE INTO delays_ending (available_at, generation) VALUES (?, ?)

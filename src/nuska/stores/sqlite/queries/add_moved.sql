@@ -1,0 +1,1 @@
+INSERT OR REPLACE INTO moved (generation, posted_position, salt, position) VALUES (?, ?, ?, ?)

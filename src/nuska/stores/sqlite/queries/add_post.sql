@@ -1,0 +1,2 @@
+INSERT OR REPLACE INTO posts (queue, key, fingerprint, first_position, salts, expires_at)
+VALUES (?, ?, ?, ?, ?, ?)

@@ -1,0 +1,1 @@
+DELETE FROM delays_ending WHERE available_at = ? AND generation = ?

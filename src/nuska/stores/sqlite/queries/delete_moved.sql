@@ -1,0 +1,1 @@
+DELETE FROM moved WHERE generation = ? AND posted_position = ? AND salt = ?

@@ -1,0 +1,3 @@
+DELETE FROM messages WHERE generation = ? AND position IN (
+    SELECT position FROM messages WHERE generation = ? LIMIT ?)
+RETURNING 1

@@ -1,0 +1,1 @@
+DELETE FROM old_generations WHERE generation = ?

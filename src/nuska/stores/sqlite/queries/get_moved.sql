@@ -1,0 +1,1 @@
+SELECT position FROM moved WHERE generation = ? AND posted_position = ? AND salt = ?

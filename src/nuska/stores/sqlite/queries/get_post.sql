@@ -1,0 +1,1 @@
+SELECT fingerprint, first_position, salts FROM posts WHERE queue = ? AND key = ? AND expires_at > ?

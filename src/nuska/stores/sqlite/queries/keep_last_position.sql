@@ -1,0 +1,1 @@
+UPDATE queues SET last_position = ? WHERE id = ?

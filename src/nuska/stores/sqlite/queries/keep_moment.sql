@@ -1,0 +1,1 @@
+UPDATE timeline SET last_moment = ?

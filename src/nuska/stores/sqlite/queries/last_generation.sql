@@ -1,0 +1,2 @@
+SELECT max(coalesce((SELECT max(generation) FROM queues), 0),
+           coalesce((SELECT max(generation) FROM old_generations), 0))

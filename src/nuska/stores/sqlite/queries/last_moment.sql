@@ -1,0 +1,1 @@
+SELECT last_moment FROM timeline

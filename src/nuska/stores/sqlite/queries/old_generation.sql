@@ -1,0 +1,1 @@
+SELECT generation FROM old_generations LIMIT 1

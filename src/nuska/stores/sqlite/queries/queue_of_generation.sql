@@ -1,0 +1,1 @@
+SELECT project, name FROM queues WHERE generation = ?

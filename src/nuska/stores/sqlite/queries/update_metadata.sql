@@ -1,0 +1,1 @@
+UPDATE queues SET metadata = ?, relaxed = ?, version = ? WHERE id = ?

@@ -1,0 +1,96 @@
+"""The queues in memory, as last committed; bounded, since the file is the truth.
+
+This process is the file's one owner, so what is here cannot be out of date.
+"""
+
+from collections import OrderedDict
+
+from nuska.domain.messages import QueueRef
+from nuska.domain.moments import Moment
+from nuska.domain.positions import floor_at
+from nuska.stores.sqlite.rows import QueueRow, queue_of
+
+MAX_QUEUES = 10_000
+"""Queues kept in memory; any other costs one indexed read."""
+MAX_METADATA_BYTES = 32 * 1024 * 1024
+"""All metadata kept in memory, as JSON; 64 KiB each would otherwise add up."""
+
+QueueColumns = tuple[int, int, int, int, bytes, int, int]
+
+
+class Registry:
+    """Queues by name, generations, and positions that must not be given twice."""
+
+    def __init__(self, last_generation: int, last_moment: Moment) -> None:
+        self._rows: OrderedDict[QueueRef, tuple[QueueRow, int]] = OrderedDict()
+        self._metadata_bytes = 0
+        self._generation = last_generation
+        # What a restart does not know is which positions were given within the last
+        # millisecond; all of them are below this.
+        self._floor_at_open = floor_at(Moment(last_moment + 1)) - 1
+        self._deleted: OrderedDict[QueueRef, int] = OrderedDict()
+
+    def cached(self, ref: QueueRef) -> QueueRow | None:
+        """The queue, if it is in memory."""
+        entry = self._rows.get(ref)
+        return entry[0] if entry is not None else None
+
+    def from_columns(self, ref: QueueRef, columns: QueueColumns) -> QueueRow:
+        """A queue read from the file."""
+        row_id, generation, base, last, metadata, relaxed, version = columns
+        queue = queue_of(ref, metadata, relaxed, version)
+        return QueueRow(row_id, generation, base, max(last, self._floor_at_open), queue)
+
+    def keep(self, ref: QueueRef, row: QueueRow, now: Moment) -> None:
+        """Remember the committed state of a queue."""
+        old = self._rows.pop(ref, None)
+        if old is not None:
+            size = old[1] if old[0].queue is row.queue else len(repr(row.queue.metadata))
+            self._metadata_bytes -= old[1]
+        else:
+            size = len(repr(row.queue.metadata))
+        self._rows[ref] = (row, size)
+        self._metadata_bytes += size
+        if len(self._rows) > MAX_QUEUES or self._metadata_bytes > MAX_METADATA_BYTES:
+            self._shrink(now)
+
+    def forget(self, ref: QueueRef) -> None:
+        """A queue is gone."""
+        old = self._rows.pop(ref, None)
+        if old is not None:
+            self._metadata_bytes -= old[1]
+
+    def new_generation(self) -> int:
+        """A generation that no row carries."""
+        self._generation += 1
+        return self._generation
+
+    def remember_deleted(self, ref: QueueRef, last_position: int) -> None:
+        """Positions of a deleted queue, until the timeline has passed them."""
+        self._deleted[ref] = last_position
+
+    def last_position_of_deleted(self, ref: QueueRef) -> int:
+        """The last position ever given under a name that has no queue."""
+        return max(self._deleted.get(ref, 0), self._floor_at_open)
+
+    def passed(self, now: Moment) -> None:
+        """Forget deleted queues whose positions lie before ``now``."""
+        floor = floor_at(now)
+        while self._deleted:
+            ref, last = next(iter(self._deleted.items()))
+            if last >= floor:
+                return
+            del self._deleted[ref]
+
+    def _shrink(self, now: Moment) -> None:
+        """Drop the queues used longest ago whose counters the timeline has passed."""
+        floor = floor_at(now)
+        excess = len(self._rows) - MAX_QUEUES
+        for ref in list(self._rows):
+            if excess <= 0 and self._metadata_bytes <= MAX_METADATA_BYTES:
+                return
+            row, size = self._rows[ref]
+            if row.last_position < floor:
+                del self._rows[ref]
+                self._metadata_bytes -= size
+                excess -= 1

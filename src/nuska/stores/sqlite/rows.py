@@ -1,0 +1,114 @@
+"""Rows as domain records."""
+
+from typing import cast
+
+import apsw
+import msgspec
+
+from nuska.domain.messages import DeadLetter, Message, QueueRef
+from nuska.domain.moments import Duration, Moment
+from nuska.domain.positions import MessageId, Position, message_id
+from nuska.domain.queues import Metadata, Queue
+
+# position, salt, posted_position, body, poster, ttl, created_at, expires_at,
+# available_at, claim, claim_count, attributes, dead
+MessageRow = tuple[
+    int,
+    bytes,
+    int | None,
+    bytes,
+    bytes,
+    int,
+    int,
+    int,
+    int | None,
+    bytes | None,
+    int,
+    bytes | None,
+    bytes | None,
+]
+
+
+def message_rows(cursor: apsw.Cursor) -> list[MessageRow]:
+    """What a query of these columns found; the library cannot know their types."""
+    return cast(list[MessageRow], cursor.fetchall())
+
+
+_decode_dead = msgspec.json.Decoder(DeadLetter).decode
+encode_dead = msgspec.json.Encoder().encode
+
+
+def id_of(position: int, salt: bytes, posted_position: int | None) -> MessageId:
+    """The public id of a row."""
+    return message_id(position if posted_position is None else posted_position, salt)
+
+
+def message_of(row: MessageRow, now: int) -> Message:
+    """A row as a message; a claim or delay that is over at ``now`` does not show.
+
+    ``available_at`` of a message that waits for nothing is its creation.
+    """
+    (
+        position,
+        salt,
+        posted_position,
+        body,
+        poster,
+        ttl,
+        created_at,
+        expires_at,
+        available_at,
+        claim,
+        claim_count,
+        attributes,
+        dead,
+    ) = row
+    waits = available_at is not None and available_at > now
+    return Message(
+        id=message_id(position if posted_position is None else posted_position, salt),
+        position=Position(position),
+        body=body,
+        ttl=Duration(ttl),
+        created_at=Moment(created_at),
+        expires_at=Moment(expires_at),
+        available_at=Moment(available_at if waits and available_at is not None else created_at),
+        claim_id=claim.hex() if waits and claim is not None else None,
+        claim_count=claim_count,
+        poster=poster,
+        attributes=attributes,
+        dead=_decode_dead(dead) if dead is not None else None,
+    )
+
+
+class QueueRow:
+    """A queue as the store keeps it in memory while it is in use.
+
+    A change of anything but ``last_position`` makes a new object, so that a transaction that
+    fails leaves the old one as it was. ``last_position`` only grows, and skipping positions
+    does no harm.
+    """
+
+    __slots__ = ("base_position", "generation", "id", "last_position", "queue")
+
+    def __init__(
+        self, row_id: int, generation: int, base_position: int, last_position: int, queue: Queue
+    ) -> None:
+        self.id = row_id
+        self.generation = generation
+        self.base_position = base_position
+        self.last_position = last_position
+        self.queue = queue
+
+    def in_generation(self, generation: int) -> "QueueRow":
+        """The same queue at the start of another generation."""
+        return QueueRow(self.id, generation, self.last_position, self.last_position, self.queue)
+
+    def with_queue(self, queue: Queue) -> "QueueRow":
+        """The same queue with other metadata."""
+        return QueueRow(self.id, self.generation, self.base_position, self.last_position, queue)
+
+
+def queue_of(ref: QueueRef, metadata: bytes, relaxed: int, version: int) -> Queue:
+    """A row's columns as a queue."""
+    decoded: Metadata = msgspec.json.decode(metadata)
+    return Queue(ref=ref, metadata=decoded, relaxed=bool(relaxed), version=version)

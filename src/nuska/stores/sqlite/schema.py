@@ -1,0 +1,56 @@
+"""The layout of the database file, its version, and the lock that makes us its one owner."""
+
+import fcntl
+import os
+from importlib.resources import files
+from pathlib import Path
+
+import apsw
+
+from nuska.domain.errors import Unavailable
+from nuska.domain.moments import Moment
+from nuska.stores.sqlite.queries import query
+
+VERSION = 1
+
+
+def prepare(connection: apsw.Connection, path: str) -> None:
+    """Create the tables in an empty file; refuse a file that a newer release has written."""
+    version = connection.pragma("user_version")
+    if version == 0:
+        with connection:
+            connection.execute(files(__package__).joinpath("schema.sql").read_text("utf-8"))
+            connection.execute("INSERT INTO timeline (one, last_moment) VALUES (1, 0)")
+            connection.pragma("user_version", VERSION)
+    elif version > VERSION:
+        raise Unavailable(
+            f"{path} was written by a newer release (schema {version}; this one knows up to "
+            f"{VERSION}). Upgrade Nuska, or give it another data directory."
+        )
+
+
+def last_moment(connection: apsw.Connection) -> Moment:
+    """The last moment at which anything was written."""
+    return Moment(int(connection.execute(query("last_moment")).get))
+
+
+def last_generation(connection: apsw.Connection) -> int:
+    """The highest generation that still has rows."""
+    return int(connection.execute(query("last_generation")).get)
+
+
+def lock(path: Path) -> int:
+    """Take the store for this process; the descriptor returned holds it until closed.
+
+    The queue cache and the timeline live in memory, so a second process must not write.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise Unavailable(
+            f"The data in {path.parent} is in use by another process. Stop it first, or choose "
+            "another data directory."
+        ) from error
+    return descriptor

@@ -1,0 +1,147 @@
+"""The embedded store: one SQLite file, one owner, every acknowledged write synced (D5).
+
+writer.py      group commit          reader.py     reads beside it
+checkpoint.py  the log's upkeep      sweeping.py   expiry and purge in small steps
+queues.py  messages.py  claims.py    the promises of interfaces/storage.py, noun by noun
+"""
+
+import asyncio
+import os
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from nuska.domain.errors import Unavailable
+from nuska.domain.moments import Moment
+from nuska.interfaces.storage import Capabilities, StoreOptions, SweepReport
+from nuska.stores.sqlite import schema
+from nuska.stores.sqlite.checkpoint import Checkpointer
+from nuska.stores.sqlite.claims import SqliteClaims
+from nuska.stores.sqlite.connection import (
+    SYNC_EVERY_COMMIT,
+    check_library,
+    open_checkpointer,
+    open_reader,
+    open_writer,
+    translated,
+)
+from nuska.stores.sqlite.messages import SqliteMessages
+from nuska.stores.sqlite.queues import SqliteQueues
+from nuska.stores.sqlite.reader import Reader
+from nuska.stores.sqlite.registry import Registry
+from nuska.stores.sqlite.sweeping import Sweeper
+from nuska.stores.sqlite.writer import Writer
+
+FILE_NAME = "nuska.db"
+LOCK_SUFFIX = ".lock"
+
+CAPABILITIES = Capabilities(
+    names=frozenset({"FIFO", "CLAIMS", "DURABILITY", "AOD", "HIGH_THROUGHPUT"}),
+    durable=True,
+    shared=False,
+)
+
+
+class SqliteStore:
+    """``Store`` on one database file."""
+
+    capabilities = CAPABILITIES
+
+    def __init__(self, path: Path, options: StoreOptions, vfs: str | None, synchronous: str):
+        self.path = path
+        self.durability = (
+            "every acknowledged write has been synced to disk (SQLite, WAL, synchronous=FULL)"
+            if synchronous == SYNC_EVERY_COMMIT
+            else f"NOT synced at every commit (SQLite, synchronous={synchronous})"
+        )
+        self._lock: int | None = schema.lock(path.with_name(path.name + LOCK_SUFFIX))
+        name = os.fspath(path)
+        writer = partial(open_writer, name, vfs=vfs, synchronous=synchronous)
+        try:
+            with translated():
+                connection = writer()
+                schema.prepare(connection, name)
+                last_moment = schema.last_moment(connection)
+                registry = Registry(schema.last_generation(connection), last_moment)
+                connection.close()
+        except BaseException:
+            self._unlock()
+            raise
+        self._checkpointer = Checkpointer(partial(open_checkpointer, name, vfs=vfs))
+        self._reader = Reader(partial(open_reader, name, vfs=vfs))
+        self.writer = Writer(
+            writer, registry, last_moment, synchronous, self._checkpointer.after_commit
+        )
+        self.writer.moment(options.now)
+        self._checkpointer.resume = self.writer.resume
+        self.queues = SqliteQueues(self.writer, self._reader, registry)
+        self.messages = SqliteMessages(self.writer, self._reader, self.queues, options.random_bytes)
+        self.claims = SqliteClaims(self.writer, self._reader, self.queues)
+        self._sweeper = Sweeper(self.writer, self._reader)
+        self._closed = False
+
+    async def ping(self) -> None:
+        self._reader.read(lambda connection: connection.execute("SELECT 1").get)
+
+    async def sweep(self, *, now: Moment) -> SweepReport:
+        return await self._sweeper.sweep(now)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        await self.writer.close()
+        await self._reader.close()
+        await self._checkpointer.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            with suppress(OSError):
+                os.close(self._lock)
+            self._lock = None
+
+
+async def open_sqlite(
+    options: StoreOptions, *, vfs: str | None = None, synchronous: str = SYNC_EVERY_COMMIT
+) -> SqliteStore:
+    """Open ``sqlite:`` (``nuska.db`` in the data directory) or ``sqlite:///absolute/path``.
+
+    ``vfs`` and ``synchronous`` are for tests of durability. Raises ``Unavailable`` with a
+    sentence for people when the file cannot be used.
+    """
+    check_library()
+    asyncio.get_running_loop()
+    path = _path(options)
+    with translated_path(path):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return SqliteStore(path, options, vfs, synchronous)
+
+
+def _path(options: StoreOptions) -> Path:
+    scheme, _, rest = options.url.partition(":")
+    if scheme != "sqlite":
+        raise Unavailable(f"{options.url!r} is not a sqlite: URL.")
+    if rest in ("", "//"):
+        return Path(options.data_dir) / FILE_NAME
+    if rest.startswith("///") and len(rest) > 3:
+        return Path(rest[2:])
+    raise Unavailable(
+        f"{options.url!r}: write sqlite: for the data directory, or sqlite:///absolute/path."
+    )
+
+
+class translated_path:  # noqa: N801  a context manager that reads like a verb
+    """Say which directory cannot be used, and why."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise Unavailable(
+                f"The data directory {self._path.parent} cannot be used: {error.strerror}."
+            ) from error

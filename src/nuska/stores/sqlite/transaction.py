@@ -1,0 +1,99 @@
+"""What one write sees and changes: the database, and the queues it has touched.
+
+Several writes share a transaction (writer.py). Changes to queues are kept here until the
+commit, so that readers see the committed state and a failed transaction leaves no trace.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+import msgspec
+
+from nuska.domain.messages import QueueRef
+from nuska.domain.moments import Moment
+from nuska.domain.positions import floor_at
+from nuska.domain.queues import Metadata, Queue
+from nuska.stores.sqlite.queries import query
+from nuska.stores.sqlite.registry import Registry
+from nuska.stores.sqlite.rows import QueueRow, queue_of
+
+GET_QUEUE = query("get_queue")
+ADD_QUEUE = query("add_queue")
+START_GENERATION = query("start_generation")
+RETIRE_GENERATION = query("retire_generation")
+DELETE_QUEUE = query("delete_queue")
+KEEP_LAST_POSITION = query("keep_last_position")
+KEEP_MOMENT = query("keep_moment")
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Transaction:
+    """One transaction on the writer's connection; ``now`` is the moment of the running write."""
+
+    def __init__(self, connection: apsw.Connection, registry: Registry) -> None:
+        self.execute: Callable[..., Any] = connection.execute
+        self.executemany: Callable[..., Any] = connection.executemany
+        self.changes: Callable[[], int] = connection.total_changes
+        self.now = Moment(0)
+        self.touched: dict[QueueRef, QueueRow | None] = {}
+        self._registry = registry
+
+    def row(self, ref: QueueRef) -> QueueRow | None:
+        """The queue as this transaction sees it, or None."""
+        if ref in self.touched:
+            return self.touched[ref]
+        row = self._registry.cached(ref)
+        if row is None:
+            found = self.execute(GET_QUEUE, (ref.project, ref.name)).fetchone()
+            if found is not None:
+                row = self._registry.from_columns(ref, found)
+        if row is not None:
+            self.touched[ref] = row
+        return row
+
+    def row_or_new(self, ref: QueueRef) -> QueueRow:
+        """The queue; created with empty metadata when nobody has."""
+        return self.row(ref) or self.create(ref, {}, relaxed=False)
+
+    def create(self, ref: QueueRef, metadata: Metadata, *, relaxed: bool) -> QueueRow:
+        """A queue that does not exist yet, above every position it ever had."""
+        base = max(self._registry.last_position_of_deleted(ref), floor_at(self.now) - 1)
+        generation = self._registry.new_generation()
+        encoded = _encode(metadata)
+        values = (ref.project, ref.name, generation, base, base, encoded, int(relaxed))
+        row_id = int(self.execute(ADD_QUEUE, values).get)
+        row = QueueRow(row_id, generation, base, base, queue_of(ref, encoded, relaxed, 1))
+        self.touched[ref] = row
+        return row
+
+    def change(self, row: QueueRow, queue: Queue) -> None:
+        """Remember other metadata for a queue."""
+        self.touched[queue.ref] = row.with_queue(queue)
+
+    def start_generation(self, row: QueueRow) -> None:
+        """Make all content of a queue invisible; the sweep removes it (D17)."""
+        self.execute(RETIRE_GENERATION, (row.generation,))
+        fresh = row.in_generation(self._registry.new_generation())
+        self.execute(
+            START_GENERATION,
+            (fresh.generation, fresh.base_position, fresh.last_position, fresh.id),
+        )
+        self.touched[row.queue.ref] = fresh
+
+    def delete(self, row: QueueRow) -> None:
+        """Remove a queue; its name starts empty, its positions do not start again."""
+        self.execute(RETIRE_GENERATION, (row.generation,))
+        self.execute(DELETE_QUEUE, (row.id,))
+        self._registry.remember_deleted(row.queue.ref, row.last_position)
+        self.touched[row.queue.ref] = None
+
+    def before_commit(self, last_moment: Moment, kept: Moment) -> None:
+        """Write down what a restart must know: the timeline, and counters ahead of it."""
+        if last_moment != kept:
+            self.execute(KEEP_MOMENT, (last_moment,))
+        ahead = floor_at(Moment(last_moment + 1))
+        for row in self.touched.values():
+            if row is not None and row.last_position >= ahead:
+                self.execute(KEEP_LAST_POSITION, (row.last_position, row.id))

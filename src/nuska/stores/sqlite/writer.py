@@ -1,0 +1,321 @@
+"""Group commit: writes that wait together share one transaction and one sync (D5).
+
+How a write travels
+    1. ``run`` puts it in line. At the end of the event loop's present turn everything in
+       line becomes one transaction.
+    2. Its statements run on the event loop: they are microseconds each, and a thread would
+       spend more than that on handing the interpreter lock to and fro. A long write is a
+       generator that yields between slices, so that other requests get their turns.
+    3. The COMMIT, which waits for the disk, runs in a thread of its own. The event loop
+       goes on parsing requests; what arrives meanwhile is the next transaction.
+    4. When the commit has returned, and not before, the callers get their results.
+
+Writes to relaxed queues (D18) go into a transaction of their own that is not synced.
+
+When something fails: a ``NuskaError`` is one write's own answer. Any other exception from a
+write is a bug in it: everything is rolled back, the rest runs again without it. An error of
+the database fails the whole transaction with ``Unavailable``; nothing of it has happened,
+and the next transaction starts afresh, on a new connection if the old one is unusable.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Generator
+from queue import SimpleQueue
+from threading import Thread
+from types import GeneratorType
+from typing import Any, TypeVar
+
+import apsw
+
+from nuska.domain.errors import NuskaError, Unavailable
+from nuska.domain.moments import Moment
+from nuska.stores.sqlite.connection import SYNC_AT_CHECKPOINT, unavailable
+from nuska.stores.sqlite.registry import Registry
+from nuska.stores.sqlite.transaction import Transaction
+
+T = TypeVar("T")
+Work = Callable[[Transaction], T] | Callable[[Transaction], Generator[None, None, T]]
+
+MAX_WAITING = 10_000
+"""Writes in line; more are refused, since they could not be answered in time."""
+MAX_WRITES_PER_COMMIT = 512
+"""Keeps the wait of the first in a group short."""
+
+
+class _Write:
+    """A write in line and the caller who waits for it."""
+
+    __slots__ = ("error", "future", "now", "relaxed", "result", "work")
+
+    def __init__(
+        self, work: Work[Any], now: Moment, relaxed: bool, future: asyncio.Future[Any]
+    ) -> None:
+        self.work = work
+        self.now = now
+        self.relaxed = relaxed
+        self.future = future
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class Writer:
+    """Owns the writing connection, the commit thread and the timeline."""
+
+    def __init__(
+        self,
+        open_connection: Callable[[], apsw.Connection],
+        registry: Registry,
+        last_moment: Moment,
+        synchronous: str,
+        after_commit: Callable[[int], bool],
+    ) -> None:
+        """``after_commit(pages in the log)`` may answer True: hold until ``resume``."""
+        self._open_connection = open_connection
+        self._registry = registry
+        self._synchronous = synchronous
+        self._after_commit = after_commit
+        self._loop = asyncio.get_running_loop()
+        self._connection: apsw.Connection | None = None
+        self._waiting: deque[_Write] = deque()
+        self._busy = False
+        self._held = False
+        self._closed = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._wal_pages = 0
+        self.last_moment = last_moment
+        """The timeline: no operation happens before it."""
+        self._kept_moment = last_moment
+        self.commits = 0
+        self.writes = 0
+        self._commits: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread = Thread(target=self._commit_forever, name="sqlite-commit", daemon=True)
+        self._thread.start()
+
+    def moment(self, now: Moment) -> Moment:
+        """The moment of an operation whose caller says ``now``."""
+        if now > self.last_moment:
+            self.last_moment = now
+        return self.last_moment
+
+    async def run(self, work: Work[T], *, now: Moment, relaxed: bool = False) -> T:
+        """Do ``work`` in a transaction; returns when it is committed.
+
+        ``work`` raises a ``NuskaError`` only before it has changed anything.
+        """
+        if self._closed:
+            raise Unavailable("The store is closed.")
+        if len(self._waiting) >= MAX_WAITING:
+            raise Unavailable("Too many writes are waiting for the disk.")
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._waiting.append(_Write(work, now, relaxed, future))
+        if not self._busy:
+            self._start_soon()
+        return await future
+
+    def resume(self) -> None:
+        """Go on after ``after_commit`` asked to hold."""
+        self._held = False
+        if self._waiting and not self._busy:
+            self._start_soon()
+
+    async def close(self) -> None:
+        """Refuse new writes, finish those in line, stop the thread."""
+        self._closed = True
+        await self._idle.wait()
+        self._commits.put(None)
+        await asyncio.to_thread(self._thread.join)
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _start_soon(self) -> None:
+        self._busy = True
+        self._idle.clear()
+        self._loop.call_soon(self._start)
+
+    def _start(self) -> None:
+        """Begin a transaction with what is in line."""
+        if self._held or not self._waiting:
+            self._rest()
+            return
+        relaxed = self._waiting[0].relaxed
+        group: list[_Write] = []
+        while self._waiting and len(group) < MAX_WRITES_PER_COMMIT:
+            if self._waiting[0].relaxed is not relaxed:
+                break
+            group.append(self._waiting.popleft())
+        self._perform(group, relaxed)
+
+    def _rest(self) -> None:
+        self._busy = False
+        if not self._waiting:
+            self._idle.set()
+
+    def _perform(self, group: list[_Write], relaxed: bool) -> None:
+        """Run the statements of a group; its commit follows when the last has run."""
+        try:
+            connection = self._usable_connection()
+            if relaxed:
+                connection.execute(f"PRAGMA synchronous = {SYNC_AT_CHECKPOINT}")
+            connection.execute("BEGIN IMMEDIATE")
+            transaction = Transaction(connection, self._registry)
+            self._advance(self._statements(group, transaction), group, transaction, relaxed)
+        except Exception as error:
+            self._fail(group, error, relaxed)
+
+    def _advance(
+        self,
+        steps: Generator[None, None, None],
+        group: list[_Write],
+        transaction: Transaction,
+        relaxed: bool,
+    ) -> None:
+        """Run statements until a slice or the group is done."""
+        try:
+            for _ in steps:
+                self._loop.call_soon(self._advance, steps, group, transaction, relaxed)
+                return
+            faulty = [write for write in group if write.error is not None]
+            if any(not isinstance(write.error, NuskaError) for write in faulty):
+                self._again_without_faulty(group, relaxed)
+                return
+            transaction.before_commit(self.last_moment, self._kept_moment)
+            if relaxed:
+                assert self._connection is not None
+                self._connection.execute("COMMIT")
+                self._connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+                self._committed(group, transaction)
+            else:
+                self._commits.put(lambda: self._commit(group, transaction))
+        except Exception as error:
+            self._fail(group, error, relaxed)
+
+    def _statements(
+        self, group: list[_Write], transaction: Transaction
+    ) -> Generator[None, None, None]:
+        """Each write in turn; yields where a long one lets others have a turn."""
+        for write in group:
+            transaction.now = self.moment(write.now)
+            changes = transaction.changes()
+            try:
+                outcome = write.work(transaction)
+                if type(outcome) is GeneratorType:
+                    outcome = yield from outcome
+                write.result = outcome
+            except apsw.Error:
+                raise
+            except NuskaError as error:
+                if transaction.changes() != changes:
+                    raise AssertionError("a write changed something and then refused") from error
+                write.error = error
+            except Exception as error:
+                write.error = error
+                return
+
+    def _again_without_faulty(self, group: list[_Write], relaxed: bool) -> None:
+        """A write had a bug: give it its exception, and run the others without it."""
+        self._roll_back(relaxed)
+        healthy = []
+        for write in group:
+            if write.error is not None and not isinstance(write.error, NuskaError):
+                _answer(write)
+            else:
+                write.error = None
+                healthy.append(write)
+        if healthy:
+            self._perform(healthy, relaxed)
+        else:
+            self._next()
+
+    def _commit_forever(self) -> None:
+        """The commit thread."""
+        while (job := self._commits.get()) is not None:
+            job()
+
+    def _commit(self, group: list[_Write], transaction: Transaction) -> None:
+        """In the thread: wait for the disk, then go back to the event loop."""
+        assert self._connection is not None
+        try:
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            self._loop.call_soon_threadsafe(self._fail, group, error, False)
+        else:
+            self._loop.call_soon_threadsafe(self._committed, group, transaction)
+
+    def _committed(self, group: list[_Write], transaction: Transaction) -> None:
+        """Make the new state of queues known, answer the callers, start the next group."""
+        self._kept_moment = self.last_moment
+        for ref, row in transaction.touched.items():
+            if row is None:
+                self._registry.forget(ref)
+            else:
+                self._registry.keep(ref, row, self.last_moment)
+        self._registry.passed(self.last_moment)
+        self.commits += 1
+        self.writes += len(group)
+        for write in group:
+            _answer(write)
+        if self._after_commit(self._wal_pages):
+            self._held = True
+        self._next()
+
+    def _fail(self, group: list[_Write], error: BaseException, relaxed: bool) -> None:
+        """Nothing of this group has happened."""
+        self._roll_back(relaxed)
+        for write in group:
+            if not isinstance(write.error, NuskaError):
+                write.error = _as_unavailable(error)
+            _answer(write)
+        self._next()
+
+    def _next(self) -> None:
+        if self._waiting and not self._held:
+            self._loop.call_soon(self._start)
+        else:
+            self._rest()
+
+    def _usable_connection(self) -> apsw.Connection:
+        if self._connection is None:
+            self._connection = self._open_connection()
+            self._connection.set_wal_hook(self._note_wal_pages)
+        return self._connection
+
+    def _note_wal_pages(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        self._wal_pages = pages
+        return apsw.SQLITE_OK
+
+    def _roll_back(self, relaxed: bool) -> None:
+        """Undo; a connection that cannot even do that is replaced."""
+        if self._connection is None:
+            return
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            if relaxed:
+                self._connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        except apsw.Error:
+            broken, self._connection = self._connection, None
+            broken.close(True)
+
+
+def _answer(write: _Write) -> None:
+    """Hand a caller its result, unless the caller has gone."""
+    if write.future.done():
+        return
+    if write.error is not None:
+        write.future.set_exception(write.error)
+    else:
+        write.future.set_result(write.result)
+
+
+def _as_unavailable(error: BaseException) -> Exception:
+    """What callers are told when a transaction failed."""
+    if isinstance(error, Unavailable):
+        return error
+    if isinstance(error, apsw.Error | OSError):
+        answer = unavailable(error)
+        answer.__cause__ = error
+        return answer
+    return error if isinstance(error, Exception) else RuntimeError(str(error))
