@@ -30,16 +30,21 @@ test-fast: $(VENV)/.dev ## Run the tests that take seconds, not minutes
 	$(BIN)/pytest $(PARALLEL) -m "not slow" $(ARGS)
 
 .PHONY: check
-check: $(VENV)/.dev ## Lint, format, types, layers
+check: $(VENV)/.dev ## Lint, format, types, layers, and whether generated pages are current
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m nuska.settings | diff docs/settings.md -
 
 .PHONY: format
 format: $(VENV)/.dev ## Format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+.PHONY: docs
+docs: $(VENV)/.dev ## Write the generated pages anew
+	$(BIN)/python -m nuska.settings > docs/settings.md
 
 .PHONY: clean
 clean: ## Remove the environment, caches and build results; data stay

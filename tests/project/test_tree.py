@@ -8,8 +8,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PARTS = {
     path.name.removesuffix(".py")
     for path in (ROOT / "src" / "nuska").iterdir()
-    if path.is_dir() or (path.suffix == ".py" and path.stem != "__init__")
-} - {"__pycache__"}
+    if not path.name.startswith(("_", ".")) and (path.is_dir() or path.suffix == ".py")
+}
 
 
 def test_every_part_of_the_source_is_on_the_map() -> None:
