@@ -50,34 +50,50 @@ async def list_page(
         "limit": limit,
     }
     if claimed or delayed:
-        values |= {"claimed": int(claimed), "delayed": int(delayed)}
-
-        def work(connection: apsw.Connection) -> list[MessageRow]:
-            return message_rows(connection.execute(PAGE_ALL, values))
-
-        large = reader.read(
-            lambda connection: connection.execute(IS_LARGE, (generation, WINDOW)).get
-        )
-        rows = await reader.scan(work) if large else reader.read(work)
+        rows = await _by_position(reader, values, claimed=claimed, delayed=delayed)
+    elif reader.read(lambda connection: _many_due(connection, values)):
+        # Just now many claims or delays have ended at once, and the sweep is at it. Sorting
+        # them all for a page would cost more than walking the queue from the marker.
+        rows = await _by_position(reader, values, claimed=False, delayed=False)
     else:
         found = reader.read(lambda connection: _within_window(connection, values))
         if found is None:
-            found = await reader.scan(lambda connection: _ready_and_due(connection, values, -1))
+            found = await reader.scan(
+                lambda connection: _ready_and_due(connection, values, NO_WINDOW)
+            )
         rows = found
     messages = [message_of(row, now) for row in rows]
     return Page(messages, messages[-1].position if messages else after)
 
 
+async def _by_position(
+    reader: Reader, values: Values, *, claimed: bool, delayed: bool
+) -> list[MessageRow]:
+    """Walk the queue from the marker; in a thread when it is long."""
+    values = {**values, "claimed": int(claimed), "delayed": int(delayed)}
+
+    def work(connection: apsw.Connection) -> list[MessageRow]:
+        return message_rows(connection.execute(PAGE_ALL, values))
+
+    def large(connection: apsw.Connection) -> bool:
+        return connection.execute(IS_LARGE, (values["generation"], WINDOW)).get is not None
+
+    return await reader.scan(work) if reader.read(large) else reader.read(work)
+
+
+def _many_due(connection: apsw.Connection, values: Values) -> bool:
+    many = connection.execute(MANY_DUE, (values["generation"], values["now"], WINDOW)).get
+    return many is not None
+
+
 def _within_window(connection: apsw.Connection, values: Values) -> list[MessageRow] | None:
     """The page, or None when the window was too small to tell."""
-    generation, after, now = values["generation"], values["after"], values["now"]
-    if connection.execute(MANY_DUE, (generation, now, WINDOW)).get is not None:
-        return None
     rows = _ready_and_due(connection, values, WINDOW)
     limit = values["limit"]
     assert isinstance(limit, int)
     if len(rows) < limit or limit > WINDOW:
-        beyond = connection.execute(BEYOND_WINDOW, (generation, after, WINDOW)).get
+        start = (values["generation"], values["after"], WINDOW)
+        beyond = connection.execute(BEYOND_WINDOW, start).get
         if beyond is not None:
             return None
     return rows
