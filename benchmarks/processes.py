@@ -1,0 +1,148 @@
+"""Child processes of a benchmark: started on a free port, watched through /proc, always ended."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+READY_WITHIN = 30.0
+ENDS_WITHIN = 30.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class NotReady(Exception):
+    """A process ended, or did not open its port in time."""
+
+
+class Process:
+    """A running server on a loopback port."""
+
+    def __init__(self, name: str, popen: subprocess.Popen[bytes], port: int, log: Path) -> None:
+        self.name = name
+        self.port = port
+        self.log = log
+        self._popen = popen
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def pids(self) -> list[int]:
+        """The process and everything it started."""
+        return [self.pid, *_descendants(self.pid)]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def rss_bytes(self) -> int:
+        """Resident memory of the process itself."""
+        return int(_status(self.pid)["VmRSS"].split()[0]) * 1024
+
+    def peak_rss_bytes(self) -> int:
+        """The most it ever had resident."""
+        return int(_status(self.pid)["VmHWM"].split()[0]) * 1024
+
+    def stop(self) -> None:
+        """SIGTERM, then SIGKILL when that takes too long. A second call does nothing."""
+        if self._popen.poll() is None:
+            self._popen.send_signal(signal.SIGTERM)
+            try:
+                self._popen.wait(ENDS_WITHIN)
+            except subprocess.TimeoutExpired:
+                self._popen.kill()
+                self._popen.wait()
+
+    def ended(self) -> bool:
+        return self._popen.poll() is not None
+
+
+@contextmanager
+def running(
+    name: str,
+    command: list[str],
+    *,
+    port: int,
+    directory: Path,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Process]:
+    """Start ``command``, wait until something listens on ``port``, end it on leaving.
+
+    ``environment`` is the whole of it; None passes on the caller's.
+    """
+    log = directory / f"{name}.log"
+    with log.open("ab") as output:
+        popen = subprocess.Popen(
+            command,
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    process = Process(name, popen, port, log)
+    try:
+        _wait_until_listening(process)
+        yield process
+    finally:
+        process.stop()
+
+
+def free_port() -> int:
+    """A loopback port nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """CPU time the processes have used so far, in and for the kernel too."""
+    total = 0
+    for pid in pids:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        total += int(fields[11]) + int(fields[12])
+    return total / _TICKS
+
+
+def busy_seconds() -> float:
+    """CPU time all cores together have been busy for."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[:8])
+    return (user + nice + system + irq + softirq + steal) / _TICKS
+
+
+def _wait_until_listening(process: Process) -> None:
+    deadline = time.monotonic() + READY_WITHIN
+    while time.monotonic() < deadline:
+        if process.ended():
+            break
+        try:
+            socket.create_connection(("127.0.0.1", process.port), timeout=1).close()
+        except OSError:
+            time.sleep(0.005)
+        else:
+            return
+    tail = process.log.read_text(errors="replace")[-2000:]
+    raise NotReady(f"{process.name} does not listen on port {process.port}:\n{tail}")
+
+
+def _descendants(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in task.read_text().split():
+            found += [int(child), *_descendants(int(child))]
+    return found
+
+
+def _status(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
