@@ -1,0 +1,45 @@
+"""The numbers that keep a connection from costing more than it should."""
+
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta, Struct
+
+MAX_HEAD = 32_768
+"""Bytes of request line and headers."""
+MAX_HEADERS = 128
+"""Header lines of one request."""
+MAX_PIPELINED = 32
+"""Requests read ahead of their turn on one connection; then it is answered and closed."""
+MAX_DRAINED = 16 * 1024 * 1024
+"""Bytes of a body read to no purpose after its answer, so that the client sees the answer:
+closing a socket with unread input would take it away."""
+MAX_FRAMING = 65_536
+"""Bytes of chunk sizes, extensions and trailers beyond ``FRAMING_PER_BYTE`` a body byte."""
+FRAMING_PER_BYTE = 16
+LINGER = 5.0
+"""Seconds for which input is still taken (and thrown away) after the last answer."""
+
+_Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86_400)]
+
+
+class Bounds(Struct, frozen=True, kw_only=True):
+    """What an operator may change: table ``[server]`` of the settings."""
+
+    max_connections: Annotated[
+        int, Meta(ge=1, description="Open connections; one more is answered 503 and closed.")
+    ] = 10_000
+    head_timeout: Annotated[
+        _Seconds, Meta(description="From a request's first byte to the end of its head, seconds.")
+    ] = 10.0
+    body_timeout: Annotated[
+        _Seconds, Meta(description="From the end of a request's head to the end of its body.")
+    ] = 60.0
+    idle_timeout: Annotated[
+        _Seconds, Meta(description="A connection without a request is closed after this.")
+    ] = 75.0
+    send_timeout: Annotated[
+        _Seconds, Meta(description="A client that does not read its answer is dropped after this.")
+    ] = 60.0
+    stop_timeout: Annotated[
+        _Seconds, Meta(description="How long a stop waits for the requests in flight.")
+    ] = 10.0

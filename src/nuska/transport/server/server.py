@@ -1,0 +1,125 @@
+"""Listens, ticks, stops: the life of a server around its connections.
+
+It owns the tick and every request's task. It installs no signal handlers: when to stop is
+its owner's decision.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from uvicorn._types import ASGI3Application
+
+from nuska.interfaces.clock import Clock
+from nuska.interfaces.storage import RandomBytes
+from nuska.transport.server.bounds import Bounds
+from nuska.transport.server.connection import Connection
+from nuska.transport.server.counters import Counters
+from nuska.transport.server.listeners import BACKLOG, Listener
+from nuska.transport.server.request_ids import RequestIds
+from nuska.transport.server.shared import LogRequest, Shared
+
+LONGEST_TICK = 0.5
+SHORTEST_TICK = 0.05
+TICKS_PER_DEADLINE = 8
+"""A deadline is noticed at most this fraction of itself too late, within the two above."""
+
+logger = logging.getLogger("nuska.server")
+
+
+class HttpServer:
+    """Serves one ASGI application on open listeners."""
+
+    def __init__(
+        self,
+        app: ASGI3Application,
+        *,
+        clock: Clock,
+        random_bytes: RandomBytes,
+        bounds: Bounds | None = None,
+        counters: Counters | None = None,
+        side_apps: Mapping[str, ASGI3Application] | None = None,
+        log_request: LogRequest | None = None,
+    ) -> None:
+        """``side_apps``: applications that serve one path each, beside ``app``."""
+        self.bounds = bounds or Bounds()
+        self.counters = counters or Counters()
+        self._shared = Shared(
+            app,
+            clock=clock,
+            bounds=self.bounds,
+            counters=self.counters,
+            request_ids=RequestIds(random_bytes),
+            side_apps=side_apps or {},
+            log_request=log_request,
+        )
+        self._listeners: list[Listener] = []
+        self._servers: list[asyncio.Server] = []
+        self._ticking: asyncio.Task[None] | None = None
+
+    @property
+    def open_connections(self) -> int:
+        return len(self._shared.connections)
+
+    @property
+    def running_requests(self) -> int:
+        return len(self._shared.tasks)
+
+    async def start(self, listeners: list[Listener]) -> None:
+        """Accept connections; the listeners belong to the server from here on."""
+        loop = asyncio.get_running_loop()
+        self._listeners = listeners
+        self._shared.tick(loop.time())
+        self._ticking = loop.create_task(self._tick(), name="server-tick")
+        for listener in listeners:
+            for open_socket in listener.sockets:
+                self._servers.append(
+                    await loop.create_server(
+                        lambda: Connection(self._shared, loop), sock=open_socket, backlog=BACKLOG
+                    )
+                )
+
+    def stop_accepting(self) -> None:
+        """No new connections; idle ones end; requests in flight are answered, then end."""
+        self._shared.stopping = True
+        for server in self._servers:
+            server.close()
+        for listener in self._listeners:
+            listener.close()
+        for connection in tuple(self._shared.connections):
+            connection.shutdown()
+        if not self._shared.connections:
+            self._shared.deserted.set()
+
+    async def stop(self) -> None:
+        """Wait for the requests in flight, at most ``stop_timeout``, then cut off the rest."""
+        if not self._shared.stopping:
+            self.stop_accepting()
+        try:
+            async with asyncio.timeout(self.bounds.stop_timeout):
+                await self._shared.deserted.wait()
+        except TimeoutError:
+            logger.warning(
+                "cut off requests that did not end in time",
+                extra={"requests": self.running_requests, "connections": self.open_connections},
+            )
+        tasks = tuple(self._shared.tasks)
+        for task in tasks:
+            task.cancel()
+        for connection in tuple(self._shared.connections):
+            connection.transport.abort()
+        if self._ticking is not None:
+            self._ticking.cancel()
+            tasks += (self._ticking,)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _tick(self) -> None:
+        limits = self.bounds
+        shortest = min(
+            limits.head_timeout, limits.body_timeout, limits.idle_timeout, limits.send_timeout
+        )
+        pause = min(LONGEST_TICK, max(SHORTEST_TICK, shortest / TICKS_PER_DEADLINE))
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(pause)
+            self._shared.tick(loop.time())

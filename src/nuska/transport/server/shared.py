@@ -1,0 +1,75 @@
+"""What all connections of one server have in common."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+from uvicorn import Config
+from uvicorn._types import ASGI3Application
+from uvicorn.server import ServerState
+
+from nuska.interfaces.clock import Clock
+from nuska.transport.server.bounds import Bounds
+from nuska.transport.server.counters import Counters
+from nuska.transport.server.request_ids import RequestIds
+
+if TYPE_CHECKING:
+    from nuska.transport.server.exchange import Exchange
+
+LogRequest = Callable[["Exchange", float], None]
+"""Told of every answer and how many seconds it took."""
+
+
+class Shared(ServerState):
+    """uvicorn's server state, and ours.
+
+    ``now`` is the loop's time as of the last tick: near enough for deadlines of seconds,
+    and free to read on every request.
+    """
+
+    def __init__(
+        self,
+        app: ASGI3Application,
+        *,
+        clock: Clock,
+        bounds: Bounds,
+        counters: Counters,
+        request_ids: RequestIds,
+        side_apps: Mapping[str, ASGI3Application],
+        log_request: LogRequest | None,
+    ) -> None:
+        super().__init__()
+        self.config = Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+        )
+        self.config.load()
+        self.app = app
+        self.clock = clock
+        self.bounds = bounds
+        self.counters = counters
+        self.request_ids = request_ids
+        self.side_apps = side_apps
+        self.log_request = log_request
+        self.now = 0.0
+        self.date_line = b""
+        self.stopping = False
+        self.deserted = asyncio.Event()
+        """Set when, while stopping, the last connection has gone."""
+
+    def tick(self, now: float) -> None:
+        """Take the time, and look after every connection."""
+        if int(now) != int(self.now) or not self.date_line:
+            date = formatdate(self.clock.now() / 1000, usegmt=True)
+            self.date_line = f"date: {date}\r\n".encode()
+        self.now = now
+        for connection in tuple(self.connections):
+            connection.check(now)  # type: ignore[union-attr]  # all of them are ours
