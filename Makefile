@@ -42,9 +42,20 @@ format: $(VENV)/.dev ## Format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
+.PHONY: bench
+bench: $(VENV)/.dev ## Measure, print a table, draw a picture; ARGS='--quick --only post' narrows it
+	@tools/need wrk
+	$(BIN)/python -m benchmarks $(ARGS)
+
 .PHONY: docs
 docs: $(VENV)/.dev ## Write the generated pages anew
 	$(BIN)/python -m nuska.settings > docs/settings.md
+
+.PHONY: pins
+pins: $(VENV)/.dev ## Print the newest versions that fit together, for constraints.txt
+	@$(PIP) install --dry-run --ignore-installed --quiet --report - --group dev \
+	  . editables pip hatchling | $(BIN)/python -c 'import json, sys; print(*sorted( \
+	  "{name}=={version}".format(**item["metadata"]) for item in json.load(sys.stdin)["install"]), sep="\n")'
 
 .PHONY: clean
 clean: ## Remove the environment, caches and build results; data stay
