@@ -1,0 +1,173 @@
+"""Group commit: who shares a transaction, who is told what, and when."""
+
+import asyncio
+import threading
+
+import pytest
+
+from nuska.domain.errors import NotFound, Unavailable
+from nuska.domain.messages import NewMessage, QueueRef
+from nuska.domain.moments import seconds
+from nuska.stores.sqlite import writer as writer_module
+from nuska.stores.sqlite.store import SqliteStore
+from nuska.stores.sqlite.transaction import Transaction
+from nuska.testing.clock import ManualClock
+
+INBOX = QueueRef("acme", "inbox")
+LETTER = NewMessage(body=b'"letter"', ttl=seconds(300))
+
+
+async def test_writes_that_wait_together_share_one_commit(
+    sqlite: SqliteStore, clock: ManualClock
+) -> None:
+    before = sqlite.writer.commits
+    async with asyncio.TaskGroup() as producers:
+        for _ in range(50):
+            producers.create_task(sqlite.messages.add(INBOX, [LETTER], now=clock.now()))
+    assert sqlite.writer.commits - before == 1
+    assert (await sqlite.queues.stats(INBOX, now=clock.now())).ready == 50
+
+
+async def test_a_refused_write_leaves_its_companions_untouched(
+    sqlite: SqliteStore, clock: ManualClock
+) -> None:
+    def refuse(transaction: Transaction) -> None:
+        raise NotFound("nothing there")
+
+    refused, added = await asyncio.gather(
+        sqlite.writer.run(refuse, now=clock.now()),
+        sqlite.messages.add(INBOX, [LETTER], now=clock.now()),
+        return_exceptions=True,
+    )
+    assert isinstance(refused, NotFound)
+    assert not isinstance(added, BaseException)
+    assert len(await sqlite.messages.get(INBOX, added.ids, now=clock.now())) == 1
+
+
+async def test_a_bug_in_one_write_is_its_own_and_what_it_wrote_is_undone(
+    sqlite: SqliteStore, clock: ManualClock
+) -> None:
+    other = QueueRef("acme", "other")
+
+    def stumble(transaction: Transaction) -> None:
+        transaction.create(other, {}, relaxed=False)
+        raise ZeroDivisionError
+
+    first, stumbled, second = await asyncio.gather(
+        sqlite.messages.add(INBOX, [LETTER], now=clock.now()),
+        sqlite.writer.run(stumble, now=clock.now()),
+        sqlite.messages.add(INBOX, [LETTER], now=clock.now()),
+        return_exceptions=True,
+    )
+    assert isinstance(stumbled, ZeroDivisionError)
+    assert not isinstance(first, BaseException)
+    assert not isinstance(second, BaseException)
+    assert await sqlite.queues.get(other) is None
+    page = await sqlite.messages.page(INBOX, after=0, limit=10, now=clock.now())  # type: ignore[arg-type]
+    assert [message.id for message in page.messages] == [*first.ids, *second.ids]
+
+
+async def test_a_refusal_that_has_already_written_is_treated_as_a_bug(
+    sqlite: SqliteStore, clock: ManualClock
+) -> None:
+    def sloppy(transaction: Transaction) -> None:
+        transaction.create(INBOX, {}, relaxed=False)
+        raise NotFound("too late")
+
+    with pytest.raises(AssertionError):
+        await sqlite.writer.run(sloppy, now=clock.now())
+    assert await sqlite.queues.get(INBOX) is None
+
+
+async def test_nobody_sees_or_hears_of_a_write_before_it_is_committed(
+    sqlite: SqliteStore, clock: ManualClock
+) -> None:
+    disk_is_ready = threading.Event()
+    commit = sqlite.writer._commit
+
+    def slow(*arguments: object) -> None:
+        disk_is_ready.wait(10)
+        commit(*arguments)  # type: ignore[arg-type]
+
+    sqlite.writer._commit = slow  # type: ignore[method-assign]
+    posting = asyncio.ensure_future(sqlite.messages.add(INBOX, [LETTER], now=clock.now()))
+    for _ in range(20):
+        await asyncio.sleep(0)
+        assert await sqlite.queues.get(INBOX) is None
+        assert not posting.done()
+    disk_is_ready.set()
+    added = await posting
+    assert len(await sqlite.messages.get(INBOX, added.ids, now=clock.now())) == 1
+
+
+async def test_a_long_post_lets_other_requests_have_their_turn(
+    sqlite: SqliteStore, clock: ManualClock
+) -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    watching = asyncio.create_task(others())
+    await sqlite.messages.add(INBOX, [LETTER] * 5000, now=clock.now())
+    watching.cancel()
+    assert turns >= 5000 // 250
+    assert (await sqlite.queues.stats(INBOX, now=clock.now())).ready == 5000
+
+
+async def test_more_writes_than_can_be_answered_in_time_are_refused(
+    sqlite: SqliteStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "MAX_WAITING", 5)
+    answers = await asyncio.gather(
+        *(sqlite.messages.add(INBOX, [LETTER], now=clock.now()) for _ in range(8)),
+        return_exceptions=True,
+    )
+    refused = [answer for answer in answers if isinstance(answer, Unavailable)]
+    assert len(refused) == 3
+    assert (await sqlite.queues.stats(INBOX, now=clock.now())).ready == 5
+
+
+async def test_a_caller_that_gave_up_does_not_disturb_the_others(
+    sqlite: SqliteStore, clock: ManualClock
+) -> None:
+    impatient = asyncio.ensure_future(sqlite.messages.add(INBOX, [LETTER], now=clock.now()))
+    patient = asyncio.ensure_future(sqlite.messages.add(INBOX, [LETTER], now=clock.now()))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    assert len((await patient).ids) == 1
+
+
+async def test_closing_finishes_the_writes_in_line_and_refuses_later_ones(
+    sqlite: SqliteStore, clock: ManualClock
+) -> None:
+    posting = asyncio.ensure_future(sqlite.messages.add(INBOX, [LETTER], now=clock.now()))
+    await asyncio.sleep(0)
+    await sqlite.close()
+    assert len((await posting).ids) == 1
+    with pytest.raises(Unavailable):
+        await sqlite.messages.add(INBOX, [LETTER], now=clock.now())
+
+
+async def test_writes_to_a_relaxed_queue_are_not_synced(
+    sqlite: SqliteStore, clock: ManualClock
+) -> None:
+    sensors = QueueRef("acme", "sensors")
+    await sqlite.queues.create(sensors, {"_durability": "relaxed"}, relaxed=True, now=clock.now())
+    # A synced commit needs the thread; one that is not synced is answered without it.
+    synced = 0
+    commit = sqlite.writer._commit
+
+    def counted(*arguments: object) -> None:
+        nonlocal synced
+        synced += 1
+        commit(*arguments)  # type: ignore[arg-type]
+
+    sqlite.writer._commit = counted  # type: ignore[method-assign]
+    await sqlite.messages.add(sensors, [LETTER], now=clock.now())
+    assert synced == 0
+    await sqlite.messages.add(INBOX, [LETTER], now=clock.now())
+    assert synced == 1
