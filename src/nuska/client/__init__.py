@@ -1,0 +1,80 @@
+"""A Python client of the queue service, usable on its own.
+
+    async with Client("http://127.0.0.1:8888", project="shop") as client:
+        orders = client.queue("orders")
+        await orders.post({"order": 17})
+        async with orders.claim(limit=10) as claim:
+            for message in claim:
+                ...
+                await message.delete()
+
+``nuska.client.blocking`` has the same for programs without an event loop. The client knows
+the public HTTP API and nothing of the server's code.
+"""
+
+from nuska.client.client import DEFAULT_TIMEOUT, DEFAULT_URL, Client
+from nuska.client.connection import Timing
+from nuska.client.errors import (
+    BadRequest,
+    CannotConnect,
+    ClaimLost,
+    ClientError,
+    Conflict,
+    ConnectionBroken,
+    DeadlinePassed,
+    ErrorAnswer,
+    NotAllowed,
+    NotAuthenticated,
+    NotFound,
+    Unavailable,
+    UnreadableAnswer,
+)
+from nuska.client.held import ClaimedMessage, HeldClaim
+from nuska.client.paging import Listing
+from nuska.client.queues import Queue
+from nuska.client.records import (
+    Claim,
+    Landmark,
+    Message,
+    Metadata,
+    NewMessage,
+    QueueEntry,
+    Stats,
+)
+from nuska.client.retries import RetryPolicy
+from nuska.client.worker import GiveBack, Worker, WorkReport
+
+__all__ = [
+    "DEFAULT_TIMEOUT",
+    "DEFAULT_URL",
+    "BadRequest",
+    "CannotConnect",
+    "Claim",
+    "ClaimLost",
+    "ClaimedMessage",
+    "Client",
+    "ClientError",
+    "Conflict",
+    "ConnectionBroken",
+    "DeadlinePassed",
+    "ErrorAnswer",
+    "GiveBack",
+    "HeldClaim",
+    "Landmark",
+    "Listing",
+    "Message",
+    "Metadata",
+    "NewMessage",
+    "NotAllowed",
+    "NotAuthenticated",
+    "NotFound",
+    "Queue",
+    "QueueEntry",
+    "RetryPolicy",
+    "Stats",
+    "Timing",
+    "Unavailable",
+    "UnreadableAnswer",
+    "WorkReport",
+    "Worker",
+]

@@ -1,0 +1,105 @@
+"""The client itself: one server, one project, one Client-ID."""
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+from uuid import UUID, uuid4
+
+from msgspec import Struct
+
+from nuska.client.address import Address
+from nuska.client.connection import Connection, Timing
+from nuska.client.paging import Listing
+from nuska.client.queues import Queue, queue_page
+from nuska.client.records import QueueEntry
+from nuska.client.retries import RetryPolicy
+
+DEFAULT_URL = "http://127.0.0.1:8888"
+DEFAULT_TIMEOUT = 30.0
+"""Seconds for one call with all its retries; a long poll's ``wait`` comes on top."""
+DEFAULT_CONNECTIONS = 100
+"""Connections open at once; each call that waits in the server holds one."""
+
+
+class _Count(Struct, frozen=True):
+    count: int = 0
+
+
+class Client:
+    """``async with Client("http://127.0.0.1:8888", project="shop") as client: …``
+
+    ``client_id`` stays the same for the life of the client; by it a listing can leave out what
+    the client itself posted. ``headers`` go with every request. All calls may be made at once.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        project: str,
+        client_id: UUID | str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        retry: RetryPolicy | None = None,
+        connections: int = DEFAULT_CONNECTIONS,
+        headers: Mapping[str, str] | None = None,
+        timing: Timing | None = None,
+    ) -> None:
+        self.project = project
+        self.client_id = str(client_id or uuid4())
+        self._connection = Connection(
+            Address.parse(url),
+            headers={
+                **(headers or {}),
+                "Accept": "application/json",
+                "Client-ID": self.client_id,
+                "X-Project-Id": project,
+            },
+            timeout=timeout,
+            retry=retry or RetryPolicy(),
+            connections=connections,
+            timing=timing or Timing(),
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._connection.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._connection.__aexit__(kind, error, trace)
+
+    def queue(self, name: str) -> Queue:
+        """The queue of that name, whether or not it exists; asks nothing of the server."""
+        return Queue(self._connection, name)
+
+    def queues(
+        self,
+        *,
+        detailed: bool = False,
+        name: str | None = None,
+        metadata: Mapping[str, str | int] | None = None,
+        page: int | None = None,
+        marker: str | None = None,
+    ) -> Listing[QueueEntry]:
+        """The project's queues by name: ``async for entry in client.queues()``.
+
+        Those whose name contains ``name``, and whose ``metadata`` has these values;
+        ``detailed`` shows the metadata. ``marker`` is the name after which to start.
+        """
+        query = {"detailed": detailed or None, "name": name, "limit": page, "marker": marker}
+        return Listing(self._connection, "/v2/queues", {**(metadata or {}), **query}, queue_page)
+
+    async def count_queues(self) -> int:
+        """How many queues the project has."""
+        answer = await self._connection.call(
+            "GET", "/v2/queues", query={"with_count": True, "limit": 1}
+        )
+        return answer.read(_Count).count
+
+    async def ping(self) -> None:
+        """Returns if the server and its store answer; else raises what went wrong."""
+        await self._connection.call("GET", "/v2/ping")
