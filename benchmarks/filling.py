@@ -4,6 +4,7 @@ Only the harness fills this way; nothing that is timed goes through here.
 """
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -21,13 +22,14 @@ from nuska.interfaces.storage import Store, StoreOptions
 from nuska.stores.sqlite import open_store
 
 BODY = {"job": 17, "kind": "resize", "path": "/in/a.png"}
-SMALL = NewMessage(body=b'{"job": 17, "kind": "resize", "path": "/in/a.png"}', ttl=seconds(36_000))
+TTL = 36_000
+"""Seconds: longer than any run."""
 BATCH = 100
 _WINDOW = 8
 """Requests in flight while filling by the API."""
 
 
-def by_api(port: int, queue: str, count: int, *, batch: int = BATCH, ttl: int = 36_000) -> float:
+def by_api(port: int, queue: str, count: int, *, batch: int = BATCH, ttl: int = TTL) -> float:
     """Post ``count`` messages, ``batch`` a request; seconds it took."""
     whole, rest = divmod(count, batch)
     path = f"/v2/queues/{queue}/messages"
@@ -67,6 +69,11 @@ def in_store(data: Path, fill: Callable[[Store], Awaitable[None]]) -> None:
             await store.close()
 
     uvloop.run(run())
+
+
+def small(*, delay: int = 0) -> NewMessage:
+    """The same message for a store; ``delay`` in seconds."""
+    return NewMessage(body=json.dumps(BODY).encode(), ttl=seconds(TTL), delay=seconds(delay))
 
 
 def wall_clock() -> Moment:

@@ -58,6 +58,11 @@ class Process:
                 self._popen.kill()
                 self._popen.wait()
 
+    def kill(self) -> None:
+        """SIGKILL: it gets no chance to tidy up."""
+        self._popen.kill()
+        self._popen.wait()
+
     def ended(self) -> bool:
         return self._popen.poll() is not None
 

@@ -1,11 +1,20 @@
 """The phases of ``make bench``, in the order they run."""
 
 from benchmarks.bench import Phase
-from benchmarks.phases import engine, throughput
+from benchmarks.phases import depth, engine, footprint, listing, throughput, upheaval, waiting
 
 PHASES: dict[str, Phase] = {
     "store": engine.store,
     "post": throughput.post,
     "batch": throughput.batch,
     "work": throughput.work,
+    "depth": depth.depth,
+    "queues": depth.queues,
+    "instant": upheaval.instant,
+    "removal": upheaval.removal,
+    "echo": listing.echo,
+    "memory": footprint.memory,
+    "backlog": footprint.backlog,
+    "wake": waiting.wake,
+    "idle": waiting.idle,
 }

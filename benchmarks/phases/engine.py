@@ -41,7 +41,7 @@ def store(bench: Bench) -> Iterator[Figure]:
 
 
 def _add(store: Store, count: int) -> Callable[[], Awaitable[object]]:
-    messages = [filling.SMALL] * count
+    messages = [filling.small()] * count
     return lambda: store.messages.add(JOBS, messages, now=filling.wall_clock())
 
 
