@@ -6,6 +6,7 @@ It knows nothing of messaging: what the client does with a real server is in
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -78,18 +79,12 @@ async def breaks_off_in_mid_answer(request: web.Request) -> web.StreamResponse:
     return response
 
 
-@dataclass(frozen=True)
-class Replies:
-    """The vocabulary of scripts, for tests to take from a fixture."""
-
-    says: Callable[..., Reply] = staticmethod(says)
-    breaks_off: Reply = staticmethod(breaks_off)
-    breaks_off_in_mid_answer: Reply = staticmethod(breaks_off_in_mid_answer)
-
-
 @pytest.fixture
-def reply() -> Replies:
-    return Replies()
+def reply() -> SimpleNamespace:
+    """The vocabulary of scripts."""
+    return SimpleNamespace(
+        says=says, breaks_off=breaks_off, breaks_off_in_mid_answer=breaks_off_in_mid_answer
+    )
 
 
 @pytest.fixture

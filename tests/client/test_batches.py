@@ -29,5 +29,5 @@ def test_batches_are_as_large_as_the_limits_allow():
 
 
 def test_a_message_that_fits_into_no_post_is_refused_with_both_sizes():
-    with pytest.raises(TooLarge, match="1011 bytes.*at most 500"):
+    with pytest.raises(TooLarge, match=r"1011 bytes.*at most 500"):
         list(batches([NewMessage(body="x" * 1000)], size=500))

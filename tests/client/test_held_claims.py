@@ -1,12 +1,14 @@
 """A claim held by a block: renewed behind it, given back after it, lost before its end."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
 from aiohttp import web
 
-from nuska.client import Client, ClaimLost, ConnectionBroken
+from nuska.client import ClaimLost, Client, ConnectionBroken
 from nuska.testing.timing import ManualTiming
 
 TTL = 60
@@ -104,6 +106,22 @@ async def pass_renewal(time: ManualTiming) -> None:
     await time.advance(A_RENEWAL)
 
 
+@contextmanager
+def passing(time: ManualTiming) -> Iterator[None]:
+    """Time goes by, half a second whenever somebody waits for it."""
+
+    async def pass_on() -> None:
+        while True:
+            await time.someone_sleeps()
+            await time.advance(0.5)
+
+    clockwork = asyncio.create_task(pass_on())
+    try:
+        yield
+    finally:
+        clockwork.cancel()
+
+
 async def test_a_claim_is_renewed_for_as_long_as_its_block_runs(queue, claims, time):
     async with queue.claim(limit=2, ttl=TTL):
         for times in range(1, 11):
@@ -173,17 +191,15 @@ async def test_a_claim_can_be_kept_beyond_its_block(queue, claims):
 
 
 async def test_a_lost_claim_stops_the_work(queue, claims, time):
-    stopped_at = None
-    with pytest.raises(ClaimLost, match="c1"):
-        async with queue.claim(limit=2, ttl=TTL) as claim:
+    claim = queue.claim(limit=2, ttl=TTL)
+
+    async def work():
+        async with claim:
             claims.alive = False
-            work = asyncio.create_task(pass_renewal(time))
-            try:
-                await asyncio.Event().wait()
-            finally:
-                stopped_at = "its await"
-                await work
-    assert stopped_at == "its await"
+            await asyncio.gather(pass_renewal(time), asyncio.Event().wait())
+
+    with pytest.raises(ClaimLost, match="c1"):
+        await work()
     assert claim.lost
     assert claims.events == ["too late"]
     assert asyncio.current_task().cancelling() == 0
@@ -192,34 +208,24 @@ async def test_a_lost_claim_stops_the_work(queue, claims, time):
 async def test_a_server_out_of_reach_is_asked_again_until_the_claim_has_run_out(
     queue, claims, time
 ):
-    async def pass_the_time():
-        while True:
-            await time.someone_sleeps()
-            await time.advance(0.5)
-
-    clockwork = asyncio.create_task(pass_the_time())
-    with pytest.raises(ClaimLost):
+    async def work():
         async with queue.claim(limit=2, ttl=TTL):
             claims.reachable = False
             await asyncio.Event().wait()
-    clockwork.cancel()
+
+    with passing(time), pytest.raises(ClaimLost):
+        await work()
     assert claims.events.count("unreachable") > 5
     assert TTL <= time.now < TTL + A_RENEWAL
 
 
 async def test_a_renewal_that_fails_for_a_moment_loses_nothing(queue, claims, time):
-    async def pass_the_time():
-        while True:
-            await time.someone_sleeps()
-            await time.advance(0.5)
-
-    clockwork = asyncio.create_task(pass_the_time())
     async with queue.claim(limit=2, ttl=TTL) as claim:
-        claims.reachable = False
-        await claims.happens("unreachable", 6)  # all the attempts of one renewal, and one more
-        claims.reachable = True
-        await claims.happens("renewed")
-        clockwork.cancel()
+        with passing(time):
+            claims.reachable = False
+            await claims.happens("unreachable", 6)  # every attempt of one renewal, and one more
+            claims.reachable = True
+            await claims.happens("renewed")
         for message in claim:
             await message.delete()
     assert claims.events[-2:] == ["deleted m1", "deleted m2"]
@@ -253,17 +259,13 @@ async def test_somebody_elses_cancellation_stays_a_cancellation(queue, claims, t
 
 
 async def test_a_release_that_fails_does_not_hide_the_error_of_the_block(queue, claims, time):
-    async def pass_the_time():
-        while True:
-            await time.someone_sleeps()
-            await time.advance(0.5)
-
-    clockwork = asyncio.create_task(pass_the_time())
-    with pytest.raises(ZeroDivisionError):
+    async def work():
         async with queue.claim(limit=2, ttl=TTL):
             claims.reachable = False
             raise ZeroDivisionError
-    clockwork.cancel()
+
+    with passing(time), pytest.raises(ZeroDivisionError):
+        await work()
 
 
 async def test_a_claim_that_breaks_off_is_not_entered(queue, claims):

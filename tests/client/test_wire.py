@@ -43,7 +43,7 @@ def test_an_address_may_be_written_in_several_ways(text, base, socket_path):
     ["", "localhost:8888", "ftp://host", "http://", "unix:", "http+unix://", "http://h/?a=1"],
 )
 def test_an_address_that_is_none_is_refused_before_anything_is_sent(text):
-    with pytest.raises(ValueError, match="address|socket"):
+    with pytest.raises(ValueError, match=r"address|socket"):
         Client(text, project="shop")
 
 
