@@ -30,8 +30,8 @@ _WINDOW = 8
 
 
 def by_api(port: int, queue: str, count: int, *, batch: int = BATCH, ttl: int = TTL) -> float:
-    """Post ``count`` messages, ``batch`` a request; seconds it took."""
-    whole, rest = divmod(count, batch)
+    """Post ``count`` messages, ``batch`` a request (none if negative); seconds it took."""
+    whole, rest = divmod(max(0, count), batch)
     path = f"/v2/queues/{queue}/messages"
     sizes = [batch] * whole + ([rest] if rest else [])
     ready = {size: request("POST", path, _document(size, ttl), client=PRODUCER) for size in sizes}

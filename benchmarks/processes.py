@@ -25,11 +25,11 @@ class Process:
         self.name = name
         self.port = port
         self.log = log
-        self._popen = popen
+        self.popen = popen
 
     @property
     def pid(self) -> int:
-        return self._popen.pid
+        return self.popen.pid
 
     @property
     def pids(self) -> list[int]:
@@ -50,21 +50,21 @@ class Process:
 
     def stop(self) -> None:
         """SIGTERM, then SIGKILL when that takes too long. A second call does nothing."""
-        if self._popen.poll() is None:
-            self._popen.send_signal(signal.SIGTERM)
+        if self.popen.poll() is None:
+            self.popen.send_signal(signal.SIGTERM)
             try:
-                self._popen.wait(ENDS_WITHIN)
+                self.popen.wait(ENDS_WITHIN)
             except subprocess.TimeoutExpired:
-                self._popen.kill()
-                self._popen.wait()
+                self.popen.kill()
+                self.popen.wait()
 
     def kill(self) -> None:
         """SIGKILL: it gets no chance to tidy up."""
-        self._popen.kill()
-        self._popen.wait()
+        self.popen.kill()
+        self.popen.wait()
 
     def ended(self) -> bool:
-        return self._popen.poll() is not None
+        return self.popen.poll() is not None
 
 
 @contextmanager
