@@ -1,1 +1,60 @@
-"""What the service does for a caller, one function per API action."""
+"""What the service does for a caller, whichever way the call came in.
+
+One coroutine per API action: permission, defaults, limits, then one call to the store, then
+the wake-up. No status codes, headers, JSON or SQL; no clock but the one passed in.
+"""
+
+import os
+
+from msgspec import Struct
+
+from nuska.core.claims import ClaimService
+from nuska.core.health import HealthService
+from nuska.core.messages import MessageService
+from nuska.core.queues import QueueService
+from nuska.core.terms import Terms
+from nuska.core.waiting import Watch
+from nuska.core.wakeups import LocalWakeups
+from nuska.domain.limits import Limits
+from nuska.interfaces.clock import Clock
+from nuska.interfaces.storage import RandomBytes, Store
+
+__all__ = ["Core", "build_core"]
+
+
+class Core(Struct, frozen=True, kw_only=True):
+    """The services of one process, and what they share."""
+
+    queues: QueueService
+    messages: MessageService
+    claims: ClaimService
+    health: HealthService
+    clock: Clock
+    limits: Limits
+    wakeups: LocalWakeups
+    """Upkeep calls ``wake`` for queues in which messages became due; ``stop`` ends every
+    long poll at once, with what it has."""
+
+
+def build_core(
+    *,
+    store: Store,
+    clock: Clock,
+    limits: Limits | None = None,
+    random_bytes: RandomBytes = os.urandom,
+    wakeups: LocalWakeups | None = None,
+) -> Core:
+    """The services over an open store. The caller keeps the store and closes it."""
+    limits = Limits() if limits is None else limits
+    wakeups = LocalWakeups() if wakeups is None else wakeups
+    terms = Terms(store.queues, limits)
+    watch = Watch(store.messages, wakeups, clock)
+    return Core(
+        queues=QueueService(store.queues, clock, limits),
+        messages=MessageService(store.messages, terms, watch, wakeups, clock, limits),
+        claims=ClaimService(store.claims, terms, watch, wakeups, clock, limits, random_bytes),
+        health=HealthService(store, clock, random_bytes),
+        clock=clock,
+        limits=limits,
+        wakeups=wakeups,
+    )

@@ -12,8 +12,12 @@ class Waiter(Protocol):
     async def wait(self, seconds: float) -> bool:
         """Until something may be available, at most ``seconds``. True when woken.
 
-        Also returns, with True, when the service is stopping.
+        Also returns, with True, when the service is stopping; with False after ``interrupt``.
         """
+        ...
+
+    def interrupt(self) -> None:
+        """Make the wait that goes on, or else the next one, return at once."""
         ...
 
 

@@ -1,1 +1,5 @@
-"""HTTP v2: the route table, the order of checks, one file of handlers per noun."""
+"""The HTTP transport: a route table, a fixed order of checks, a file of handlers per noun."""
+
+from nuska.transport.http.app import build_app
+
+__all__ = ["build_app"]

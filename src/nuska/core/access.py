@@ -1,0 +1,41 @@
+"""Who may do what: one table, asked by every transport.
+
+The names are Zaqar's policies (contract http-v2 §10). ``ANYONE`` means any caller that an
+identity has accepted; everything else is a role. Which project's data a call reaches is not
+decided here: it is the caller's own, always, because a ``QueueRef`` is made from the caller.
+"""
+
+from nuska.domain.errors import NotAllowed
+from nuska.interfaces.identity import Caller
+
+ANYONE = ""
+ADMIN = "admin"
+
+RULES: dict[str, str] = {
+    "queues:get_all": ANYONE,
+    "queues:create": ANYONE,
+    "queues:get": ANYONE,
+    "queues:delete": ANYONE,
+    "queues:update": ANYONE,
+    "queues:stats": ANYONE,
+    "queues:share": ANYONE,
+    "queues:purge": ANYONE,
+    "messages:get_all": ANYONE,
+    "messages:create": ANYONE,
+    "messages:get": ANYONE,
+    "messages:delete": ANYONE,
+    "messages:delete_all": ANYONE,
+    "claims:create": ANYONE,
+    "claims:get": ANYONE,
+    "claims:delete": ANYONE,
+    "claims:update": ANYONE,
+    "ping:get": ANYONE,
+    "health:get": ADMIN,
+}
+
+
+def allow(caller: Caller, action: str) -> None:
+    """Return if ``caller`` may do ``action``; else raise ``NotAllowed``."""
+    role = RULES[action]
+    if role and role not in caller.roles:
+        raise NotAllowed(f"You are not authorized to do this: it needs the role {role}.")

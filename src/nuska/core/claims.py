@@ -1,0 +1,158 @@
+"""What a caller may do with claims. A claim belongs to the project: whoever knows its id may
+read, renew and release it (contract lifecycle §5).
+"""
+
+from msgspec import Struct
+
+from nuska.core.access import allow
+from nuska.core.ranges import check_range
+from nuska.core.terms import Terms
+from nuska.core.waiting import Patience, Watch
+from nuska.domain.claims import Claim
+from nuska.domain.errors import InvalidInput, NotFound
+from nuska.domain.limits import DEFAULT_CLAIM_LIMIT, MIN_CLAIM_GRACE, MIN_CLAIM_TTL, Limits
+from nuska.domain.messages import Message, QueueRef
+from nuska.domain.moments import Duration, seconds
+from nuska.domain.positions import CLAIM_ID_BYTES, ClaimId, claim_id
+from nuska.interfaces.clock import Clock
+from nuska.interfaces.identity import Caller
+from nuska.interfaces.storage import ClaimStore, RandomBytes
+from nuska.interfaces.wakeups import Wakeups
+
+LONGEST_GRACE = 1_000_000_000
+"""Seconds. A renewal takes any grace that is not negative (C15); what exceeds these thirty
+years means them, so that a message's end stays a moment that every store can hold."""
+
+
+class ClaimTerms(Struct, frozen=True, gc=False):
+    """What a request asks of a claim: whole seconds, None for the default."""
+
+    ttl: int | None = None
+    grace: int | None = None
+    limit: int | None = None
+
+
+class Taken(Struct, frozen=True, gc=False):
+    """A new claim and its messages, oldest first."""
+
+    id: ClaimId
+    messages: list[Message]
+
+
+class ClaimService:
+    def __init__(
+        self,
+        store: ClaimStore,
+        terms: Terms,
+        watch: Watch,
+        wakeups: Wakeups,
+        clock: Clock,
+        limits: Limits,
+        random_bytes: RandomBytes,
+    ) -> None:
+        self._store = store
+        self._terms = terms
+        self._watch = watch
+        self._wakeups = wakeups
+        self._clock = clock
+        self._limits = limits
+        self._random_bytes = random_bytes
+
+    async def create(
+        self,
+        caller: Caller,
+        name: str,
+        terms: ClaimTerms,
+        *,
+        patience: Patience | None = None,
+    ) -> Taken | None:
+        """Claim up to ``terms.limit`` messages; None when there are none (after waiting)."""
+        allow(caller, "claims:create")
+        ttl = self._ttl(terms.ttl)
+        grace = terms.grace
+        if grace is None:
+            grace = self._limits.default_claim_grace
+        else:
+            check_range("grace", grace, MIN_CLAIM_GRACE, self._limits.max_claim_grace)
+        limit = self._limit(terms.limit)
+        queue = QueueRef(caller.project, name)
+
+        async def look() -> Taken | None:
+            return await self._take(queue, limit, ttl, seconds(grace))
+
+        if patience is None:
+            return await look()
+        return await self._watch.until_found(
+            look, lambda taken: taken is None, queue, patience, taker=True
+        )
+
+    async def _take(
+        self, queue: QueueRef, limit: int, ttl: Duration, grace: Duration
+    ) -> Taken | None:
+        rule = (await self._terms.of(queue)).dead_letters
+        new_id = claim_id(self._random_bytes(CLAIM_ID_BYTES))
+        claimed = await self._store.create(
+            queue,
+            claim_id=new_id,
+            limit=limit,
+            ttl=ttl,
+            grace=grace,
+            dead_letters=rule,
+            now=self._clock.now(),
+        )
+        if rule is not None and claimed.dead_lettered:
+            self._wakeups.wake(rule.queue, claimed.dead_lettered)
+        return Taken(new_id, claimed.messages) if claimed.messages else None
+
+    async def get(self, caller: Caller, name: str, claim: str) -> Claim:
+        """A live claim with those of its messages that still exist."""
+        allow(caller, "claims:get")
+        found = await self._store.get(QueueRef(caller.project, name), claim, now=self._clock.now())
+        if found is None:
+            raise NotFound(_GONE)
+        return found
+
+    async def renew(self, caller: Caller, name: str, claim: str, terms: ClaimTerms) -> None:
+        """Start a live claim anew; what ``terms`` leave out takes the server's defaults."""
+        allow(caller, "claims:update")
+        ttl = self._ttl(terms.ttl)
+        grace = self._limits.default_claim_grace if terms.grace is None else int(terms.grace)
+        if grace < 0:
+            raise InvalidInput(f"The value of grace must be at least 0, not {grace}.")
+        renewed = await self._store.renew(
+            QueueRef(caller.project, name),
+            claim,
+            ttl=ttl,
+            grace=seconds(min(grace, LONGEST_GRACE)),
+            now=self._clock.now(),
+        )
+        if not renewed:
+            raise NotFound(_GONE)
+
+    async def release(self, caller: Caller, name: str, claim: str) -> None:
+        """End a claim; nothing happens when it is over already."""
+        allow(caller, "claims:delete")
+        await self._release(QueueRef(caller.project, name), claim, uncount=False)
+
+    async def undo(self, caller: Caller, name: str, claim: str) -> None:
+        """The client went before its answer: as if the claim had never been."""
+        allow(caller, "claims:create")
+        await self._release(QueueRef(caller.project, name), claim, uncount=True)
+
+    async def _release(self, queue: QueueRef, claim: str, *, uncount: bool) -> None:
+        freed = await self._store.release(queue, claim, uncount=uncount, now=self._clock.now())
+        self._wakeups.wake(queue, freed)
+
+    def _ttl(self, ttl: int | None) -> Duration:
+        if ttl is None:
+            return seconds(self._limits.default_claim_ttl)
+        return seconds(check_range("ttl", ttl, MIN_CLAIM_TTL, self._limits.max_claim_ttl))
+
+    def _limit(self, limit: int | None) -> int:
+        highest = self._limits.max_messages_per_claim_or_pop
+        if limit is None:
+            return min(DEFAULT_CLAIM_LIMIT, highest)
+        return check_range("limit", limit, 1, highest)
+
+
+_GONE = "There is no live claim of this id."

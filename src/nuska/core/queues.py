@@ -1,0 +1,149 @@
+"""What a caller may do with queues. Queues are lazy: reading one that nobody created shows
+an empty one with the defaults (contract lifecycle §2); only ``update`` asks that it exists.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Struct
+
+from nuska.core.access import allow
+from nuska.core.ranges import page_size
+from nuska.domain.errors import InvalidInput, NotFound, Unavailable
+from nuska.domain.limits import Limits
+from nuska.domain.messages import QueueRef
+from nuska.domain.metadata import (
+    apply_patch,
+    check_metadata,
+    is_relaxed,
+    may_occur_in_queue_name,
+    with_defaults,
+)
+from nuska.domain.queues import Metadata, Stats
+from nuska.interfaces.clock import Clock
+from nuska.interfaces.identity import Caller
+from nuska.interfaces.storage import QueueStore
+
+PATCH_ATTEMPTS = 20
+"""How often a metadata patch is tried again when others change the queue meanwhile."""
+
+
+class ListedQueue(Struct, frozen=True, gc=False):
+    """One queue of a listing."""
+
+    name: str
+    metadata: Metadata | None
+    """With defaults; None when the listing is not detailed."""
+
+
+class QueueStatistics(Struct, frozen=True, gc=False):
+    """What is counted about a queue, and how durable its writes are."""
+
+    stats: Stats
+    relaxed: bool
+
+
+class QueueService:
+    def __init__(self, store: QueueStore, clock: Clock, limits: Limits) -> None:
+        self._store = store
+        self._clock = clock
+        self._limits = limits
+
+    async def create(self, caller: Caller, name: str, metadata: Metadata) -> bool:
+        """Create a queue. False when it exists: its metadata then stays as it is (C14)."""
+        allow(caller, "queues:create")
+        check_metadata(metadata, self._limits)
+        return await self._store.create(
+            QueueRef(caller.project, name),
+            metadata,
+            relaxed=is_relaxed(metadata),
+            now=self._clock.now(),
+        )
+
+    async def get(self, caller: Caller, name: str) -> Metadata:
+        """The metadata with defaults, also of a queue that nobody created (K1)."""
+        allow(caller, "queues:get")
+        queue = await self._store.get(QueueRef(caller.project, name))
+        return with_defaults({} if queue is None else queue.metadata, self._limits)
+
+    async def exists(self, caller: Caller, name: str) -> bool:
+        """Whether somebody created the queue, by name or by a post."""
+        allow(caller, "queues:get")
+        return await self._store.get(QueueRef(caller.project, name)) is not None
+
+    async def update(self, caller: Caller, name: str, operations: object) -> Metadata:
+        """Apply a JSON patch to the metadata; the new metadata with defaults.
+
+        No other change gets lost: the patch is applied again when the metadata changed
+        between reading and writing.
+        """
+        allow(caller, "queues:update")
+        ref = QueueRef(caller.project, name)
+        for _ in range(PATCH_ATTEMPTS):
+            queue = await self._store.get(ref)
+            if queue is None:
+                raise NotFound(f"There is no queue named {name}.")
+            metadata = apply_patch(queue.metadata, operations)
+            check_metadata(metadata, self._limits)
+            self._check_size(metadata)
+            if metadata == queue.metadata or await self._store.replace_metadata(
+                queue, metadata, relaxed=is_relaxed(metadata), now=self._clock.now()
+            ):
+                return with_defaults(metadata, self._limits)
+        raise Unavailable("The queue's metadata keeps changing under this update.")
+
+    async def delete(self, caller: Caller, name: str) -> None:
+        allow(caller, "queues:delete")
+        await self._store.delete(QueueRef(caller.project, name), now=self._clock.now())
+
+    async def page(
+        self,
+        caller: Caller,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+        detailed: bool = False,
+        name_contains: str | None = None,
+        filters: Mapping[str, object] | None = None,
+    ) -> list[ListedQueue]:
+        """The project's queues by name, after the name ``after``."""
+        allow(caller, "queues:get_all")
+        if name_contains is not None and not may_occur_in_queue_name(name_contains):
+            raise InvalidInput("The value of name has a character that no queue name contains.")
+        queues = await self._store.page(
+            caller.project,
+            after=after,
+            limit=page_size(limit, self._limits.max_queues_per_page),
+            name_contains=name_contains,
+            metadata_equals=dict(filters) if filters else None,
+        )
+        return [
+            ListedQueue(q.ref.name, with_defaults(q.metadata, self._limits) if detailed else None)
+            for q in queues
+        ]
+
+    async def count(self, caller: Caller) -> int:
+        """How many queues the project has, whatever a listing leaves out."""
+        allow(caller, "queues:get_all")
+        return await self._store.count(caller.project)
+
+    async def stats(self, caller: Caller, name: str) -> QueueStatistics:
+        allow(caller, "queues:stats")
+        ref = QueueRef(caller.project, name)
+        queue = await self._store.get(ref)
+        stats = await self._store.stats(ref, now=self._clock.now())
+        return QueueStatistics(stats, relaxed=queue is not None and queue.relaxed)
+
+    async def purge(self, caller: Caller, name: str, *, messages: bool) -> None:
+        """Remove what the queue holds: its messages and their claims, if ``messages``."""
+        allow(caller, "queues:purge")
+        if messages:
+            await self._store.purge(QueueRef(caller.project, name), now=self._clock.now())
+
+    def _check_size(self, metadata: Metadata) -> None:
+        # Many small patches must not build what one request may not say.
+        if len(msgspec.json.encode(metadata)) > self._limits.max_queue_metadata:
+            raise InvalidInput(
+                "The resulting metadata is too large: the maximum is "
+                f"{self._limits.max_queue_metadata} bytes."
+            )

@@ -1,0 +1,130 @@
+"""Wake-ups within one process.
+
+Every queue that somebody waits for has two groups: takers, who take messages away and are
+woken one per message, longest waiting first, and readers, who are all woken. A wake-up is a
+hint: who is woken looks again, and waits on when it finds nothing.
+
+A taker that leaves without having looked since it was woken passes the hint on to the next,
+so that a client that hangs up never swallows a wake-up meant for somebody else.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from nuska.domain.errors import Unavailable
+from nuska.domain.messages import QueueRef
+
+MAX_WAITERS = 20_000
+"""Requests that may wait at once in one process."""
+
+
+class LocalWaiter:
+    """One request that waits; made by ``LocalWakeups.waiting``."""
+
+    __slots__ = ("_future", "_interrupted", "woken")
+
+    def __init__(self) -> None:
+        self.woken = False
+        """Woken, and has not looked since."""
+        self._interrupted = False
+        self._future: asyncio.Future[None] | None = None
+
+    async def wait(self, seconds: float) -> bool:
+        if not (self.woken or self._interrupted):
+            loop = asyncio.get_running_loop()
+            self._future = loop.create_future()
+            timer = loop.call_later(seconds, self._resolve)
+            try:
+                await self._future
+            finally:
+                timer.cancel()
+                self._future = None
+        woken, self.woken, self._interrupted = self.woken, False, False
+        return woken
+
+    def wake(self) -> None:
+        self.woken = True
+        self._resolve()
+
+    def interrupt(self) -> None:
+        self._interrupted = True
+        self._resolve()
+
+    def _resolve(self) -> None:
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+
+class _Waiters:
+    """Those who wait for one queue; dictionaries keep the order of arrival."""
+
+    __slots__ = ("readers", "takers")
+
+    def __init__(self) -> None:
+        self.takers: dict[LocalWaiter, None] = {}
+        self.readers: dict[LocalWaiter, None] = {}
+
+
+class LocalWakeups:
+    """``Wakeups`` for a server that is one process."""
+
+    def __init__(self, *, max_waiters: int = MAX_WAITERS) -> None:
+        self._max_waiters = max_waiters
+        self._count = 0
+        self._queues: dict[QueueRef, _Waiters] = {}
+        self._stopping = False
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
+
+    @property
+    def waiters(self) -> int:
+        """How many requests wait now."""
+        return self._count
+
+    def waiting(self, queue: QueueRef, *, taker: bool) -> AbstractContextManager[LocalWaiter]:
+        if self._count >= self._max_waiters:
+            raise Unavailable("Too many requests are waiting for messages already.")
+        return self._registered(queue, taker)
+
+    def wake(self, queue: QueueRef, messages: int) -> None:
+        if not self._queues or messages <= 0:
+            return
+        waiters = self._queues.get(queue)
+        if waiters is None:
+            return
+        for reader in waiters.readers:
+            reader.wake()
+        for taker in waiters.takers:
+            if taker.woken:
+                continue
+            taker.wake()
+            messages -= 1
+            if not messages:
+                break
+
+    def stop(self) -> None:
+        """From now on nobody waits: every wait returns at once."""
+        self._stopping = True
+        for waiters in self._queues.values():
+            for waiter in (*waiters.takers, *waiters.readers):
+                waiter.wake()
+
+    @contextmanager
+    def _registered(self, queue: QueueRef, taker: bool) -> Iterator[LocalWaiter]:
+        waiters = self._queues.setdefault(queue, _Waiters())
+        group = waiters.takers if taker else waiters.readers
+        waiter = LocalWaiter()
+        group[waiter] = None
+        self._count += 1
+        try:
+            yield waiter
+        finally:
+            self._count -= 1
+            del group[waiter]
+            if taker and waiter.woken:
+                self.wake(queue, 1)
+            if not waiters.takers and not waiters.readers:
+                self._queues.pop(queue, None)

@@ -1,0 +1,239 @@
+"""The HTTP API as one ASGI application: the route table behind the checks.
+
+Falcon routes and writes answers. Everything else on the way of a request is a plain function
+in ``checks.py`` or a handler; one middleware does what must also happen to requests that match
+no route.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any, NoReturn
+from uuid import uuid4
+
+import falcon.asgi
+import structlog
+from falcon import HTTPError
+from falcon.asgi import Response
+from falcon.constants import COMBINED_METHODS
+
+from nuska.core import Core
+from nuska.core.access import allow
+from nuska.domain.errors import InvalidParameter, NuskaError, Unavailable
+from nuska.interfaces.identity import Identity
+from nuska.transport.http.checks import (
+    AllowedHost,
+    CallerCheck,
+    check_formats,
+    check_origin,
+    check_signature,
+)
+from nuska.transport.http.documents import home_route, openapi_route
+from nuska.transport.http.query import read_query
+from nuska.transport.http.refusals import Refused, method_not_allowed
+from nuska.transport.http.request import ApiRequest
+from nuska.transport.http.routes import Admits, Handler, Operation, Route, routes_for
+from nuska.transport.wire import errors as wire_errors
+from nuska.transport.wire import msgpack
+
+REQUEST_ID = "x-openstack-request-id"
+
+Observe = Callable[[str, str, int, float], None]
+"""``observe(route, method, status, seconds)``: ``route`` is a path template or ``unmatched``."""
+
+Event = dict[str, Any]
+Asgi = Callable[
+    [dict[str, Any], Callable[[], Awaitable[Event]], Callable[[Event], Awaitable[None]]],
+    Awaitable[None],
+]
+Check = Callable[[ApiRequest], None]
+Responder = Callable[..., Awaitable[None]]
+
+log = structlog.get_logger("nuska.http")
+
+
+def build_app(
+    core: Core,
+    identity: Identity,
+    *,
+    allowed_host: AllowedHost | None = None,
+    observe: Observe | None = None,
+) -> Asgi:
+    """The ASGI application over ``core``.
+
+    ``identity`` says whom a request comes from. ``allowed_host`` is given the host name (no
+    port) of a Host or Origin header, and False refuses the request; None allows every name.
+    ``observe`` is called once per request, and must not fail or block.
+
+    From the server below, the scope may hold ``nuska.request_id``, the id to answer with, and
+    ``nuska.gone``, a function that says whether the connection is closed at this moment.
+    """
+    app = falcon.asgi.App(request_type=ApiRequest, middleware=_First(allowed_host))
+    if observe is not None:
+        app.add_middleware(_Observer(observe))
+    app.add_error_handler(NuskaError, _answer_error)
+    app.add_error_handler(Refused, _answer_refusal)
+    app.add_error_handler(HTTPError, _answer_http_error)
+    app.add_error_handler(Exception, _answer_bug)
+    check_caller = CallerCheck(identity, core.limits)
+    for route in all_routes(core):
+        app.add_route(route.path, _resource(route, core, check_caller))
+    return app
+
+
+def all_routes(core: Core) -> tuple[Route, ...]:
+    """The table, and the two documents that are made from it."""
+    routes = routes_for(core.limits)
+    routes = (*routes, home_route(routes))
+    return (*routes, openapi_route(routes, core.limits))
+
+
+def _resource(route: Route, core: Core, check_caller: Check) -> SimpleNamespace:
+    """What Falcon asks for a responder: one for every method there is."""
+    checks = _checks_of(route, check_caller)
+    responders = {method: _refuse_method(route, checks) for method in COMBINED_METHODS}
+    responders["OPTIONS"] = _show_methods(route, checks)
+    for operation in route.operations:
+        responders[operation.method] = _respond(operation, checks, core)
+    return SimpleNamespace(**{f"on_{method.lower()}": r for method, r in responders.items()})
+
+
+def _checks_of(route: Route, check_caller: Check) -> tuple[Check, ...]:
+    """Steps 5 to 10 of ``checks.py``, as far as the route makes them."""
+    if route.admits is Admits.ANY_REQUEST:
+        return (check_formats,)
+    if route.admits is Admits.ANYBODY:
+        return (check_signature, check_formats)
+    return (check_signature, check_formats, check_caller)
+
+
+def _respond(operation: Operation, checks: tuple[Check, ...], core: Core) -> Responder:
+    handler: Handler = operation.handler
+    action = operation.action
+    reads_query = bool(operation.query) or operation.filters
+
+    async def respond(req: ApiRequest, resp: Response, **fields: str) -> None:
+        req.path_fields = fields
+        for check in checks:
+            check(req)
+        if action is not None:
+            allow(req.caller, action)
+        if reads_query and (req.query_string or req.malformed_query):
+            _read_query(req, operation)
+        await handler(core, req, resp)
+        if req.wants_msgpack or req.has_unread_body:
+            _finish(req, resp)
+
+    return respond
+
+
+def _refuse_method(route: Route, checks: tuple[Check, ...]) -> Responder:
+    async def refuse(req: ApiRequest, _: Response, **fields: str) -> NoReturn:
+        req.path_fields = fields
+        for check in checks:
+            check(req)
+        raise method_not_allowed(route.allow)
+
+    return refuse
+
+
+def _show_methods(route: Route, checks: tuple[Check, ...]) -> Responder:
+    async def show(req: ApiRequest, resp: Response, **fields: str) -> None:
+        req.path_fields = fields
+        for check in checks:
+            check(req)
+        resp.set_header("allow", route.allow)
+
+    return show
+
+
+def _read_query(req: ApiRequest, operation: Operation) -> None:
+    if req.malformed_query:
+        raise InvalidParameter("The query string is not UTF-8.")
+    req.asked = read_query(req.query_string, operation.query, filters=operation.filters)
+
+
+def _finish(req: ApiRequest, resp: Response) -> None:
+    """The last touch to answers that need one: their format, the end of the connection."""
+    if req.wants_msgpack and resp.data:
+        resp.data = msgpack.from_json(resp.data)
+        resp.content_type = msgpack.CONTENT_TYPE
+    if req.closes_unread:
+        resp.set_header("connection", "close")
+
+
+class _First:
+    """What comes first for every request: its id, and whether this host is meant at all."""
+
+    def __init__(self, allowed_host: AllowedHost | None) -> None:
+        self._allowed_host = allowed_host
+
+    async def process_request(self, req: ApiRequest, resp: Response) -> None:
+        request_id = req.scope.get("nuska.request_id")
+        if request_id is None:
+            request_id = req.scope["nuska.request_id"] = f"req-{uuid4()}"
+        resp.set_header(REQUEST_ID, request_id)
+        if self._allowed_host is not None:
+            check_origin(req, self._allowed_host)
+
+
+class _Observer:
+    def __init__(self, observe: Observe) -> None:
+        self._observe = observe
+
+    async def process_request(self, req: ApiRequest, _: Response) -> None:
+        req.started = time.perf_counter()
+
+    async def process_response(
+        self, req: ApiRequest, resp: Response, _resource: object, _succeeded: bool
+    ) -> None:
+        seconds = time.perf_counter() - req.started
+        self._observe(req.uri_template or "unmatched", req.method, resp.status_code, seconds)
+
+
+# Errors. Nothing but these functions turns an exception into an answer.
+
+
+async def _answer_error(
+    req: ApiRequest, resp: Response, error: NuskaError, _: dict[str, Any]
+) -> None:
+    resp.status = wire_errors.status_of(error).value
+    resp.data = wire_errors.body_of(error)
+    if isinstance(error, Unavailable):
+        resp.set_header("retry-after", str(error.retry_after))
+        log.warning(
+            "unavailable",
+            reason=error.description,
+            request_id=req.scope.get("nuska.request_id"),
+            exc_info=error.__cause__,
+        )
+    _finish(req, resp)
+
+
+async def _answer_refusal(
+    req: ApiRequest, resp: Response, refusal: Refused, _: dict[str, Any]
+) -> None:
+    refusal.write(resp)
+    _finish(req, resp)
+
+
+async def _answer_http_error(
+    req: ApiRequest, resp: Response, error: HTTPError, _: dict[str, Any]
+) -> None:
+    """Falcon's own: no such route, or a method that HTTP does not know."""
+    resp.status = error.status_code
+    resp.data = wire_errors.error_body(error.title)
+    _finish(req, resp)
+
+
+async def _answer_bug(req: ApiRequest, resp: Response, error: Exception, _: dict[str, Any]) -> None:
+    log.error(
+        "unexpected error",
+        request_id=req.scope.get("nuska.request_id"),
+        method=req.method,
+        route=req.uri_template,
+        exc_info=error,
+    )
+    resp.status = 500
+    resp.data = wire_errors.error_body(wire_errors.INTERNAL_TITLE, wire_errors.INTERNAL_DESCRIPTION)
+    _finish(req, resp)

@@ -1,0 +1,179 @@
+"""The checks before every handler, in the fixed order of contract README §4.
+
+ 0  Host and Origin, while the server runs without authentication (D14)
+ 4  routing (Falcon): 404
+ 5  a pre-signed request: 404, because no signing key can be configured yet
+ 6  a form as Content-Type: 400
+ 7  Accept: 406
+ 8  Client-ID: 400
+ 9  project: 400
+10  queue name, length of the project: 400
+11  method: 405 with Allow; OPTIONS: 200 with Allow
+12  permission: 403
+
+Steps 1 to 3 (CORS, the request id, tokens) are not here: there is no CORS yet, the request id
+is the server's and the application's, and a token is checked by the ``Identity`` in step 9.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from falcon.util.mediatypes import quality
+
+from nuska.domain.errors import InvalidHeader
+from nuska.domain.limits import MAX_PROJECT_ID, MAX_QUEUE_NAME, Limits
+from nuska.domain.metadata import is_queue_name
+from nuska.interfaces.identity import Caller, Identity
+from nuska.transport.http.refusals import foreign, no_such_route, not_acceptable
+from nuska.transport.http.request import ApiRequest
+from nuska.transport.wire import msgpack
+
+JSON = "application/json"
+FORM = b"application/x-www-form-urlencoded"
+UUID_BYTES = 16
+
+AllowedHost = Callable[[str], bool]
+
+
+class Headers(Mapping[str, str]):
+    """Headers for an ``Identity``, decoded only when looked at."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: dict[bytes, bytes]) -> None:
+        self._raw = raw
+
+    def __getitem__(self, name: str) -> str:
+        return self._raw[name.encode("latin-1")].decode("latin-1")
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.decode("latin-1") for name in self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+
+def check_origin(req: ApiRequest, allowed: AllowedHost) -> None:
+    """Step 0: no page of another site drives a server that asks nobody who they are."""
+    host = req.header(b"host")
+    if host is not None and not allowed(_host_of(b"//" + host)):
+        raise foreign("Host")
+    origin = req.header(b"origin")
+    if origin is not None and not allowed(_host_of(origin)):
+        raise foreign("Origin")
+
+
+@lru_cache(maxsize=1024)
+def _host_of(authority: bytes) -> str:
+    """The host named by a Host or Origin header, without port; empty when there is none."""
+    try:
+        return urlsplit(authority.decode("latin-1")).hostname or ""
+    except ValueError:
+        return ""
+
+
+def check_signature(req: ApiRequest) -> None:
+    """Step 5. A present header, even an empty one, means "must verify" (S1), and nothing can
+    verify without a signing key."""
+    if req.header(b"url-signature") is not None:
+        raise no_such_route()
+
+
+def check_formats(req: ApiRequest) -> None:
+    """Steps 6 and 7; decides in which format the answer goes."""
+    content_type = req.header(b"content-type")
+    if (
+        content_type is not None
+        and content_type.lower() == FORM
+        and req.header(b"content-length") is not None
+    ):
+        raise InvalidHeader(
+            "Invalid Content-Type", "The API takes JSON, not application/x-www-form-urlencoded."
+        )
+    accept = req.header(b"accept")
+    if accept is not None and accept != b"*/*":
+        wanted = _wanted(accept)
+        if wanted is None:
+            raise not_acceptable()
+        req.wants_msgpack = wanted is msgpack.CONTENT_TYPE
+
+
+@lru_cache(maxsize=1024)
+def _wanted(accept: bytes) -> str | None:
+    """The best format for an Accept header, JSON when in doubt; None when none will do."""
+    try:
+        header = accept.decode("latin-1")
+        json_quality = quality(JSON, header)
+        msgpack_quality = quality(msgpack.CONTENT_TYPE, header)
+    except ValueError:
+        return None
+    if msgpack_quality > json_quality:
+        return msgpack.CONTENT_TYPE
+    return JSON if json_quality else None
+
+
+class CallerCheck:
+    """Steps 8 to 10: who sends this, and to which queue."""
+
+    def __init__(self, identity: Identity, limits: Limits) -> None:
+        self._identity = identity
+        self._limits = limits
+
+    def __call__(self, req: ApiRequest) -> None:
+        client = self._client_of(req.header(b"client-id"))
+        project, roles = self._identity.identify(Headers(req.raw_headers))
+        if project is None:
+            raise InvalidHeader("Project-Id Missing", "The header X-Project-Id is missing.")
+        if not project:
+            raise InvalidHeader(
+                "Empty project header not allowed", "The header X-Project-Id is empty."
+            )
+        req.caller = Caller(project, roles, client)
+        name = req.path_fields.get("queue_name")
+        if name is not None:
+            _check_queue(name, project)
+            req.queue = name
+
+    def _client_of(self, header: bytes | None) -> bytes:
+        if header is None:
+            raise InvalidHeader("Missing header value", "The header Client-ID is missing.")
+        if self._limits.client_id_uuid_safe:
+            client = uuid_bytes(header)
+            if client is None:
+                raise InvalidHeader("Wrong UUID value", "The header Client-ID must be a UUID.")
+            return client
+        lowest, highest = self._limits.min_length_client_id, self._limits.max_length_client_id
+        if not lowest <= len(header) <= highest:
+            raise InvalidHeader(
+                "Wrong Client-ID length",
+                f"The header Client-ID must have from {lowest} to {highest} characters.",
+            )
+        return uuid_bytes(header) or header
+
+
+@lru_cache(maxsize=4096)
+def uuid_bytes(text: bytes) -> bytes | None:
+    """The 16 bytes of a UUID in any spelling that Python's own parser takes, else None."""
+    digits = text.replace(b"urn:", b"").replace(b"uuid:", b"").strip(b"{}").replace(b"-", b"")
+    if len(digits) != 2 * UUID_BYTES:
+        return None
+    try:
+        value = bytes.fromhex(digits.decode("ascii"))
+    except ValueError:
+        return None
+    return value if len(value) == UUID_BYTES else None
+
+
+def _check_queue(name: str, project: str) -> None:
+    if not is_queue_name(name):
+        raise InvalidHeader(
+            "Invalid queue identification",
+            f"The name of a queue must be 1 to {MAX_QUEUE_NAME} letters, digits, underscores, "
+            "hyphens or dots.",
+        )
+    if len(project) > MAX_PROJECT_ID:
+        raise InvalidHeader(
+            "Invalid queue identification",
+            f"The project id must not be longer than {MAX_PROJECT_ID} characters.",
+        )

@@ -1,0 +1,108 @@
+"""Handlers for messages: decode, call, encode."""
+
+from falcon.asgi import Response
+
+from nuska.core import Core
+from nuska.domain.errors import InvalidBody, InvalidInput
+from nuska.transport.http.polling import LongPoll
+from nuska.transport.http.request import ApiRequest
+from nuska.transport.wire import messages as wire
+from nuska.transport.wire.paging import NO_LINKS, next_link
+
+IDEMPOTENCY_HEADER = b"idempotency-key"
+
+
+async def post_messages(core: Core, req: ApiRequest, resp: Response) -> None:
+    caller, name = req.caller, req.queue
+    settings = await core.messages.settings(caller, name)
+    data = await req.read(settings.max_post_size, "The request body of a post")
+    if not data:
+        raise InvalidBody("The request body can not be empty.")
+    drafts = wire.decode_post(data)
+    key = req.header(IDEMPOTENCY_HEADER)
+    idempotency = None if key is None else wire.idempotency_of(key.decode("latin-1"), data)
+    added = await core.messages.post(
+        caller, name, drafts, settings=settings, idempotency=idempotency
+    )
+    resp.status = 201
+    resp.set_header("location", wire.location_of_posted(name, added.ids))
+    resp.data = wire.encode_posted(name, added.ids)
+
+
+async def get_messages(core: Core, req: ApiRequest, resp: Response) -> None:
+    ids = req.asked.items_of("ids")
+    if ids:
+        await _get_by_ids(core, req, resp, ids)
+    else:
+        await _list(core, req, resp)
+
+
+async def _get_by_ids(core: Core, req: ApiRequest, resp: Response, ids: list[str]) -> None:
+    found = await core.messages.by_ids(req.caller, req.queue, ids)
+    shown = wire.encode_messages(found, req.queue, core.clock.now(), shown_to(req, core))
+    resp.data = b'{"messages": [' + shown + b"]}"
+
+
+async def _list(core: Core, req: ApiRequest, resp: Response) -> None:
+    asked = req.asked
+    with LongPoll(req, core.limits) as poll:
+        listing = await core.messages.page(
+            req.caller,
+            req.queue,
+            marker=asked.text("marker"),
+            limit=asked.integer("limit"),
+            echo=asked.boolean("echo"),
+            include_claimed=asked.boolean("include_claimed"),
+            include_delayed=asked.boolean("include_delayed"),
+            patience=poll.patience,
+        )
+    links = NO_LINKS
+    if listing.messages:
+        again = asked.repeated()
+        if listing.shows_delayed:
+            again["include_delayed"] = "true"
+        links = next_link(f"/v2/queues/{req.queue}/messages", again, listing.marker)
+    shown = wire.encode_messages(listing.messages, req.queue, core.clock.now(), shown_to(req, core))
+    resp.data = b"".join((b'{"messages": [', shown, b"], ", links, b"}"))
+
+
+async def get_message(core: Core, req: ApiRequest, resp: Response) -> None:
+    message = await core.messages.get(req.caller, req.queue, req.path_fields["message_id"])
+    resp.data = wire.encode_message(message, req.queue, core.clock.now(), shown_to(req, core))
+
+
+async def delete_message(core: Core, req: ApiRequest, resp: Response) -> None:
+    await core.messages.delete(
+        req.caller, req.queue, req.path_fields["message_id"], req.asked.text("claim_id")
+    )
+    resp.status = 204
+
+
+async def delete_messages(core: Core, req: ApiRequest, resp: Response) -> None:
+    ids, count = req.asked.items_of("ids"), req.asked.integer("pop")
+    if bool(ids) == (count is not None):
+        raise InvalidInput("Name the messages to delete in ids, or how many to take in pop.")
+    if count is not None:
+        await _pop(core, req, resp, count)
+        return
+    claim_ids = req.asked.items_of("claim_ids")
+    await core.messages.delete_many(req.caller, req.queue, ids, claim_ids)
+    resp.status = 204
+
+
+async def _pop(core: Core, req: ApiRequest, resp: Response, count: int) -> None:
+    with LongPoll(req, core.limits) as poll:
+        popped = await core.messages.pop(req.caller, req.queue, count, patience=poll.patience)
+        now, shown = core.clock.now(), shown_to(req, core)
+        items = b", ".join([wire.encode_popped(message, now, shown) for message in popped])
+        resp.data = b'{"messages": [' + items + b"]}"
+        if popped and await poll.lost_client():
+            await core.messages.undo_pop(req.caller, req.queue, popped)
+
+
+def shown_to(req: ApiRequest, core: Core) -> wire.Shown:
+    """What this reader sees besides the fields that everybody sees."""
+    attributes = req.asked.boolean("attributes")
+    if attributes or core.limits.enable_checksum:
+        return wire.Shown(attributes, core.limits.enable_checksum)
+    return wire.PLAIN

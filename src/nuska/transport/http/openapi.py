@@ -1,0 +1,124 @@
+"""The OpenAPI 3.1 document at ``/v2/openapi.json``, made once from the table that serves."""
+
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
+from importlib.metadata import version
+
+from nuska.domain.limits import Limits
+from nuska.transport.http.query import Kind, Parameter
+from nuska.transport.http.routes import Admits, Operation, Route
+from nuska.transport.http.schemas import QUEUE_NAME, Schema, ref, schemas_for
+from nuska.transport.wire.json import encode
+
+_PATH_FIELDS: dict[str, Schema] = {
+    "queue_name": {"type": "string", "pattern": QUEUE_NAME},
+    "message_id": {"type": "string", "minLength": 1},
+    "claim_id": {"type": "string", "minLength": 1},
+}
+_KINDS: dict[Kind, Schema] = {
+    Kind.TEXT: {"type": "string"},
+    Kind.INTEGER: {"type": "integer"},
+    Kind.BOOLEAN: {"type": "boolean"},
+    Kind.LIST: {"type": "array", "items": {"type": "string"}},
+}
+_CLIENT_ID = {
+    "name": "Client-ID",
+    "in": "header",
+    "required": True,
+    "description": "A UUID that names the client; listings leave out its own messages.",
+    "schema": {"type": "string", "format": "uuid"},
+}
+_PROJECT = {
+    "name": "X-Project-Id",
+    "in": "header",
+    "required": True,
+    "description": "The project whose queues are meant.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 256},
+}
+_COMMON_REFUSALS: dict[Admits, tuple[int, ...]] = {
+    Admits.ANY_REQUEST: (406,),
+    Admits.ANYBODY: (400, 404, 406, 503),
+    Admits.CALLERS: (400, 401, 403, 404, 406, 503),
+}
+
+
+def openapi_document(routes: Sequence[Route], limits: Limits) -> bytes:
+    """The document for ``routes``, which include the one that serves it."""
+    return encode(
+        {
+            "openapi": "3.1.0",
+            "info": {
+                "title": "Nuska",
+                "version": version("nuska"),
+                "description": "Queues, messages and claims: OpenStack Zaqar's v2 API.",
+            },
+            "paths": {route.path: _path_item(route) for route in routes},
+            "components": {"schemas": schemas_for(limits)},
+        }
+    )
+
+
+def _path_item(route: Route) -> Schema:
+    fields = [
+        {"name": name, "in": "path", "required": True, "schema": _PATH_FIELDS[name]}
+        for name in re.findall(r"{(\w+)}", route.path)
+    ]
+    item: Schema = {
+        operation.method.lower(): _operation(route, operation) for operation in route.operations
+    }
+    if fields:
+        item["parameters"] = fields
+    return item
+
+
+def _operation(route: Route, operation: Operation) -> Schema:
+    described: Schema = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "responses": _responses(route, operation),
+    }
+    parameters = [_query_parameter(parameter) for parameter in operation.query]
+    if route.admits is Admits.CALLERS:
+        parameters += [_CLIENT_ID, _PROJECT]
+    parameters += [
+        {"name": name, "in": "header", "schema": {"type": "string"}} for name in operation.headers
+    ]
+    if parameters:
+        described["parameters"] = parameters
+    if operation.body is not None:
+        content = {operation.body_type: {"schema": ref(operation.body)}}
+        described["requestBody"] = {"required": operation.body_required, "content": content}
+    return described
+
+
+def _query_parameter(parameter: Parameter) -> Schema:
+    schema = dict(_KINDS[parameter.kind])
+    if parameter.minimum is not None:
+        schema["minimum"] = parameter.minimum
+    described: Schema = {
+        "name": parameter.name,
+        "in": "query",
+        "description": parameter.description,
+        "schema": schema,
+    }
+    if parameter.kind is Kind.LIST:
+        described.update(style="form", explode=False)
+    return described
+
+
+def _responses(route: Route, operation: Operation) -> Schema:
+    responses: dict[int, Schema] = {}
+    for status, schema in operation.answers.items():
+        responses[status] = _response(status, schema, operation.answer_type)
+    for status in (*_COMMON_REFUSALS[route.admits], *operation.refusals):
+        if status not in responses:
+            responses[status] = _response(status, "Error", "application/json")
+    return {str(status): responses[status] for status in sorted(responses)}
+
+
+def _response(status: int, schema: str | None, media_type: str) -> Schema:
+    described: Schema = {"description": HTTPStatus(status).phrase}
+    if schema is not None:
+        described["content"] = {media_type: {"schema": ref(schema)}}
+    return described

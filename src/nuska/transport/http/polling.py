@@ -1,0 +1,53 @@
+"""The HTTP side of long polls: how long the client waits, and whether it is still there."""
+
+import asyncio
+from types import TracebackType
+
+from nuska.core.waiting import Patience
+from nuska.domain.errors import InvalidInput
+from nuska.domain.limits import Limits
+from nuska.transport.http.request import ApiRequest
+
+
+class LongPoll:
+    """Watches the connection while a request waits; does nothing without ``wait``.
+
+    It owns one task, which ends with the block.
+    """
+
+    __slots__ = ("_req", "_watcher", "patience")
+
+    def __init__(self, req: ApiRequest, limits: Limits) -> None:
+        seconds = req.asked.integer("wait") or 0
+        if seconds < 0:
+            raise InvalidInput(f"The value of wait must be at least 0, not {seconds}.")
+        self._req = req
+        self._watcher: asyncio.Task[None] | None = None
+        self.patience = Patience(min(seconds, limits.max_wait)) if seconds else None
+
+    def __enter__(self) -> "LongPoll":
+        if self.patience is not None:
+            self._watcher = asyncio.create_task(self._watch(self.patience), name="client-watch")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    async def lost_client(self) -> bool:
+        """Whether the client has gone. Ask last: nothing may be awaited between a "no" and
+        handing the answer to the server, or what was taken could be taken by nobody."""
+        if self.patience is None:
+            return False
+        # A hang-up that the loop has already seen reaches the watcher in this turn.
+        await asyncio.sleep(0)
+        return self.patience.gone or self._req.is_gone
+
+    async def _watch(self, patience: Patience) -> None:
+        await self._req.until_gone()
+        patience.leave()

@@ -1,0 +1,123 @@
+"""Query strings, by the rules of contract README §10.
+
+An empty value is no value; the last of several wins, and of a value with commas the last
+piece; lists take commas and repetitions alike. Integers are decimal digits with an optional
+sign; booleans are a fixed list of words. What an operation takes is a row of ``Parameter`` in
+the route table, and that row is also what the OpenAPI document shows.
+"""
+
+from collections.abc import Sequence
+from enum import Enum, auto
+from typing import cast
+
+from falcon.uri import parse_query_string
+from msgspec import Struct
+
+from nuska.domain.errors import InvalidParameter
+from nuska.transport.wire.paging import flag
+
+TRUE = frozenset(("true", "True", "t", "yes", "y", "1", "on"))
+FALSE = frozenset(("false", "False", "f", "no", "n", "0", "off"))
+MAX_DIGITS = 20
+"""More than any integer that makes sense; keeps conversion cheap."""
+
+
+class Kind(Enum):
+    TEXT = auto()
+    INTEGER = auto()
+    BOOLEAN = auto()
+    LIST = auto()
+
+
+class Parameter(Struct, frozen=True):
+    """One query parameter of an operation."""
+
+    name: str
+    kind: Kind
+    description: str
+    minimum: int | None = None
+
+
+Value = str | int | bool | list[str]
+
+
+class Asked:
+    """The parameters that a request gave, in their types."""
+
+    __slots__ = ("_values", "filters")
+
+    def __init__(self, values: dict[str, Value], filters: dict[str, str]) -> None:
+        self._values = values
+        self.filters = filters
+        """Parameters that the operation does not know; only listings of queues look at them."""
+
+    def text(self, name: str) -> str | None:
+        return cast("str | None", self._values.get(name))
+
+    def integer(self, name: str) -> int | None:
+        return cast("int | None", self._values.get(name))
+
+    def boolean(self, name: str) -> bool:
+        return self._values.get(name) is True
+
+    def items_of(self, name: str) -> list[str]:
+        return cast("list[str]", self._values.get(name, []))
+
+    def repeated(self, leave_out: str = "marker") -> dict[str, str]:
+        """The parameters as a next link repeats them."""
+        return {
+            name: flag(value) if isinstance(value, bool) else str(value)
+            for name, value in self._values.items()
+            if name != leave_out
+        }
+
+
+NOTHING_ASKED = Asked({}, {})
+
+
+def read_query(text: str, parameters: Sequence[Parameter], *, filters: bool = False) -> Asked:
+    """The parameters in ``text``; ``InvalidParameter`` when one has the wrong type."""
+    given = parse_query_string(text, keep_blank=False, csv=True)
+    values: dict[str, Value] = {}
+    for parameter in parameters:
+        value = given.pop(parameter.name, None)
+        if value:
+            values[parameter.name] = _read(parameter, value)
+    return Asked(values, _filters(given) if filters else {})
+
+
+def _read(parameter: Parameter, value: str | list[str]) -> Value:
+    if parameter.kind is Kind.LIST:
+        # Many clients write the commas of a list as %2C.
+        pieces = [value] if isinstance(value, str) else value
+        return [item for piece in pieces for item in piece.split(",") if item]
+    text = value if isinstance(value, str) else value[-1]
+    if parameter.kind is Kind.INTEGER:
+        return _integer(parameter.name, text)
+    if parameter.kind is Kind.BOOLEAN:
+        return _boolean(parameter.name, text)
+    return text
+
+
+def _integer(name: str, text: str) -> int:
+    digits = text[1:] if text[0] in "+-" else text
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > MAX_DIGITS:
+        raise InvalidParameter(f"The value of {name} must be an integer.")
+    return int(text)
+
+
+def _boolean(name: str, text: str) -> bool:
+    if text in TRUE:
+        return True
+    if text in FALSE:
+        return False
+    raise InvalidParameter(f"The value of {name} must be true or false.")
+
+
+def _filters(given: dict[str, str | list[str]]) -> dict[str, str]:
+    filters: dict[str, str] = {}
+    for name, value in given.items():
+        if not isinstance(value, str) or "," in value:
+            raise InvalidParameter(f"The value of {name} must be one value without commas.")
+        filters[name] = value
+    return filters

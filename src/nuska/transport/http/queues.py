@@ -1,0 +1,82 @@
+"""Handlers for queues: decode, call, encode."""
+
+from falcon.asgi import Response
+
+from nuska.core import Core
+from nuska.domain.errors import InvalidBody, InvalidInput
+from nuska.transport.http.refusals import unsupported_media_type
+from nuska.transport.http.request import ApiRequest
+from nuska.transport.wire import queues as wire
+from nuska.transport.wire import signing
+from nuska.transport.wire.json import decode_document, encode
+from nuska.transport.wire.paging import NO_LINKS, next_link
+
+PATCH_TYPE = "application/openstack-messaging-v2.0-json-patch"
+MAX_SMALL_BODY = 65_536
+"""Bytes of a body that names a few things: a purge or a share."""
+
+
+async def list_queues(core: Core, req: ApiRequest, resp: Response) -> None:
+    asked = req.asked
+    queues = await core.queues.page(
+        req.caller,
+        after=asked.text("marker"),
+        limit=asked.integer("limit"),
+        detailed=asked.boolean("detailed"),
+        name_contains=asked.text("name"),
+        filters={name: wire.filter_value(text) for name, text in asked.filters.items()},
+    )
+    count = await core.queues.count(req.caller) if asked.boolean("with_count") else None
+    links = NO_LINKS
+    if queues:
+        again = {**asked.repeated(), **asked.filters}
+        links = next_link("/v2/queues", again, queues[-1].name)
+    resp.data = wire.encode_queues(queues, count, links)
+
+
+async def put_queue(core: Core, req: ApiRequest, resp: Response) -> None:
+    data = await req.read(core.limits.max_queue_metadata, "Queue metadata")
+    created = await core.queues.create(req.caller, req.queue, wire.decode_metadata(data))
+    resp.status = 201 if created else 204
+    resp.set_header("location", wire.href_of(req.queue))
+
+
+async def get_queue(core: Core, req: ApiRequest, resp: Response) -> None:
+    resp.data = encode(await core.queues.get(req.caller, req.queue))
+
+
+async def head_queue(core: Core, req: ApiRequest, resp: Response) -> None:
+    resp.status = 200 if await core.queues.exists(req.caller, req.queue) else 404
+
+
+async def patch_queue(core: Core, req: ApiRequest, resp: Response) -> None:
+    media_type = (req.content_type or "").partition(";")[0].strip().lower()
+    if media_type != PATCH_TYPE:
+        raise unsupported_media_type(PATCH_TYPE)
+    data = await req.read(core.limits.max_queue_metadata, "A patch of queue metadata")
+    if not data:
+        raise InvalidBody("The request body can not be empty.")
+    metadata = await core.queues.update(req.caller, req.queue, decode_document(data))
+    resp.data = encode(metadata)
+
+
+async def delete_queue(core: Core, req: ApiRequest, resp: Response) -> None:
+    await core.queues.delete(req.caller, req.queue)
+    resp.status = 204
+
+
+async def get_stats(core: Core, req: ApiRequest, resp: Response) -> None:
+    statistics = await core.queues.stats(req.caller, req.queue)
+    resp.data = wire.encode_stats(statistics, req.queue, core.clock.now())
+
+
+async def purge_queue(core: Core, req: ApiRequest, resp: Response) -> None:
+    types = wire.decode_purge(await req.read(MAX_SMALL_BODY, "The request body of a purge"))
+    await core.queues.purge(req.caller, req.queue, messages="messages" in types)
+    resp.status = 204
+
+
+async def share_queue(core: Core, req: ApiRequest, _resp: Response) -> None:
+    data = await req.read(MAX_SMALL_BODY, "The request body of a share")
+    signing.decode_share(data, core.clock.now())
+    raise InvalidInput("This server cannot sign URLs: no signing key is configured.")

@@ -1,0 +1,240 @@
+"""The shapes of bodies as JSON Schema, with the limits of this server in them.
+
+Named by the route table, shown by the OpenAPI document. Reserved metadata keys come from the
+table that checks them.
+"""
+
+from nuska.domain.limits import MIN_CLAIM_GRACE, MIN_CLAIM_TTL, MIN_MESSAGE_TTL, Limits
+from nuska.domain.metadata import (
+    DEAD_LETTER_QUEUE_KEY,
+    DEAD_LETTER_TTL_KEY,
+    DURABILITY_KEY,
+    ENCRYPT_KEY,
+    FLAVOR_KEY,
+    FULL,
+    MAX_CLAIMS_KEY,
+    MAX_FLAVOR_NAME,
+    MAX_POST_SIZE_KEY,
+    MESSAGE_DELAY_KEY,
+    MESSAGE_TTL_KEY,
+    RELAXED,
+    RESERVED,
+    RETRY_FUNCTIONS,
+    RETRY_POLICY_KEY,
+)
+from nuska.transport.wire.queues import PURGEABLE
+from nuska.transport.wire.signing import SHAREABLE
+
+Schema = dict[str, object]
+
+QUEUE_NAME = "^[A-Za-z0-9_.-]{1,64}$"
+_INT64 = {"minimum": -(2**63), "maximum": 2**63 - 1}
+_TEXT: Schema = {"type": "string"}
+_FLAG: Schema = {"type": "boolean"}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+
+
+def ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _object(required: tuple[str, ...] = (), /, **properties: object) -> Schema:
+    schema: Schema = {"type": "object", "properties": properties}
+    if required:
+        schema["required"] = list(required)
+    return schema
+
+
+def _array(items: object) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _whole(lowest: int, highest: int) -> Schema:
+    return {"type": "integer", "minimum": lowest, "maximum": highest}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def schemas_for(limits: Limits) -> dict[str, Schema]:
+    """Every schema that the route table names."""
+    return {
+        **_general(),
+        **_queues(limits),
+        **_messages(limits),
+        **_claims(limits),
+    }
+
+
+def _general() -> dict[str, Schema]:
+    json = ref("Json")
+    finding = _object(
+        ("succeeded", "seconds", "ref"),
+        succeeded=_FLAG,
+        seconds={"type": "number"},
+        ref=_or_null(_TEXT),
+    )
+    return {
+        "Json": {
+            "description": "Any JSON value with finite numbers and integers of 64 bit.",
+            "anyOf": [
+                {"type": "null"},
+                _FLAG,
+                {"type": "integer", **_INT64},
+                {"type": "number"},
+                _TEXT,
+                _array(json),
+                {"type": "object", "additionalProperties": json},
+            ],
+        },
+        "Error": _object(("title",), title=_TEXT, description=_TEXT),
+        "Versions": _object(("versions",), versions=_array({"type": "object"})),
+        "Home": _object(("resources",), resources={"type": "object"}),
+        "Openapi": {"type": "object"},
+        "Health": _object(
+            ("storage_reachable", "operation_status"),
+            storage_reachable=_FLAG,
+            operation_status={"type": "object", "additionalProperties": finding},
+        ),
+        "Links": _array(_object(("rel", "href"), rel={"const": "next"}, href=_TEXT)),
+    }
+
+
+def _queues(limits: Limits) -> dict[str, Schema]:
+    reserved = _reserved(limits)
+    shown = [key for key, row in RESERVED.items() if row.shown]
+    assert reserved.keys() == RESERVED.keys(), "every reserved key has a schema"
+    landmark = _object(("href", "age", "created"), href=_TEXT, age=_COUNT, created=_TEXT)
+    return {
+        "NewMetadata": {
+            "type": "object",
+            "properties": reserved,
+            "additionalProperties": ref("Json"),
+        },
+        "Metadata": {
+            "type": "object",
+            "properties": reserved,
+            "required": shown,
+            "additionalProperties": ref("Json"),
+        },
+        "MetadataPatch": _array(
+            _object(
+                ("op", "path"),
+                op={"enum": ["add", "replace", "remove"]},
+                path={"type": "string", "pattern": "^/[Mm][Ee][Tt][Aa][Dd][Aa][Tt][Aa]/[^/]*$"},
+                value=ref("Json"),
+            )
+        ),
+        "QueueList": _object(
+            ("queues", "links"),
+            queues=_array(
+                _object(("name", "href"), name=_TEXT, href=_TEXT, metadata=ref("Metadata"))
+            ),
+            links=ref("Links"),
+            count=_COUNT,
+        ),
+        "Stats": _object(
+            ("messages",),
+            messages=_object(
+                ("claimed", "free", "total"),
+                claimed=_COUNT,
+                free=_COUNT,
+                total=_COUNT,
+                oldest=landmark,
+                newest=landmark,
+            ),
+            durability={"const": RELAXED},
+        ),
+        "Purge": _object(("resource_types",), resource_types=_array({"enum": list(PURGEABLE)})),
+        "Share": {
+            **_object(
+                paths=_array({"enum": list(SHAREABLE)}),
+                methods=_array(_TEXT),
+                expires={"type": "string", "format": "date-time"},
+            ),
+            "additionalProperties": False,
+        },
+    }
+
+
+def _reserved(limits: Limits) -> dict[str, Schema]:
+    ttl = _or_null(_whole(MIN_MESSAGE_TTL, limits.max_message_ttl))
+    return {
+        MAX_POST_SIZE_KEY: _or_null(_whole(1, limits.max_messages_post_size)),
+        MESSAGE_TTL_KEY: ttl,
+        MESSAGE_DELAY_KEY: _or_null(_whole(0, limits.max_message_delay)),
+        DEAD_LETTER_QUEUE_KEY: _or_null({"type": "string", "pattern": QUEUE_NAME}),
+        DEAD_LETTER_TTL_KEY: ttl,
+        MAX_CLAIMS_KEY: _or_null({"type": "integer", **_INT64}),
+        ENCRYPT_KEY: {"enum": [False, None]},
+        FLAVOR_KEY: _or_null({"type": "string", "minLength": 1, "maxLength": MAX_FLAVOR_NAME}),
+        RETRY_POLICY_KEY: _or_null(_retry_policy()),
+        DURABILITY_KEY: {"enum": [RELAXED, FULL, None]},
+    }
+
+
+def _retry_policy() -> Schema:
+    count = _whole(0, 2**63 - 1)
+    return _object(
+        retries_with_no_delay=count,
+        minimum_delay_retries=count,
+        # As much as JSON Schema can say of "maximum_delay is 10 s above minimum_delay".
+        minimum_delay=_whole(0, 20),
+        maximum_delay=_whole(30, 2**63 - 1),
+        maximum_delay_retries=count,
+        retry_backoff_function={"enum": list(RETRY_FUNCTIONS)},
+        ignore_subscription_override=_FLAG,
+    )
+
+
+def _messages(limits: Limits) -> dict[str, Schema]:
+    extras: dict[str, object] = {
+        "checksum": _TEXT,
+        "attributes": {"type": "object"},
+        "dead_letter": _object(
+            ("origin", "reason", "claim_count", "at"),
+            origin=_TEXT,
+            reason=_TEXT,
+            claim_count=_COUNT,
+            at=_TEXT,
+        ),
+    }
+    shared: dict[str, object] = {"id": _TEXT, "ttl": _COUNT, "age": _COUNT, "body": {}, **extras}
+    posted = _object(
+        ("body",),
+        body=ref("Json"),
+        ttl=_whole(MIN_MESSAGE_TTL, limits.max_message_ttl),
+        delay=_whole(0, limits.max_message_delay),
+        attributes={"type": "object", "additionalProperties": ref("Json")},
+    )
+    popped = _object(
+        ("id", "age", "ttl", "body", "claim_id", "claim_count"),
+        claim_id={"type": "null"},
+        claim_count=_COUNT,
+        **shared,
+    )
+    return {
+        "Post": _object(("messages",), messages={**_array(posted), "minItems": 1}),
+        "Posted": _object(("resources",), resources=_array(_TEXT)),
+        "Message": _object(("id", "href", "ttl", "age", "body"), href=_TEXT, **shared),
+        "MessageList": _object(("messages",), messages=_array(ref("Message")), links=ref("Links")),
+        "Popped": _object(("messages",), messages=_array(popped)),
+    }
+
+
+def _claims(limits: Limits) -> dict[str, Schema]:
+    return {
+        "ClaimTerms": _object(
+            ttl=_or_null(_whole(MIN_CLAIM_TTL, limits.max_claim_ttl)),
+            grace=_or_null(_whole(MIN_CLAIM_GRACE, limits.max_claim_grace)),
+        ),
+        "Claimed": _object(("messages",), messages=_array(ref("Message"))),
+        "Claim": _object(
+            ("age", "ttl", "href", "messages"),
+            age=_COUNT,
+            ttl=_COUNT,
+            href=_TEXT,
+            messages=_array(ref("Message")),
+        ),
+    }

@@ -1,0 +1,84 @@
+"""Queues on the wire."""
+
+from collections.abc import Sequence
+
+from nuska.core.queues import ListedQueue, QueueStatistics
+from nuska.domain.errors import InvalidBody
+from nuska.domain.moments import Moment, age_in_seconds, iso
+from nuska.domain.queues import Landmark, Metadata
+from nuska.transport.wire.json import decode_object, encode
+
+PURGEABLE = ("messages", "subscriptions")
+_INTEGER_DIGITS = 18
+"""All integers of so many digits fit 64 bit; longer filter values are compared as text."""
+
+
+def decode_metadata(data: bytes) -> Metadata:
+    """The metadata of a new queue; no body is an empty object."""
+    return decode_object(data) if data else {}
+
+
+def decode_purge(data: bytes) -> frozenset[str]:
+    """What to purge: everything, unless the body names ``resource_types``."""
+    if not data:
+        return frozenset(PURGEABLE)
+    document = decode_object(data)
+    if "resource_types" not in document:
+        raise InvalidBody('The request body has no "resource_types".')
+    types = document["resource_types"]
+    if not isinstance(types, list) or not all(kind in PURGEABLE for kind in types):
+        raise InvalidBody(
+            'The value of resource_types must be an array of "messages" and "subscriptions".'
+        )
+    return frozenset(str(kind) for kind in types)
+
+
+def filter_value(text: str) -> object:
+    """A metadata filter's value: an integer if it looks like one, else text."""
+    digits = text[1:] if text[:1] == "-" else text
+    if digits.isascii() and digits.isdigit() and len(digits) <= _INTEGER_DIGITS:
+        return int(text)
+    return text
+
+
+def encode_queues(queues: Sequence[ListedQueue], count: int | None, links: bytes) -> bytes:
+    items = [_listed(queue) for queue in queues]
+    counted = f', "count": {count}'.encode() if count else b""
+    return b'{"queues": ' + encode(items) + b", " + links + counted + b"}"
+
+
+def _listed(queue: ListedQueue) -> dict[str, object]:
+    item: dict[str, object] = {"name": queue.name, "href": href_of(queue.name)}
+    if queue.metadata is not None:
+        item["metadata"] = queue.metadata
+    return item
+
+
+def href_of(name: str) -> str:
+    return f"/v2/queues/{name}"
+
+
+def encode_stats(statistics: QueueStatistics, name: str, now: Moment) -> bytes:
+    """Counts; delayed messages are free. ``durability`` shows only where it is lowered (D18)."""
+    stats = statistics.stats
+    free = stats.ready + stats.delayed
+    messages: dict[str, object] = {
+        "claimed": stats.claimed,
+        "free": free,
+        "total": free + stats.claimed,
+    }
+    if stats.oldest is not None and stats.newest is not None:
+        messages["oldest"] = _landmark(stats.oldest, name, now)
+        messages["newest"] = _landmark(stats.newest, name, now)
+    document: dict[str, object] = {"messages": messages}
+    if statistics.relaxed:
+        document["durability"] = "relaxed"
+    return encode(document)
+
+
+def _landmark(landmark: Landmark, name: str, now: Moment) -> dict[str, object]:
+    return {
+        "href": f"{href_of(name)}/messages/{landmark.id}",
+        "age": age_in_seconds(landmark.created_at, now),
+        "created": iso(landmark.created_at),
+    }
