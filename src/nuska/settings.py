@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct
@@ -21,6 +21,7 @@ from msgspec import Meta, Struct
 from nuska.addresses import Address, TcpAddress, parse_address
 from nuska.domain import limits as bounds
 from nuska.domain.limits import Limits
+from nuska.transport.server.bounds import Bounds
 
 PREFIX = "NUSKA_"
 CONFIG_VARIABLE = "NUSKA_CONFIG"
@@ -29,32 +30,6 @@ CLIENT_VARIABLES = frozenset(
     {"NUSKA_URL", "NUSKA_PROJECT", "NUSKA_CLIENT_ID", "NUSKA_TOKEN", "NUSKA_TIMEOUT"}
 )
 """Read by the commands that talk to a server; meaningless to the server itself."""
-
-Count: TypeAlias = Annotated[int, Meta(ge=1)]
-Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86_400)]
-
-
-class ServerSettings(Struct, frozen=True, kw_only=True):
-    """Bounds of the HTTP server below the API: table ``[server]``."""
-
-    max_connections: Annotated[
-        Count, Meta(description="Open connections; one more is answered 503 and closed.")
-    ] = 10_000
-    head_timeout: Annotated[
-        Seconds, Meta(description="From a request's first byte to the end of its head, seconds.")
-    ] = 10.0
-    body_timeout: Annotated[
-        Seconds, Meta(description="From the end of a request's head to the end of its body.")
-    ] = 60.0
-    idle_timeout: Annotated[
-        Seconds, Meta(description="A connection without a request is closed after this.")
-    ] = 75.0
-    send_timeout: Annotated[
-        Seconds, Meta(description="A client that does not read its answer is dropped after this.")
-    ] = 60.0
-    stop_timeout: Annotated[
-        Seconds, Meta(description="How long a stop waits for the requests in flight.")
-    ] = 10.0
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -104,7 +79,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least that is logged.")
     ] = "info"
-    server: ServerSettings = ServerSettings()
+    server: Bounds = Bounds()
     limits: Limits = Limits()
 
     @property
@@ -187,7 +162,7 @@ class Field(Struct, frozen=True):
 
 def _fields() -> dict[str, Field]:
     found = []
-    for table, struct in (("", Settings), ("server", ServerSettings)):
+    for table, struct in (("", Settings), ("server", Bounds)):
         for info in msgspec.structs.fields(struct):
             if info.name not in {"server", "limits"}:
                 meaning = next(
@@ -336,7 +311,7 @@ def _assemble(merged: Mapping[str, object]) -> Settings:
 
     return Settings(
         **of(Settings),
-        server=ServerSettings(**of(ServerSettings)),
+        server=Bounds(**of(Bounds)),
         limits=Limits(**of(Limits)),
     )
 

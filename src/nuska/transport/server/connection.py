@@ -10,13 +10,15 @@ import asyncio
 import urllib.parse
 from collections import deque
 from enum import IntEnum
+from typing import Any, cast
 
 import httptools
-from uvicorn._types import ASGI3Application
+from uvicorn._types import HTTPScope
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from nuska.transport.server import bounds as at_most
+from nuska.transport.server.asgi import AsgiApp
 from nuska.transport.server.bounds import LINGER
 from nuska.transport.server.exchange import Exchange
 from nuska.transport.server.refusals import (
@@ -54,7 +56,7 @@ class _Stop(Exception):
 
 class Connection(HttpToolsProtocol):
     cycle: Exchange
-    pipeline: deque[tuple[Exchange, ASGI3Application]]  # type: ignore[assignment]
+    pipeline: deque[tuple[Exchange, AsgiApp]]  # type: ignore[assignment]
 
     def __init__(self, shared: Shared, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(shared.config, shared, {}, loop)
@@ -171,13 +173,13 @@ class Connection(HttpToolsProtocol):
             self._leave(malformed("Only HTTP/1.1 is spoken here, and plain HTTP/1.0."))
         path, _, query = self._target().partition(b"?")
         decoded = path.decode("ascii")
-        self.scope = {
+        scope: dict[str, Any] = {
             "type": "http",
             "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
             "http_version": version,
             "server": self.server,
             "client": self.client,
-            "scheme": self.scheme,  # type: ignore[typeddict-item]
+            "scheme": self.scheme,
             "method": parser.get_method().decode("ascii"),
             "root_path": "",
             "path": urllib.parse.unquote(decoded) if "%" in decoded else decoded,
@@ -187,15 +189,15 @@ class Connection(HttpToolsProtocol):
             "nuska.request_id": shared.request_ids.next(),
         }
         self.headers = []  # trailers, which nobody reads, must not look like headers
-        self._take(
-            Exchange(
-                self,
-                self.scope,
-                keep_alive=version == "1.1" and parser.should_keep_alive() and not shared.stopping,
-                expects_continue=self.expect_100_continue,
-            ),
-            shared.side_apps.get(decoded, self.app),
+        self.scope = cast("HTTPScope", scope)
+        cycle = Exchange(
+            self,
+            self.scope,
+            keep_alive=version == "1.1" and parser.should_keep_alive() and not shared.stopping,
+            expects_continue=self.expect_100_continue,
         )
+        scope["nuska.gone"] = cycle.gone
+        self._take(cycle, shared.side_apps.get(decoded, self.app))
         self.phase = _BODY
         self.since = shared.now
         self._body_size = self._framing = 0
@@ -288,7 +290,7 @@ class Connection(HttpToolsProtocol):
             self._leave(malformed("The target of the request names another host than Host."))
         return (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")
 
-    def _take(self, cycle: Exchange, app: ASGI3Application) -> None:
+    def _take(self, cycle: Exchange, app: AsgiApp) -> None:
         if self.running is None:
             self.cycle = cycle
             self._run(cycle, app)
@@ -299,7 +301,7 @@ class Connection(HttpToolsProtocol):
         else:
             self._leave(None)
 
-    def _run(self, cycle: Exchange, app: ASGI3Application) -> None:
+    def _run(self, cycle: Exchange, app: AsgiApp) -> None:
         self.running = cycle
         cycle.task = self.loop.create_task(cycle.run_asgi(app))
         self.tasks.add(cycle.task)

@@ -29,8 +29,11 @@ class Counters:
         self.crashes = 0
         """Handlers that ended in an exception nobody foresaw."""
 
-    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        """``route`` is a template, never a path: the number of keys stays bounded."""
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """The application tells of every request it has answered.
+
+        ``route`` is a template, never a path, so that the number of keys stays bounded.
+        """
         try:
             count = self.routes[method, route]
         except KeyError:

@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import select
 from typing import TYPE_CHECKING
 
-from uvicorn._types import ASGI3Application, ASGISendEvent, HTTPScope
+from uvicorn._types import ASGISendEvent, HTTPScope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from nuska.transport.server.asgi import AsgiApp
 from nuska.transport.server.refusals import BUG
 
 if TYPE_CHECKING:
@@ -14,8 +16,8 @@ if TYPE_CHECKING:
 
 _REQUEST_ID = b"x-openstack-request-id"
 _NO_BODY = frozenset({204, 304})
-_UNROUTED = "other"
-"""What the statistics call a request whose handler named no route."""
+_HUNG_UP = select.POLLRDHUP | select.POLLHUP | select.POLLERR
+"""The other end has closed, or shut its sending half, which means the same here."""
 
 logger = logging.getLogger("nuska.server")
 
@@ -48,19 +50,26 @@ class Exchange(RequestResponseCycle):
         self.response_complete = False
         self.status = 0
         self.request_id: str = scope["nuska.request_id"]  # type: ignore[typeddict-item]
-        self.began_at = connection.loop.time()
+        self.began_at = connection.loop.time() if connection.shared.log_request else 0.0
         self.task: asyncio.Task[None] | None = None
         self._head = b""
         """Encoded, and held back until the first piece of the body goes with it."""
         self._unsent = -1
         """Bytes of body still to come; negative: chunked."""
 
-    @property
-    def route(self) -> str:
-        """The route's template, as the application noted it in the scope."""
-        return self.scope.get("nuska.route", _UNROUTED)  # type: ignore[return-value]
+    def gone(self) -> bool:
+        """Whether the client has hung up by now, as far as the kernel knows.
 
-    async def run_asgi(self, app: ASGI3Application) -> None:
+        Asks the socket: the event loop hears of it only at its next turn, and whoever has just
+        taken messages for this client must know before that.
+        """
+        if self.disconnected or self.transport.is_closing():
+            return True
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), _HUNG_UP)
+        return bool(poll.poll(0))
+
+    async def run_asgi(self, app: AsgiApp) -> None:
         try:
             await app(self.scope, self.receive, self.send)
             if not self.response_complete and not self.disconnected:
@@ -149,10 +158,8 @@ class Exchange(RequestResponseCycle):
         self.message_event.set()
         connection = self.connection
         shared = connection.shared
-        seconds = connection.loop.time() - self.began_at
-        shared.counters.answered(self.scope["method"], self.route, self.status, seconds)
         if shared.log_request is not None:
-            shared.log_request(self, seconds)
+            shared.log_request(self, connection.loop.time() - self.began_at)
         connection.on_response_complete()
 
     def _crash(self, error: Exception) -> None:

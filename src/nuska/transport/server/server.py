@@ -6,12 +6,10 @@ its owner's decision.
 
 import asyncio
 import logging
-from collections.abc import Mapping
-
-from uvicorn._types import ASGI3Application
 
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.storage import RandomBytes
+from nuska.transport.server.asgi import AsgiApp
 from nuska.transport.server.bounds import Bounds
 from nuska.transport.server.connection import Connection
 from nuska.transport.server.counters import Counters
@@ -32,16 +30,14 @@ class HttpServer:
 
     def __init__(
         self,
-        app: ASGI3Application,
+        app: AsgiApp,
         *,
         clock: Clock,
         random_bytes: RandomBytes,
         bounds: Bounds | None = None,
         counters: Counters | None = None,
-        side_apps: Mapping[str, ASGI3Application] | None = None,
         log_request: LogRequest | None = None,
     ) -> None:
-        """``side_apps``: applications that serve one path each, beside ``app``."""
         self.bounds = bounds or Bounds()
         self.counters = counters or Counters()
         self._shared = Shared(
@@ -50,12 +46,15 @@ class HttpServer:
             bounds=self.bounds,
             counters=self.counters,
             request_ids=RequestIds(random_bytes),
-            side_apps=side_apps or {},
             log_request=log_request,
         )
         self._listeners: list[Listener] = []
         self._servers: list[asyncio.Server] = []
         self._ticking: asyncio.Task[None] | None = None
+
+    def add_side_app(self, path: str, app: AsgiApp) -> None:
+        """Serve exactly ``path`` by another application."""
+        self._shared.side_apps[path] = app
 
     @property
     def open_connections(self) -> int:

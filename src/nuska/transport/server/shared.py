@@ -1,15 +1,15 @@
 """What all connections of one server have in common."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 from uvicorn import Config
-from uvicorn._types import ASGI3Application
 from uvicorn.server import ServerState
 
 from nuska.interfaces.clock import Clock
+from nuska.transport.server.asgi import AsgiApp
 from nuska.transport.server.bounds import Bounds
 from nuska.transport.server.counters import Counters
 from nuska.transport.server.request_ids import RequestIds
@@ -30,13 +30,12 @@ class Shared(ServerState):
 
     def __init__(
         self,
-        app: ASGI3Application,
+        app: AsgiApp,
         *,
         clock: Clock,
         bounds: Bounds,
         counters: Counters,
         request_ids: RequestIds,
-        side_apps: Mapping[str, ASGI3Application],
         log_request: LogRequest | None,
     ) -> None:
         super().__init__()
@@ -57,7 +56,8 @@ class Shared(ServerState):
         self.bounds = bounds
         self.counters = counters
         self.request_ids = request_ids
-        self.side_apps = side_apps
+        self.side_apps: dict[str, AsgiApp] = {}
+        """Applications that serve one path each."""
         self.log_request = log_request
         self.now = 0.0
         self.date_line = b""

@@ -1,0 +1,178 @@
+"""The one place where concrete classes meet: settings → clock, store, core, application,
+server, upkeep. No logic beyond the order of things.
+
+Opened in the order in which a mistake is cheapest (addresses before data), closed in the
+reverse order: no new connections, waiters told, requests in flight answered, upkeep, store.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from nuska.addresses import Address, TcpAddress, host_guard, is_loopback, parse_address
+from nuska.core import Core, build_core
+from nuska.domain.errors import Unavailable
+from nuska.identity.none import NoAuthentication
+from nuska.interfaces.storage import Store, StoreOptions
+from nuska.logs import log_request
+from nuska.metrics import PATH as METRICS_PATH
+from nuska.metrics import Sources, build_metrics_app
+from nuska.settings import Settings
+from nuska.system import SystemClock
+from nuska.transport.http.app import build_app
+from nuska.transport.server.counters import Counters
+from nuska.transport.server.listeners import CannotListen, Listener, open_listener
+from nuska.transport.server.server import HttpServer
+from nuska.upkeep.sweeper import Sweeper
+
+# Every storage driver, by URL scheme. Imported only when chosen, so that nobody installs a
+# client library for a backend they do not use.
+STORE_DRIVERS: dict[str, str] = {
+    "sqlite": "nuska.stores.sqlite:open_store",
+    "memory": "nuska.stores.memory:open_store",
+}
+
+_Open: TypeAlias = Callable[[StoreOptions], Awaitable[Store]]
+
+
+class CannotStart(Exception):
+    """The service cannot run like this; the argument is a sentence for the operator."""
+
+
+class Service(Struct, frozen=True, kw_only=True):
+    """A service that runs."""
+
+    address: Address
+    metrics_url: str
+    """Empty when there are none."""
+    where: str
+    """Where data lives, in words."""
+    store: Store
+    core: Core
+    server: HttpServer
+    open_to_others: bool
+
+
+@asynccontextmanager
+async def assembled(settings: Settings, data: Path) -> AsyncIterator[Service]:
+    """A running service; leaving the context stops it in order.
+
+    Raises ``CannotStart``.
+    """
+    async with AsyncExitStack() as stack:
+        listener = _listen(settings, settings.address, stack)
+        apart = None
+        if settings.metrics not in ("path", "off"):
+            apart = _listen(settings, parse_address(settings.metrics), stack)
+        clock = SystemClock()
+        store = await _open_store(settings.store, data, clock)
+        stack.push_async_callback(store.close)
+        core = build_core(store=store, clock=clock, limits=settings.limits)
+        sweeper = Sweeper(store, core.wakeups, clock)
+        allowed = _guard(settings, listener.address)
+        counters = Counters()
+        app = build_app(core, NoAuthentication(), allowed_host=allowed, observe=counters.answered)
+        server = HttpServer(
+            app,
+            clock=clock,
+            random_bytes=os.urandom,
+            bounds=settings.server,
+            counters=counters,
+            log_request=log_request if settings.access_log else None,
+        )
+        sources = Sources(counters, server, sweeper, core, store)
+        if settings.metrics == "path":
+            server.add_side_app(METRICS_PATH, build_metrics_app(sources, allowed))
+        sweeping = asyncio.create_task(sweeper.run(), name="sweeper")
+        stack.push_async_callback(_stop_sweeping, sweeper, sweeping)
+        if apart is not None:
+            names = _guard(settings, apart.address)
+            side = HttpServer(
+                build_metrics_app(sources, names), clock=clock, random_bytes=os.urandom
+            )
+            await side.start([apart])
+            stack.push_async_callback(side.stop)
+        await server.start([listener])
+        stack.push_async_callback(_stop_serving, server, core)
+        yield Service(
+            address=listener.address,
+            metrics_url=_metrics_url(settings, listener, apart),
+            where=_where(settings.store, data),
+            store=store,
+            core=core,
+            server=server,
+            open_to_others=not _is_private(listener.address),
+        )
+
+
+def _listen(settings: Settings, address: Address, stack: AsyncExitStack) -> Listener:
+    if not _is_private(address) and not settings.insecure_open:
+        raise CannotStart(
+            f"Refusing to listen on {address}: no authentication is configured, and others could "
+            "reach that address. Listen on 127.0.0.1, [::1], localhost or unix:PATH, or say "
+            "--insecure-open if every client that can reach it may do everything."
+        )
+    try:
+        listener = open_listener(address)
+    except CannotListen as error:
+        raise CannotStart(f"{error}.".capitalize()) from error
+    stack.callback(listener.close)
+    return listener
+
+
+def _is_private(address: Address) -> bool:
+    return not isinstance(address, TcpAddress) or is_loopback(address.host)
+
+
+def _guard(settings: Settings, address: Address) -> Callable[[str], bool]:
+    own = [address.host] if isinstance(address, TcpAddress) else []
+    return host_guard([*own, *settings.allowed_hosts], allow_literals=settings.insecure_open)
+
+
+async def _open_store(url: str, data: Path, clock: SystemClock) -> Store:
+    scheme = url.partition(":")[0]
+    if scheme not in STORE_DRIVERS:
+        known = ", ".join(f"{name}:" for name in STORE_DRIVERS)
+        raise CannotStart(f"No store is called {scheme!r}; known are {known}.")
+    module, _, name = STORE_DRIVERS[scheme].partition(":")
+    open_store: _Open = getattr(import_module(module), name)
+    options = StoreOptions(url=url, data_dir=str(data), now=clock.now(), random_bytes=os.urandom)
+    try:
+        return await open_store(options)
+    except Unavailable as error:
+        raise CannotStart(error.description) from error
+    except ValueError as error:
+        raise CannotStart(f"The store cannot be opened: {error}.") from error
+
+
+def _metrics_url(settings: Settings, listener: Listener, apart: Listener | None) -> str:
+    if settings.metrics == "off":
+        return ""
+    return (apart or listener).address.url + METRICS_PATH
+
+
+def _where(url: str, data: Path) -> str:
+    match url:
+        case "memory:":
+            return "in memory only: everything is gone when the server stops"
+        case "sqlite:" | "sqlite://":
+            return str(data)
+        case _:
+            return url
+
+
+async def _stop_serving(server: HttpServer, core: Core) -> None:
+    server.stop_accepting()
+    core.wakeups.stop()
+    await server.stop()
+
+
+async def _stop_sweeping(sweeper: Sweeper, task: asyncio.Task[None]) -> None:
+    sweeper.stop()
+    await task

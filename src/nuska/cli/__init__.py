@@ -1,0 +1,56 @@
+"""The command ``nuska``: reading arguments and printing, nothing else.
+
+A command's module is imported when the command is used, so that the server starts without
+the client library and a client command without the server.
+"""
+
+import os
+import sys
+from importlib.metadata import version
+
+from cyclopts import App, CycloptsError
+
+from nuska.cli.exits import CommandFailed, Exit, complain
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "serve": ("nuska.cli.serve:serve", "Run a server until it is told to stop."),
+    "queue": ("nuska.cli.queue:app", "Queues, their metadata and statistics."),
+    "message": ("nuska.cli.message:app", "Post, look at, delete and pop messages."),
+    "claim": ("nuska.cli.claim:app", "Claim messages, renew and release claims."),
+    "work": ("nuska.cli.work:work", "Run a command for each message of a queue."),
+}
+"""Name, where it is, and the line it has in ``nuska --help``."""
+
+
+def build_app() -> App:
+    app = App(
+        name="nuska",
+        help="Durable queues, claims and notifications over OpenStack Zaqar's v2 API.",
+        version=lambda: version("nuska"),
+    )
+    for name, (where, summary) in COMMANDS.items():
+        app.command(where, name=name, help=summary)
+    return app
+
+
+def main() -> None:
+    sys.exit(run())
+
+
+def run() -> int:
+    """Run the command line of this process; returns its exit status (see ``exits``)."""
+    try:
+        result = build_app()(result_action="return_value", exit_on_error=False, print_error=False)
+        return result if isinstance(result, int) else Exit.DONE
+    except CycloptsError as error:
+        complain(" ".join(str(error).split()))
+        return Exit.USAGE
+    except CommandFailed as end:
+        complain(end.sentence)
+        return end.code
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has seen enough. What is still buffered must not fail at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.BROKEN_PIPE

@@ -1,0 +1,155 @@
+"""``GET /metrics``: what the process has counted, in Prometheus' text format.
+
+Nothing is counted here. The parts keep plain numbers while they work; this reads them when
+somebody asks, so that a request costs the same whether or not anybody ever does. The library
+is imported at the first question.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from nuska.core import Core
+from nuska.interfaces.storage import Store
+from nuska.transport.server.asgi import AsgiApp
+from nuska.transport.server.counters import LATENCY_BUCKETS, Counters
+from nuska.transport.server.server import HttpServer
+from nuska.upkeep.sweeper import Sweeper
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric
+
+PATH = "/metrics"
+_STATM = Path("/proc/self/statm")
+_RESIDENT = 1
+"""Which of the numbers in statm; pages."""
+
+
+class Sources(Struct, frozen=True):
+    """Who has counted."""
+
+    counters: Counters
+    server: HttpServer
+    sweeper: Sweeper
+    core: Core
+    store: Store
+
+
+class NuskaCollector:
+    """Turns the counts of one service into Prometheus' families when asked."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    def collect(self) -> "Iterator[Metric]":
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        yield from self._requests()
+        own = self._sources
+        answers = CounterMetricFamily(
+            "nuska_refused", "Requests refused below the API, by status.", labels=["status"]
+        )
+        for status, count in sorted(own.counters.refusals.items()):
+            answers.add_metric([str(status)], count)
+        yield answers
+        for name, help_text, total in (
+            ("nuska_connections_accepted", "Connections accepted.", own.counters.connections),
+            ("nuska_request_crashes", "Handlers that failed unexpectedly.", own.counters.crashes),
+            ("nuska_sweep_steps", "Steps of clearing away.", own.sweeper.steps),
+            ("nuska_swept", "Rows cleared away.", own.sweeper.removed),
+            ("nuska_sweep_failures", "Sweeps that failed.", own.sweeper.failures),
+            *self._writes(),
+        ):
+            yield CounterMetricFamily(name, help_text, value=total)
+        for name, help_text, value in (
+            ("nuska_connections", "Open connections.", own.server.open_connections),
+            ("nuska_requests_running", "Requests in flight.", own.server.running_requests),
+            ("nuska_waiters", "Long polls that wait now.", own.core.wakeups.waiters),
+            ("nuska_resident_bytes", "Memory of the process.", resident_bytes()),
+        ):
+            yield GaugeMetricFamily(name, help_text, value=value)
+
+    def _requests(self) -> "Iterator[Metric]":
+        from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+
+        answers = CounterMetricFamily(
+            "nuska_requests", "Answers by route.", labels=["method", "route", "status"]
+        )
+        durations = HistogramMetricFamily(
+            "nuska_request_seconds",
+            "From the end of a request's head to the end of its answer; a long poll's wait too.",
+            labels=["method", "route"],
+        )
+        for (method, route), count in sorted(self._sources.counters.routes.items()):
+            for status, number in sorted(count.statuses.items()):
+                answers.add_metric([method, route, str(status)], number)
+            durations.add_metric([method, route], _cumulated(count.buckets), count.seconds)
+        yield answers
+        yield durations
+
+    def _writes(self) -> list[tuple[str, str, int]]:
+        """What the store's writer counts, if it has one that groups writes."""
+        writer = getattr(self._sources.store, "writer", None)
+        if writer is None:
+            return []
+        return [
+            ("nuska_store_writes", "Writes done.", writer.writes),
+            ("nuska_store_commits", "Commits they took.", writer.commits),
+        ]
+
+
+def _cumulated(buckets: list[int]) -> list[tuple[str, float]]:
+    names = [*(str(float(bound)) for bound in LATENCY_BUCKETS), "+Inf"]
+    total = 0
+    pairs: list[tuple[str, float]] = []
+    for name, count in zip(names, buckets, strict=True):
+        total += count
+        pairs.append((name, total))
+    return pairs
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process; 0 where the system does not say."""
+    try:
+        pages = int(_STATM.read_text().split()[_RESIDENT])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def build_metrics_app(
+    sources: Sources, allowed_host: Callable[[str], bool], path: str = PATH
+) -> AsgiApp:
+    """An ASGI application for the one path, with the same guard as the API's (D14)."""
+    registry: CollectorRegistry | None = None
+
+    def answer(scope: dict[str, Any]) -> tuple[int, bytes]:
+        nonlocal registry
+        if scope["type"] != "http" or scope["path"] != path:
+            return 404, b"Not found\n"
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        if any(not allowed_host(host.decode("latin-1")) for host in hosts):
+            return 403, b"This server does not answer to that name.\n"
+        if scope["method"] not in ("GET", "HEAD"):
+            return 405, b"Method not allowed\n"
+        from prometheus_client import CollectorRegistry, generate_latest
+
+        if registry is None:
+            registry = CollectorRegistry()
+            registry.register(NuskaCollector(sources))
+        return 200, generate_latest(registry)
+
+    async def app(scope: dict[str, Any], _receive: object, send: Any) -> None:
+        status, body = answer(scope)
+        headers = [
+            (b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),
+            (b"content-length", b"%d" % len(body)),
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    return app
