@@ -11,13 +11,13 @@ import resource
 import signal
 import sys
 import uuid
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import uvloop
 from cyclopts import Parameter
 
+from nuska import __version__
 from nuska.addresses import UnixAddress
 from nuska.assembly import CannotStart, Service, assembled
 from nuska.logs import set_up_logging
@@ -147,7 +147,7 @@ def banner(service: Service) -> str:
     else:
         access = "open: no authentication; only this machine can reach it"
     lines = [
-        f"Nuska {version('nuska')}",
+        f"Nuska {__version__}",
         f"  listening on  {address.url}",
         f"  data          {service.where}",
         f"  durability    {service.store.durability}",
