@@ -6,10 +6,10 @@ the client library and a client command without the server.
 
 import os
 import sys
-from importlib.metadata import version
 
 from cyclopts import App, CycloptsError
 
+from nuska import __version__
 from nuska.cli.exits import CommandFailed, Exit, complain
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -26,7 +26,7 @@ def build_app() -> App:
     app = App(
         name="nuska",
         help="Durable queues, claims and notifications over OpenStack Zaqar's v2 API.",
-        version=lambda: version("nuska"),
+        version=__version__,
     )
     for name, (where, summary) in COMMANDS.items():
         app.command(where, name=name, help=summary)

@@ -16,7 +16,6 @@ from typing import Any, Self, TypeVar
 
 import aiohttp
 import msgspec
-from multidict import CIMultiDictProxy
 
 from nuska.client.address import Address, Query
 from nuska.client.errors import (
@@ -55,7 +54,8 @@ class Answer:
     """A 2xx."""
 
     status: int
-    headers: CIMultiDictProxy[str]
+    headers: Mapping[str, str]
+    """Looked up in any case of letters."""
     body: bytes
 
     def read(self, shape: type[T]) -> T:
@@ -216,7 +216,7 @@ async def _content(response: aiohttp.ClientResponse) -> bytes:
     return bytes(content)
 
 
-def _error(status: int, headers: CIMultiDictProxy[str], content: bytes, reason: str) -> ErrorAnswer:
+def _error(status: int, headers: Mapping[str, str], content: bytes, reason: str) -> ErrorAnswer:
     """The error an answer stands for; a proxy's HTML becomes its status line."""
     title, description = _said(content)
     return CLASS_OF_STATUS.get(status, ErrorAnswer)(
@@ -242,7 +242,7 @@ def _said(content: bytes) -> tuple[str, str]:
     return "", ""
 
 
-def _retry_after(headers: CIMultiDictProxy[str]) -> float | None:
+def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait, from either form of the header (RFC 9110 §10.2.3)."""
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():

@@ -43,6 +43,8 @@ class Message(Struct, frozen=True, kw_only=True):
     checksum: str | None = None
     attributes: dict[str, Any] | None = None
     """None unless asked for, or when it has none."""
+    dead_letter: dict[str, Any] | None = None
+    """Why it is in a dead-letter queue, told together with the attributes."""
 
     def __post_init__(self) -> None:
         _, found, claim_id = self.href.rpartition("?claim_id=")

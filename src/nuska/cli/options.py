@@ -1,0 +1,95 @@
+"""What every command that talks to a server takes, and how its errors end the command."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+from cyclopts import Group, Parameter
+
+from nuska.cli.exits import CommandFailed, Exit
+from nuska.cli.output import Output, printable
+from nuska.client import (
+    DEFAULT_TIMEOUT,
+    DEFAULT_URL,
+    CannotConnect,
+    Client,
+    ClientError,
+    ConnectionBroken,
+    DeadlinePassed,
+    ErrorAnswer,
+)
+
+DEFAULT_PROJECT = "default"
+SERVER = Group("Server", sort_key=9)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Which server, which project, and for whom the answer is."""
+
+    url: Annotated[
+        str,
+        Parameter(
+            env_var="NUSKA_URL",
+            group=SERVER,
+            help="Where the server is: http://HOST:PORT or unix:/PATH.",
+        ),
+    ] = DEFAULT_URL
+    project: Annotated[
+        str, Parameter(env_var="NUSKA_PROJECT", group=SERVER, help="Whose queues.")
+    ] = DEFAULT_PROJECT
+    client_id: Annotated[
+        str | None,
+        Parameter(
+            env_var="NUSKA_CLIENT_ID",
+            group=SERVER,
+            help="The UUID by which the server knows this client; a new one each time.",
+        ),
+    ] = None
+    timeout: Annotated[
+        float,
+        Parameter(
+            env_var="NUSKA_TIMEOUT", group=SERVER, help="Seconds for one call with its retries."
+        ),
+    ] = DEFAULT_TIMEOUT
+    as_json: Annotated[
+        bool, Parameter(name="--json", negative="", help="Answer in JSON, for machines.")
+    ] = False
+
+    @property
+    def output(self) -> Output:
+        return Output(as_json=self.as_json)
+
+    @asynccontextmanager
+    async def client(self, *, connections: int = 8) -> AsyncIterator[Client]:
+        """A client for the length of a command; its errors become the command's end."""
+        try:
+            client = Client(
+                self.url,
+                project=self.project,
+                client_id=self.client_id,
+                timeout=self.timeout,
+                connections=connections,
+            )
+        except ValueError as error:
+            raise CommandFailed(Exit.USAGE, f"{error}.") from None
+        try:
+            async with client:
+                yield client
+        except ClientError as error:
+            raise failure(error) from error
+
+
+DEFAULTS = Options()
+
+
+def failure(error: ClientError) -> CommandFailed:
+    """How a command ends after ``error``."""
+    if isinstance(error, CannotConnect | ConnectionBroken | DeadlinePassed):
+        return CommandFailed(Exit.NO_CONNECTION, printable(str(error)))
+    sentence = str(error)
+    if isinstance(error, ErrorAnswer) and error.status >= 500 and error.request_id:
+        sentence = f"{sentence.rstrip('.')} (request {error.request_id})."
+    return CommandFailed(Exit.REFUSED, printable(sentence))

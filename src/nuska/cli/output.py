@@ -1,0 +1,131 @@
+"""What commands print: tables for people, tab-separated lines for pipes, JSON for machines.
+
+JSON is one document for one thing, and one line for each of many, written as they come.
+Nothing that a message contains can move the cursor or change a colour.
+"""
+
+import json
+import sys
+from collections.abc import AsyncIterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec import Struct, to_builtins
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_CONTROLS = {code: f"\\u{code:04x}" for code in [*range(0x20), *range(0x7F, 0xA0)]}
+_CONTROLS |= {code: f"\\u{code:04x}" for code in [0x2028, 0x2029, *range(0x202A, 0x202F)]}
+"""C0 and C1 controls, line separators, and what reverses the direction of writing."""
+
+ROWS_PER_TABLE = 500
+"""A longer listing becomes several tables, so that it shows while it comes."""
+
+Cells = Sequence[object]
+
+
+def printable(text: str) -> str:
+    """``text`` on one line, with everything that a terminal would obey spelled out."""
+    return text.translate(_CONTROLS)
+
+
+def compact(value: object) -> str:
+    """``value`` as one line of JSON."""
+    return printable(json.dumps(value, ensure_ascii=False))
+
+
+def document(record: Struct) -> dict[str, Any]:
+    """A record as JSON shows it: every field that has something to say."""
+    return {name: value for name, value in to_builtins(record).items() if value not in (None, "")}
+
+
+@dataclass(frozen=True)
+class Output:
+    as_json: bool
+
+    def note(self, sentence: str) -> None:
+        """Something for people only; it goes where it disturbs no pipe."""
+        if not self.as_json:
+            sys.stderr.write(f"{printable(sentence)}\n")
+
+    def json(self, value: object) -> None:
+        """One line of JSON."""
+        sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+    def line(self, text: str) -> None:
+        """One line of plain text."""
+        sys.stdout.write(f"{printable(text)}\n")
+        sys.stdout.flush()
+
+    def pairs(self, record: Mapping[str, object]) -> None:
+        """One thing: a document, or its keys and values below each other."""
+        if self.as_json:
+            self.json(record)
+        else:
+            self._table(("KEY", "VALUE"), [(key, compact(value)) for key, value in record.items()])
+
+    async def rows(
+        self,
+        columns: Sequence[str],
+        records: AsyncIterable[tuple[Mapping[str, Any], Cells]],
+        *,
+        at_once: bool = False,
+    ) -> int:
+        """Many things: each as a JSON document and as the cells of a row. Returns how many.
+
+        ``at_once`` shows each when it comes rather than a table when all have come.
+        """
+        count = 0
+        waiting: list[Cells] = []
+        async for as_document, cells in records:
+            count += 1
+            if self.as_json:
+                self.json(as_document)
+                continue
+            waiting.append(cells)
+            if at_once or len(waiting) >= ROWS_PER_TABLE:
+                self._table(columns if count == len(waiting) else (), waiting)
+                waiting = []
+        if waiting:
+            self._table(columns if count == len(waiting) else (), waiting)
+        return count
+
+    def _table(self, columns: Sequence[str], rows: Sequence[Cells]) -> None:
+        """One table; without ``columns`` it continues the one before."""
+        texts = [[printable(str(cell)) for cell in row] for row in rows]
+        if not sys.stdout.isatty():
+            for line in [list(columns), *texts] if columns else texts:
+                sys.stdout.write("\t".join(line) + "\n")
+            sys.stdout.flush()
+            return
+        table = Table(box=None, pad_edge=False, show_header=bool(columns), header_style="bold")
+        for name in columns or [""] * len(texts[0]):
+            table.add_column(name, no_wrap=True, overflow="ellipsis")
+        for line in texts:
+            table.add_row(*(Text(text) for text in line))
+        Console().print(table)
+
+
+def parsed(text: str) -> Any:
+    """What somebody wrote on a command line: JSON if it is some, else the text itself."""
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except ValueError:
+        return text
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(name)
+
+
+def assignments(texts: Sequence[str]) -> dict[str, Any]:
+    """``KEY=VALUE`` pairs, the values as in ``parsed``. Raises ``ValueError`` for anything else."""
+    pairs = {}
+    for text in texts:
+        key, found, value = text.partition("=")
+        if not found or not key:
+            raise ValueError(f"{text!r} is not KEY=VALUE")
+        pairs[key] = parsed(value)
+    return pairs

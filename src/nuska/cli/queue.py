@@ -1,0 +1,153 @@
+"""``nuska queue``: queues, their metadata and statistics."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from nuska.cli.exits import CommandFailed, Exit
+from nuska.cli.options import DEFAULTS, Options
+from nuska.cli.output import Cells, assignments, compact, document
+from nuska.client import QueueEntry, Stats
+
+app = App(name="queue", help="Queues, their metadata and statistics.")
+
+Name = Annotated[str, Parameter(help="The queue's name.")]
+Settings = Annotated[
+    str, Parameter(name="KEY=VALUE", help="Metadata; a value is JSON, or else text.")
+]
+Names = Annotated[str, Parameter(help="The queues' names.")]
+
+
+@app.command(name="list")
+async def list_queues(
+    *,
+    name: Annotated[str | None, Parameter(help="Only those whose name contains this.")] = None,
+    where: Annotated[
+        tuple[str, ...],
+        Parameter(name="--where", negative="", help="Only those with this KEY=VALUE."),
+    ] = (),
+    detailed: Annotated[bool, Parameter(negative="", help="Show the metadata, too.")] = False,
+    marker: Annotated[str | None, Parameter(help="Start after this name.")] = None,
+    limit: Annotated[int | None, Parameter(help="Show so many at most.")] = None,
+    options: Options = DEFAULTS,
+) -> None:
+    """List the project's queues by name."""
+    async with options.client() as client:
+        listing = client.queues(
+            name=name, metadata=_pairs(where), detailed=detailed, marker=marker, page=20
+        )
+
+        async def records() -> AsyncIterator[tuple[Mapping[str, Any], Cells]]:
+            left = limit
+            async for entry in listing:
+                if left == 0:
+                    return
+                left = None if left is None else left - 1
+                yield _shown(entry), (entry.name, compact(entry.metadata))[: 1 + detailed]
+
+        columns = ("NAME", "METADATA") if detailed else ("NAME",)
+        if not await options.output.rows(columns, records()):
+            options.output.note("No queues.")
+
+
+@app.command
+async def create(name: Name, /, *settings: Settings, options: Options = DEFAULTS) -> None:
+    """Create a queue. One that exists stays as it is."""
+    metadata = _pairs(settings)
+    async with options.client() as client:
+        created = await client.queue(name).create(metadata or None)
+    if options.as_json:
+        options.output.json({"name": name, "created": created})
+    elif created:
+        options.output.note(f"Queue {name} created.")
+    else:
+        unchanged = "; its metadata are unchanged" if metadata else ""
+        options.output.note(f"Queue {name} exists already{unchanged}.")
+
+
+@app.command
+async def show(name: Name, /, *, options: Options = DEFAULTS) -> None:
+    """Show a queue's metadata, with the server's defaults."""
+    async with options.client() as client:
+        options.output.pairs(await client.queue(name).metadata())
+
+
+@app.command(name="set")
+async def set_metadata(
+    name: Name,
+    /,
+    *settings: Settings,
+    remove: Annotated[
+        tuple[str, ...], Parameter(negative="", help="Remove this key; may be repeated.")
+    ] = (),
+    options: Options = DEFAULTS,
+) -> None:
+    """Set and remove keys of a queue's metadata, all or none; shows the result."""
+    changes = _pairs(settings)
+    if not changes and not remove:
+        raise CommandFailed(Exit.USAGE, "Give KEY=VALUE to set or --remove KEY.")
+    async with options.client() as client:
+        options.output.pairs(await client.queue(name).update(changes, remove=remove))
+
+
+@app.command
+async def delete(*names: Names, options: Options = DEFAULTS) -> None:
+    """Delete queues with all their messages. They need not exist."""
+    _some(names)
+    async with options.client() as client:
+        for name in names:
+            await client.queue(name).delete()
+            _told(options, name, "deleted")
+
+
+@app.command
+async def stats(name: Name, /, *, options: Options = DEFAULTS) -> None:
+    """Count a queue's messages."""
+    async with options.client() as client:
+        found = await client.queue(name).stats()
+    options.output.pairs(_counted(found))
+
+
+@app.command
+async def purge(*names: Names, options: Options = DEFAULTS) -> None:
+    """Delete all messages of queues. The queues and their metadata stay."""
+    _some(names)
+    async with options.client() as client:
+        for name in names:
+            await client.queue(name).purge()
+            _told(options, name, "purged")
+
+
+def _pairs(texts: tuple[str, ...]) -> dict[str, Any]:
+    try:
+        return assignments(texts)
+    except ValueError as error:
+        raise CommandFailed(Exit.USAGE, f"{error}.") from None
+
+
+def _some(names: tuple[str, ...]) -> None:
+    if not names:
+        raise CommandFailed(Exit.USAGE, "Give the name of a queue.")
+
+
+def _told(options: Options, name: str, done: str) -> None:
+    if options.as_json:
+        options.output.json({"name": name, done: True})
+    else:
+        options.output.note(f"Queue {name} {done}.")
+
+
+def _shown(entry: QueueEntry) -> dict[str, Any]:
+    return document(entry)
+
+
+def _counted(stats: Stats) -> dict[str, Any]:
+    counts: dict[str, Any] = {
+        "free": stats.free,
+        "claimed": stats.claimed,
+        "total": stats.total,
+    }
+    for name, mark in (("oldest", stats.oldest), ("newest", stats.newest)):
+        counts[name] = mark and {"id": mark.id, "age": mark.age, "created": mark.created}
+    return counts

@@ -1,0 +1,81 @@
+"""Standard input line by line, without holding up the event loop and without reading ahead far.
+
+A thread reads, because a terminal, a pipe and a file have nothing else in common. It is a
+daemon: a command that is interrupted does not wait for input that never comes.
+"""
+
+import asyncio
+import os
+import stat
+import sys
+import threading
+from collections.abc import AsyncIterator
+
+CHUNK = 65_536
+"""Bytes read at once: what a pipe holds."""
+CHUNKS_AHEAD = 8
+"""Chunks that may wait to be used; the reader stops until one is taken."""
+LONGEST_LINE = 16 * 1024 * 1024
+"""Bytes; far more than any message may have."""
+
+
+class LineTooLong(ValueError):
+    """The input has a line that nobody can have meant as one message."""
+
+
+class Lines:
+    """``async for number, line, more in Lines()``: ``more`` tells whether another line is there."""
+
+    def __init__(self) -> None:
+        self._descriptor = sys.stdin.fileno()
+        self.consumed = 0
+        """Bytes used so far."""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes in all, where that is known beforehand."""
+        status = os.fstat(self._descriptor)
+        return status.st_size if stat.S_ISREG(status.st_mode) and status.st_size else None
+
+    async def __aiter__(self) -> AsyncIterator[tuple[int, bytes, bool]]:
+        number = 0
+        rest = b""
+        async for chunk, more_chunks in self._chunks():
+            *lines, rest = (rest + chunk).split(b"\n") if chunk else (rest, b"")
+            if len(rest) > LONGEST_LINE:
+                raise LineTooLong(f"line {number + 1} is longer than {LONGEST_LINE} bytes")
+            if not chunk and not lines[0]:
+                return  # the last line had its end
+            for index, line in enumerate(lines, start=1):
+                number += 1
+                self.consumed += len(line) + 1
+                yield number, line.removesuffix(b"\r"), index < len(lines) or more_chunks
+
+    async def _chunks(self) -> AsyncIterator[tuple[bytes, bool]]:
+        """What was read, and whether more has been; an empty chunk is the end."""
+        chunks: asyncio.Queue[bytes | OSError] = asyncio.Queue()
+        room = threading.Semaphore(CHUNKS_AHEAD)
+        loop = asyncio.get_running_loop()
+
+        def read() -> None:
+            chunk: bytes | OSError = b"-"
+            while chunk and not isinstance(chunk, OSError):
+                room.acquire()
+                try:
+                    chunk = os.read(self._descriptor, CHUNK)
+                except OSError as error:
+                    chunk = error
+                try:
+                    loop.call_soon_threadsafe(chunks.put_nowait, chunk)
+                except RuntimeError:
+                    return  # the loop has ended before the input
+
+        threading.Thread(target=read, name="standard input", daemon=True).start()
+        while True:
+            chunk = await chunks.get()
+            room.release()
+            if isinstance(chunk, OSError):
+                raise chunk
+            yield chunk, not chunks.empty()
+            if not chunk:
+                return
