@@ -10,7 +10,7 @@ CREATE TABLE timeline (
 ) STRICT;
 
 CREATE TABLE queues (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,     -- never given twice: `posts` may outlive the queue
     project TEXT NOT NULL,
     name TEXT NOT NULL,
     generation INTEGER NOT NULL,
