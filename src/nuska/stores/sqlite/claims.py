@@ -4,7 +4,13 @@ from collections.abc import Sequence
 
 import apsw
 
-from nuska.domain.claims import Claim, Claimed, DeadLetterRule, end_after_claim
+from nuska.domain.claims import (
+    OVER_CLAIM_COUNT,
+    Claim,
+    Claimed,
+    DeadLetterRule,
+    end_after_claim,
+)
 from nuska.domain.limits import DEAD_LETTERS_PER_CLAIM
 from nuska.domain.messages import DeadLetter, QueueRef
 from nuska.domain.moments import Duration, Moment
@@ -32,8 +38,6 @@ RELEASE_MESSAGES = query("release_messages")
 DELETE_MESSAGE = query("delete_message")
 DELETE_MOVED = query("delete_moved")
 MOVE_MESSAGE = query("restore_message")
-
-REASON_CLAIM_COUNT = "max_claim_count"
 
 
 class SqliteClaims:
@@ -220,7 +224,7 @@ def _dead_letter(
         transaction.execute(DELETE_MOVED, (source.generation, posted_position, salt))
     target.last_position = next_position(target.last_position, now)
     dead = DeadLetter(
-        origin=source.queue.ref.name, reason=REASON_CLAIM_COUNT, claim_count=claim_count, at=now
+        origin=source.queue.ref.name, reason=OVER_CLAIM_COUNT, claim_count=claim_count, at=now
     )
     transaction.execute(
         MOVE_MESSAGE,
