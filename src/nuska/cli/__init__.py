@@ -17,7 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "queue": ("nuska.cli.queue:app", "Queues, their metadata and statistics."),
     "message": ("nuska.cli.message:app", "Post, look at, delete and pop messages."),
     "claim": ("nuska.cli.claim:app", "Claim messages, renew and release claims."),
-    "work": ("nuska.cli.work:work", "Run a command for each message of a queue."),
+    "work": ("nuska.cli.work:app", "Run a command for each message of a queue."),
 }
 """Name, where it is, and the line it has in ``nuska --help``."""
 

@@ -9,18 +9,18 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from nuska.cli.message import COLUMNS, row
-from nuska.cli.options import DEFAULTS, Options
+from nuska.cli.options import DEFAULTS, PLAIN, Options
 from nuska.cli.output import Cells
 from nuska.client import Claim, Message
 from nuska.client.claims import CLAIM_TTL
 
-app = App(name="claim", help="Claim messages, renew and release claims.")
+app = App(name="claim", help="Claim messages, renew and release claims.", default_parameter=PLAIN)
 
 QueueName = Annotated[str, Parameter(help="The queue's name.")]
 ClaimId = Annotated[str, Parameter(name="CLAIM", help="The claim's id.")]
 Ttl = Annotated[int, Parameter(help="Seconds until the claim ends by itself.")]
 Grace = Annotated[int | None, Parameter(help="Seconds its messages live on after that, at least.")]
-WithAttributes = Annotated[bool, Parameter(negative="", help="Show attributes, too.")]
+WithAttributes = Annotated[bool, Parameter(help="Show attributes, too.")]
 
 
 @app.command

@@ -6,33 +6,31 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from nuska.cli.exits import CommandFailed, Exit
-from nuska.cli.options import DEFAULTS, Options
+from nuska.cli.options import DEFAULTS, PLAIN, Options
 from nuska.cli.output import Cells, assignments, compact, document, parsed
 from nuska.cli.posting import Draft, Posting
 from nuska.client import Message
 from nuska.client.encoding import MESSAGES_PER_POST
 
-app = App(name="message", help="Post, look at, delete and pop messages.")
+app = App(name="message", help="Post, look at, delete and pop messages.", default_parameter=PLAIN)
 
 QueueName = Annotated[str, Parameter(help="The queue's name.")]
 Ids = Annotated[str, Parameter(name="ID", help="Messages by their ids.")]
 Wait = Annotated[int, Parameter(help="Seconds to wait for something to come.")]
-WithAttributes = Annotated[bool, Parameter(negative="", help="Show attributes, too.")]
+WithAttributes = Annotated[bool, Parameter(help="Show attributes, too.")]
 
 COLUMNS = ("ID", "TTL", "AGE", "BODY")
 
 
-@app.command
+@app.command(usage="Usage: nuska message post [OPTIONS] QUEUE [BODY...]")
 async def post(
     queue: QueueName,
     /,
     *bodies: Annotated[str, Parameter(name="BODY", help="A message each; JSON, or else text.")],
-    text: Annotated[
-        bool, Parameter(negative="", help="Bodies are text, even if they look like JSON.")
-    ] = False,
+    text: Annotated[bool, Parameter(help="Bodies are text, even if they look like JSON.")] = False,
     envelope: Annotated[
         bool,
-        Parameter(negative="", help='Input lines are {"body": …, "ttl": …, "attributes": …}.'),
+        Parameter(help='Input lines are {"body": …, "ttl": …, "attributes": …}.'),
     ] = False,
     ttl: Annotated[int | None, Parameter(help="Seconds the messages live.")] = None,
     delay: Annotated[
@@ -40,7 +38,7 @@ async def post(
     ] = None,
     attribute: Annotated[
         tuple[str, ...],
-        Parameter(negative="", help="KEY=VALUE beside the body; may be repeated."),
+        Parameter(help="KEY=VALUE beside the body; may be repeated."),
     ] = (),
     batch: Annotated[int, Parameter(help="Messages in one request, at most.")] = MESSAGES_PER_POST,
     options: Options = DEFAULTS,
@@ -72,13 +70,11 @@ async def list_messages(
     *,
     limit: Annotated[int | None, Parameter(help="Show so many at most.")] = None,
     marker: Annotated[str | None, Parameter(help="Start after the message of this id.")] = None,
-    include_claimed: Annotated[bool, Parameter(negative="", help="Claimed messages, too.")] = False,
-    include_delayed: Annotated[bool, Parameter(negative="", help="Delayed messages, too.")] = False,
+    include_claimed: Annotated[bool, Parameter(help="Claimed messages, too.")] = False,
+    include_delayed: Annotated[bool, Parameter(help="Delayed messages, too.")] = False,
     attributes: WithAttributes = False,
     wait: Wait = 0,
-    follow: Annotated[
-        bool, Parameter(negative="", help="Go on with what comes, until interrupted.")
-    ] = False,
+    follow: Annotated[bool, Parameter(help="Go on with what comes, until interrupted.")] = False,
     options: Options = DEFAULTS,
 ) -> None:
     """List messages, oldest first. They stay in the queue."""

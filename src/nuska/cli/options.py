@@ -20,6 +20,12 @@ from nuska.client import (
     ErrorAnswer,
 )
 
+PLAIN = Parameter(
+    negative="",  # no --no-FLAG: what is off by default need not be turned off
+    show_default=lambda value: None if value in (None, False, ()) else str(value),
+)
+"""How the options of these commands look unless they say otherwise."""
+
 DEFAULT_PROJECT = "default"
 SERVER = Group("Server", sort_key=9)
 
@@ -54,9 +60,7 @@ class Options:
             env_var="NUSKA_TIMEOUT", group=SERVER, help="Seconds for one call with its retries."
         ),
     ] = DEFAULT_TIMEOUT
-    as_json: Annotated[
-        bool, Parameter(name="--json", negative="", help="Answer in JSON, for machines.")
-    ] = False
+    as_json: Annotated[bool, Parameter(name="--json", help="Answer in JSON, for machines.")] = False
 
     @property
     def output(self) -> Output:

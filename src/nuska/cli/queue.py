@@ -6,11 +6,11 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from nuska.cli.exits import CommandFailed, Exit
-from nuska.cli.options import DEFAULTS, Options
+from nuska.cli.options import DEFAULTS, PLAIN, Options
 from nuska.cli.output import Cells, assignments, compact, document
 from nuska.client import QueueEntry, Stats
 
-app = App(name="queue", help="Queues, their metadata and statistics.")
+app = App(name="queue", help="Queues, their metadata and statistics.", default_parameter=PLAIN)
 
 Name = Annotated[str, Parameter(help="The queue's name.")]
 Settings = Annotated[
@@ -25,9 +25,9 @@ async def list_queues(
     name: Annotated[str | None, Parameter(help="Only those whose name contains this.")] = None,
     where: Annotated[
         tuple[str, ...],
-        Parameter(name="--where", negative="", help="Only those with this KEY=VALUE."),
+        Parameter(name="--where", help="Only those with this KEY=VALUE."),
     ] = (),
-    detailed: Annotated[bool, Parameter(negative="", help="Show the metadata, too.")] = False,
+    detailed: Annotated[bool, Parameter(help="Show the metadata, too.")] = False,
     marker: Annotated[str | None, Parameter(help="Start after this name.")] = None,
     limit: Annotated[int | None, Parameter(help="Show so many at most.")] = None,
     options: Options = DEFAULTS,
@@ -78,9 +78,7 @@ async def set_metadata(
     name: Name,
     /,
     *settings: Settings,
-    remove: Annotated[
-        tuple[str, ...], Parameter(negative="", help="Remove this key; may be repeated.")
-    ] = (),
+    remove: Annotated[tuple[str, ...], Parameter(help="Remove this key; may be repeated.")] = (),
     options: Options = DEFAULTS,
 ) -> None:
     """Set and remove keys of a queue's metadata, all or none; shows the result."""

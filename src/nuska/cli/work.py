@@ -13,19 +13,27 @@ import signal
 from collections.abc import Iterator, Mapping
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from nuska.cli.exits import CommandFailed, Exit, complain
-from nuska.cli.options import DEFAULTS, Options
+from nuska.cli.options import DEFAULTS, PLAIN, Options
 from nuska.client import ClaimedMessage, GiveBack, Queue, Worker
 from nuska.client.claims import CLAIM_TTL
 from nuska.client.encoding import encode_json
 from nuska.client.worker import RETRY_DELAY, WAIT
 
+app = App(
+    name="work",
+    help="Run a command for each message of a queue.",
+    usage="Usage: nuska work [OPTIONS] QUEUE -- COMMAND [ARGS...]",
+    default_parameter=PLAIN,
+)
+
 TERMINATION_PATIENCE = 5.0
 """Seconds a command has to end after a SIGTERM, when its claim is lost."""
 
 
+@app.default
 async def work(
     queue: Annotated[str, Parameter(help="The queue's name.")],
     /,
@@ -35,11 +43,9 @@ async def work(
     ],
     jobs: Annotated[int, Parameter(help="Commands that run at the same time.")] = 1,
     once: Annotated[
-        bool, Parameter(negative="", help="Stop after one message; wait until there is one.")
+        bool, Parameter(help="Stop after one message; wait until there is one.")
     ] = False,
-    until_empty: Annotated[
-        bool, Parameter(negative="", help="Stop when there is nothing to claim.")
-    ] = False,
+    until_empty: Annotated[bool, Parameter(help="Stop when there is nothing to claim.")] = False,
     ttl: Annotated[
         int,
         Parameter(help="Seconds after which the messages are free if this program dies."),
@@ -51,9 +57,7 @@ async def work(
     retry_delay: Annotated[
         float, Parameter(help="Seconds before a failed message is free again.")
     ] = RETRY_DELAY,
-    json_body: Annotated[
-        bool, Parameter(negative="", help="Give text bodies as JSON, in quotes, too.")
-    ] = False,
+    json_body: Annotated[bool, Parameter(help="Give text bodies as JSON, in quotes, too.")] = False,
     options: Options = DEFAULTS,
 ) -> int:
     """Run COMMAND for each message, with the body on standard input.
