@@ -5,7 +5,7 @@ import msgspec
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.domain.queues import EMPTY_STATS, Landmark, Metadata, Queue, Stats
-from nuska.stores.memory.state import State, own_copy
+from nuska.stores.memory.state import State
 
 
 class MemoryQueues:
@@ -32,12 +32,7 @@ class MemoryQueues:
         state = self._state.queues.get(queue.ref)
         if state is None or state.queue.version != queue.version:
             return False
-        state.queue = Queue(
-            ref=queue.ref,
-            metadata=own_copy(metadata),
-            relaxed=relaxed,
-            version=queue.version + 1,
-        )
+        state.queue = self._state.describe(queue.ref, metadata, relaxed=relaxed)
         return True
 
     async def delete(self, ref: QueueRef, *, now: Moment) -> None:

@@ -7,6 +7,7 @@ what makes each of them one atomic step.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 
 import msgspec
 
@@ -111,6 +112,7 @@ class State:
         self.queues: dict[QueueRef, QueueState] = {}
         self.random_bytes = random_bytes
         self._retired: dict[QueueRef, Position] = {}
+        self._versions = count(1)
         self._now = now
 
     def at(self, now: Moment) -> Moment:
@@ -128,7 +130,7 @@ class State:
     ) -> QueueState:
         """Start a queue above every position its name has ever seen."""
         below = Position(next_position(self._retired.pop(ref, BEFORE_ALL), now) - 1)
-        queue = Queue(ref=ref, metadata=own_copy(metadata), relaxed=relaxed)
+        queue = self.describe(ref, metadata, relaxed=relaxed)
         state = QueueState(queue, last_position=below, emptied_at=below)
         self.queues[ref] = state
         return state
@@ -136,6 +138,13 @@ class State:
     def find_or_create(self, ref: QueueRef, now: Moment) -> QueueState:
         state = self.queues.get(ref)
         return state if state is not None else self.create(ref, now, {})
+
+    def describe(self, ref: QueueRef, metadata: Metadata, *, relaxed: bool) -> Queue:
+        """A queue's record with a version that no record ever had: not one of an earlier
+        queue of this name either."""
+        return Queue(
+            ref=ref, metadata=own_copy(metadata), relaxed=relaxed, version=next(self._versions)
+        )
 
     def drop(self, ref: QueueRef) -> None:
         state = self.queues.pop(ref, None)

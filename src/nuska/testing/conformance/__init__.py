@@ -1,1 +1,41 @@
-"""The storage promises as executable sentences."""
+"""The storage promises as executable sentences.
+
+A driver's test module subclasses ``StoreConformance`` and provides the fixture ``store``,
+an opened ``Store`` whose timeline is that of the fixture ``clock``. A durable one also
+subclasses ``DurabilityConformance`` and provides ``reopen``. Nothing in the suite knows
+which driver it runs on.
+
+    class TestMyStore(StoreConformance):
+        @pytest.fixture
+        async def store(self, clock: ManualClock) -> AsyncIterator[Store]:
+            ...
+
+The suite needs pytest with pytest-asyncio in ``auto`` mode.
+"""
+
+import pytest
+
+PARTS = (
+    "claims",
+    "concurrency",
+    "dead_letters",
+    "delays",
+    "deletion",
+    "durability",
+    "expiry_and_sweep",
+    "idempotency",
+    "inbox",
+    "isolation",
+    "messages",
+    "pops",
+    "queues",
+    "stats",
+    "suite",
+)
+# Before they are imported: a failing sentence then shows what it compared.
+pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in PARTS))
+
+from nuska.testing.conformance.durability import DurabilityConformance, Reopen  # noqa: E402
+from nuska.testing.conformance.suite import StoreConformance  # noqa: E402
+
+__all__ = ["DurabilityConformance", "Reopen", "StoreConformance"]
