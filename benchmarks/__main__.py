@@ -16,7 +16,7 @@ from benchmarks.bench import Bench
 from benchmarks.figures import Figure
 from benchmarks.machine import describe
 from benchmarks.phases import PHASES
-from benchmarks.processes import NotReady
+from benchmarks.processes import Noise, NotReady
 from benchmarks.report import finished, print_table, write_results
 from benchmarks.wire import Refused
 from benchmarks.wrk import LoadFailed
@@ -74,14 +74,14 @@ def _measure(
     figures: list[Figure] = []
     failed: dict[str, str] = {}
     for name in names:
-        began = datetime.now(UTC)
+        noise = Noise()
         with console.status(f"measuring {name}"):
             try:
                 figures += PHASES[name](bench)
             except (LoadFailed, NotReady, Refused, OSError) as error:
                 failed[name] = str(error)
-        took = (datetime.now(UTC) - began).total_seconds()
-        console.log(f"{name}: {'failed' if name in failed else 'done'} in {took:.0f} s")
+        outcome = "failed" if name in failed else "done"
+        console.log(f"{name}: {outcome} in {noise.seconds():.0f} s; {noise}")
     return figures, failed
 
 

@@ -9,6 +9,8 @@ from enum import Enum
 
 from msgspec import Struct
 
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 
 class Bound(Enum):
     """Which side of the target is the good one."""
@@ -75,6 +77,14 @@ def percentile(values: Sequence[float], percent: float) -> float:
     ordered = sorted(values)
     rank = -(-len(ordered) * percent // 100)
     return ordered[max(0, min(len(ordered), int(rank)) - 1)]
+
+
+def counted(count: int) -> str:
+    """A count as people write it: ``10⁶``, ``2 000``."""
+    digits = str(count)
+    if count >= 100 and digits.strip("0") == "1":
+        return "10" + str(len(digits) - 1).translate(_SUPERSCRIPTS)
+    return f"{count:,}".replace(",", " ")
 
 
 def shown(value: float, unit: str) -> str:

@@ -1,6 +1,7 @@
 """Child processes of a benchmark: started on a free port, watched through /proc, always ended."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -123,6 +124,30 @@ def busy_seconds() -> float:
     fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
     user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[:8])
     return (user + nice + system + irq + softirq + steal) / _TICKS
+
+
+class Noise:
+    """How busy others keep this machine: everything that is neither us nor our children."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self._busy, self._own = busy_seconds(), _own_seconds()
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self._began
+
+    def cores(self) -> float:
+        """Since the beginning; children count once they have ended."""
+        own = _own_seconds() - self._own
+        return max(0.0, (busy_seconds() - self._busy - own) / self.seconds())
+
+    def __str__(self) -> str:
+        return f"others used {self.cores():.2f} cores"
+
+
+def _own_seconds() -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def _wait_until_listening(process: Process) -> None:

@@ -11,7 +11,7 @@ from benchmarks.wrk import Load
 
 CALM = 0.2
 """Cores that others may use during a calm round."""
-_TRIES = 3
+_TRIES = 2
 """Times the wanted number of rounds, at most."""
 
 

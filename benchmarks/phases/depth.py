@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks import filling, servers
 from benchmarks.bench import MILLION_QUEUE, Bench
 from benchmarks.cycle import OPERATIONS, Cycle, in_turns
-from benchmarks.figures import Figure, at_most
+from benchmarks.figures import Figure, at_most, counted
 from benchmarks.wire import Connection
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import seconds
@@ -21,6 +21,7 @@ from nuska.interfaces.storage import Store
 BOUND = 1.3
 """Median time of an operation, beside the shallowest state."""
 SHALLOW = 100
+_BASE = f"{counted(SHALLOW)} waiting"
 TURNS_AT_ONCE = 4
 _CLAIM_SIZE = 10
 _DELAY = 900
@@ -31,13 +32,13 @@ State = Callable[[Store], Awaitable[None]]
 
 def depth(bench: Bench) -> Iterator[Figure]:
     """Post, list and claim with 10², 10⁴, 10⁶ waiting, and with 10⁵ in flight at the head."""
-    in_flight = bench.scaled(100_000)
+    deeper, in_flight = bench.scaled(10_000), bench.scaled(100_000)
     states: dict[str, Path] = {
-        "10²": _filled(bench, "shallow", _waiting(SHALLOW)),
-        "10⁴": _filled(bench, "deeper", _waiting(bench.scaled(10_000))),
-        "10⁶": bench.copy_of_million("deep"),
-        "10⁵ claimed ahead": _filled(bench, "claimed", _claimed_ahead(in_flight)),
-        "10⁵ delayed ahead": _filled(bench, "delayed", _delayed_ahead(in_flight)),
+        _BASE: _filled(bench, "shallow", _waiting(SHALLOW)),
+        f"{counted(deeper)} waiting": _filled(bench, "deeper", _waiting(deeper)),
+        f"{counted(bench.million.count)} waiting": bench.copy_of_million("deep"),
+        f"{counted(in_flight)} claimed ahead": _filled(bench, "claimed", _claimed_ahead(in_flight)),
+        f"{counted(in_flight)} delayed ahead": _filled(bench, "delayed", _delayed_ahead(in_flight)),
     }
     with ExitStack() as stack:
         cycles = {}
@@ -50,10 +51,10 @@ def depth(bench: Bench) -> Iterator[Figure]:
         for cycle in cycles.values():
             cycle.forget()
         in_turns(sides, rounds=20 if bench.quick else 150)
-    base = cycles.pop("10²")
+    base = cycles.pop(_BASE)
     for name, cycle in cycles.items():
         for operation in OPERATIONS:
-            yield _beside(base, cycle, operation, f"{operation}: {name}, beside 10² waiting")
+            yield _beside(base, cycle, operation, f"{operation}: {name}, beside {_BASE}")
 
 
 def queues(bench: Bench) -> Iterator[Figure]:
@@ -75,7 +76,7 @@ def queues(bench: Bench) -> Iterator[Figure]:
     for operation in ("post", "claim"):
         yield _ratio(
             "queues",
-            f"{operation}: 100 000 queues, beside 10 queues",
+            f"{operation}: {counted(counts[1])} queues, beside {counts[0]} queues",
             many.taken[operation],
             few.taken[operation],
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks import filling, servers, wrk
 from benchmarks.bench import MILLION_QUEUE, Bench
 from benchmarks.cycle import Cycle, in_turns
-from benchmarks.figures import Figure, at_most
+from benchmarks.figures import Figure, at_most, counted
 from benchmarks.processes import Process
 from benchmarks.wire import Connection, Refused
 
@@ -19,6 +19,7 @@ FILE_BOUND_MB = 16.0
 """A log that is used again and again stays as long as it once was; rows do not."""
 CLAIM_BOUND = 1.3
 _SETTLES_WITHIN = 60.0
+_DRAINED_WITHIN = 120.0
 _DEPTH = 100
 _POP = 20
 
@@ -28,7 +29,7 @@ def memory(bench: Bench) -> Iterator[Figure]:
     million = bench.million
     yield Figure(
         phase="memory",
-        name="resident memory after 10⁶ posts",
+        name=f"resident memory after {counted(million.count)} posts",
         value=million.rss_bytes / 1e6,
         unit="MB",
         target=at_most(RSS_BOUND_MB),
@@ -41,7 +42,7 @@ def memory(bench: Bench) -> Iterator[Figure]:
         taken = [_first_answer(data, kill=kill) for _ in range(1 if bench.quick else 3)]
         yield Figure(
             phase="memory",
-            name=f"start to first answer with 10⁶ stored, after {how}",
+            name=f"start to first answer with {counted(million.count)} stored, after {how}",
             value=max(taken),
             unit="s",
             target=at_most(RESTART_BOUND_S),
@@ -72,7 +73,7 @@ def backlog(bench: Bench) -> Iterator[Figure]:
     base, taken = (statistics.median(cycle.taken["claim"]) for cycle in cycles)
     yield Figure(
         phase="backlog",
-        name="on disk after 10⁶ came and went",
+        name=f"on disk after {counted(bench.million.count)} came and went",
         value=after / 1e6,
         unit="MB",
         target=at_most(FILE_BOUND_MB),
@@ -81,7 +82,7 @@ def backlog(bench: Bench) -> Iterator[Figure]:
     )
     yield Figure(
         phase="backlog",
-        name="claim after 10⁶ came and went, beside a new store",
+        name=f"claim after {counted(bench.million.count)} came and went, beside a new store",
         value=taken / base,
         unit="×",
         target=at_most(CLAIM_BOUND),
@@ -116,7 +117,7 @@ def _first_answer(data: Path, *, kill: bool) -> float:
 
 def _drain(bench: Bench, server: Process) -> float:
     began = time.perf_counter()
-    while True:
+    while time.perf_counter() - began < _DRAINED_WITHIN:
         wrk.run(
             "pop",
             f"{server.url}/v2/queues/{MILLION_QUEUE}",
@@ -128,6 +129,7 @@ def _drain(bench: Bench, server: Process) -> float:
             stats = connection.must("GET", f"/v2/queues/{MILLION_QUEUE}/stats").json()
         if not stats["messages"]["total"]:
             return time.perf_counter() - began
+    raise wrk.LoadFailed(f"messages are left after {_DRAINED_WITHIN:.0f} s of popping: {stats}")
 
 
 def _settle(data: Path) -> float:

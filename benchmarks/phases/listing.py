@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from benchmarks import servers
 from benchmarks.bench import MILLION_QUEUE, Bench
 from benchmarks.cycle import Cycle
-from benchmarks.figures import Figure, at_most, percentile
+from benchmarks.figures import Figure, at_most, counted, percentile
 from benchmarks.filling import BODY
 from benchmarks.wire import PRODUCER, WORKER, Connection, request
 from benchmarks.wrk import LoadFailed
@@ -39,7 +39,7 @@ def echo(bench: Bench) -> Iterator[Figure]:
         taken = [connection.exchange(listing).seconds for _ in range(count)]
     yield Figure(
         phase="echo",
-        name="longest list with echo=false behind 10⁶ own messages",
+        name=f"longest list with echo=false behind {counted(bench.million.count)} own",
         value=max(taken) * 1000,
         unit="ms",
         target=at_most(ECHO_BOUND_MS),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from benchmarks import filling, servers
 from benchmarks.bench import MILLION_QUEUE, Bench
 from benchmarks.cycle import Cycle
-from benchmarks.figures import Figure, at_most, percentile
+from benchmarks.figures import Figure, at_most, counted, percentile
 from benchmarks.wire import Connection, request
 from benchmarks.wrk import LoadFailed
 from nuska.domain.messages import QueueRef
@@ -45,7 +45,7 @@ def instant(bench: Bench) -> Iterator[Figure]:
         raise LoadFailed(f"the claims did not end as planned: {stats}")
     yield Figure(
         phase="instant",
-        name="longest wait while 10⁵ claims end at once",
+        name=f"longest wait while {counted(count)} claims end at once",
         value=max(after) * 1000,
         unit="ms",
         target=at_most(INSTANT_BOUND_MS),
@@ -58,7 +58,7 @@ def removal(bench: Bench) -> Iterator[Figure]:
     """Purge and delete a queue of 10⁶ while a client works on another queue."""
     million = bench.million
     kinds = {
-        "purge": request("POST", f"/v2/queues/{MILLION_QUEUE}/purge", {}),
+        "purge": request("POST", f"/v2/queues/{MILLION_QUEUE}/purge"),
         "delete": request("DELETE", f"/v2/queues/{MILLION_QUEUE}"),
     }
     for kind, message in kinds.items():
@@ -83,7 +83,7 @@ def removal(bench: Bench) -> Iterator[Figure]:
         post = statistics.median(posts)
         yield Figure(
             phase="removal",
-            name=f"{kind} of {_power(million.count)}, beside the median post",
+            name=f"{kind} of {counted(million.count)}, beside the median post",
             value=statistics.median(answers) / post,
             unit="×",
             target=at_most(REMOVAL_BOUND),
@@ -151,7 +151,3 @@ def _until(cycles: list[Cycle], end: float) -> list[float]:
     for cycle in cycles:
         cycle.forget()
     return taken
-
-
-def _power(count: int) -> str:
-    return {1_000_000: "10⁶"}.get(count, f"{count:,}".replace(",", " "))

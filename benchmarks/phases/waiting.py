@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 from benchmarks import servers
 from benchmarks.bench import Bench
-from benchmarks.figures import Figure, at_most, percentile
+from benchmarks.figures import Figure, at_most, counted, percentile
 from benchmarks.filling import BODY
 from benchmarks.processes import cpu_seconds
 from benchmarks.wire import PRODUCER, Connection, request
@@ -61,7 +61,7 @@ def wake(bench: Bench) -> Iterator[Figure]:
 
 def idle(bench: Bench) -> Iterator[Figure]:
     """CPU of the server while 2 000 claims wait on 100 queues and nothing is posted."""
-    count = bench.scaled(WAITERS * 10) // 10 if bench.quick else WAITERS
+    count = WAITERS // 10 if bench.quick else WAITERS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = count + 500
     if soft < needed:
@@ -84,7 +84,7 @@ def idle(bench: Bench) -> Iterator[Figure]:
             raise LoadFailed(f"{len(early)} waiters were answered early")
     yield Figure(
         phase="waiting",
-        name=f"{count:,} idle waiters".replace(",", " "),
+        name=f"{counted(count)} idle waiters",
         value=used * 100,
         unit="% of a core",
         target=at_most(IDLE_BOUND_PERCENT),
