@@ -279,8 +279,8 @@ class BlockingQueue:
     def renew_claim(self, claim_id: str, *, ttl: int = CLAIM_TTL, grace: int | None = None) -> None:
         self._portal.run(self._queue.renew_claim(claim_id, ttl=ttl, grace=grace))
 
-    def release_claim(self, claim_id: str) -> None:
-        self._portal.run(self._queue.release_claim(claim_id))
+    def release_claim(self, claim_id: str, *, timeout: float | None = None) -> None:
+        self._portal.run(self._queue.release_claim(claim_id, timeout=timeout))
 
 
 class BlockingClient:
