@@ -70,7 +70,10 @@ class TestService:
 
 
 class TestQueues:
-    def test_a_created_queue_exists(self, queue: Queue) -> None:
+    def test_a_queue_exists_once_it_is_created(self, client: Client) -> None:
+        queue = client.queue("jobs")
+        assert queue.exists() is False
+        queue.ensure_exists(force_create=True)
         assert queue.exists() is True
 
     def test_creating_a_queue_again_changes_nothing(self, client: Client, queue: Queue) -> None:
