@@ -22,7 +22,7 @@ serve: $(VENV)/.run ## Install into .venv (once) and run the server; ARGS='--lis
 .PHONY: test
 test: $(VENV)/.dev ## Run every test, on every store, and say which stores ran
 	@tools/need curl
-	$(BIN)/pytest $(PARALLEL) $(ARGS)
+	$(BIN)/pytest $(PARALLEL) --stores sqlite,memory $(ARGS)
 
 .PHONY: test-fast
 test-fast: $(VENV)/.dev ## Run the tests that take seconds, not minutes
@@ -36,6 +36,7 @@ check: $(VENV)/.dev ## Lint, format, types, layers, and whether generated pages 
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m nuska.settings | diff docs/settings.md -
+	$(BIN)/python docs/generate_api.py | diff docs/api.md -
 
 .PHONY: format
 format: $(VENV)/.dev ## Format the code and mend what ruff can mend
@@ -50,6 +51,7 @@ bench: $(VENV)/.dev ## Measure, print a table, draw a picture; ARGS='--quick --o
 .PHONY: docs
 docs: $(VENV)/.dev ## Write the generated pages anew
 	$(BIN)/python -m nuska.settings > docs/settings.md
+	$(BIN)/python docs/generate_api.py > docs/api.md
 
 .PHONY: pins
 pins: $(VENV)/.dev ## Print the newest versions that fit together, for constraints.txt
