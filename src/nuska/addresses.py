@@ -92,13 +92,7 @@ def host_guard(names: Iterable[str], *, allow_literals: bool = False) -> Callabl
     verdicts: dict[str, bool] = {}
 
     def judge(value: str) -> bool:
-        try:
-            parts = urlsplit(f"//{value}")
-            host, _ = (parts.hostname or "").rstrip("."), parts.port
-        except ValueError:
-            return False
-        if parts.netloc != value or "@" in value or not host:
-            return False
+        host = value if is_literal(value) else _host_in(value)
         return is_loopback(host) or host in known or (allow_literals and is_literal(host))
 
     def allowed(value: str) -> bool:
@@ -110,3 +104,13 @@ def host_guard(names: Iterable[str], *, allow_literals: bool = False) -> Callabl
         return verdict
 
     return allowed
+
+
+def _host_in(value: str) -> str:
+    """The host in ``HOST`` or ``HOST:PORT``; empty when ``value`` is neither."""
+    try:
+        parts = urlsplit(f"//{value}")
+        host, _ = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:
+        return ""
+    return host if parts.netloc == value and "@" not in value else ""

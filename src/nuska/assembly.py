@@ -149,6 +149,8 @@ async def _open_store(url: str, data: Path, clock: SystemClock) -> Store:
         raise CannotStart(error.description) from error
     except ValueError as error:
         raise CannotStart(f"The store cannot be opened: {error}.") from error
+    except OSError as error:
+        raise CannotStart(f"The data in {data} cannot be used: {error.strerror}.") from error
 
 
 def _metrics_url(settings: Settings, listener: Listener, apart: Listener | None) -> str:

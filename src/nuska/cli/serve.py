@@ -1,11 +1,12 @@
 """``nuska serve``: reads the settings, says what runs where, and stops when told to.
 
-Exit codes: 0 after an orderly stop, 1 when the service cannot start, 2 for a mistake in the
-settings, 128 + the signal's number when a second signal cut the stop short.
+Ends with 0 after an orderly stop, 1 when the service cannot start, 2 for a mistake in the
+settings, 128 and the signal's number when a second signal cut the stop short.
 """
 
 import asyncio
 import contextlib
+import logging
 import os
 import resource
 import signal
@@ -16,18 +17,20 @@ from typing import Annotated
 
 import uvloop
 from cyclopts import Parameter
+from msgspec.structs import replace
 
 from nuska import __version__
 from nuska.addresses import UnixAddress
 from nuska.assembly import CannotStart, Service, assembled
+from nuska.cli.exits import Exit, complain
 from nuska.logs import set_up_logging
 from nuska.settings import Settings, SettingsError, default_data_directory, load_settings
 
 SPARE_DESCRIPTORS = 256
 """Files besides connections: the store's, the log's, the event loop's."""
-_FAILED = 1
-_MISUSED = 2
-_KILLED = 128
+_BY_SIGNAL = 128
+
+log = logging.getLogger("nuska.serve")
 
 
 def serve(
@@ -37,7 +40,7 @@ def serve(
     data: Path | None = None,
     config: Path | None = None,
     insecure_open: bool | None = None,
-    allowed_hosts: Annotated[list[str] | None, Parameter(negative="")] = None,
+    allowed_host: Annotated[list[str] | None, Parameter(negative="")] = None,
     admin_mode: bool | None = None,
     metrics: str | None = None,
     access_log: bool | None = None,
@@ -61,7 +64,7 @@ def serve(
         TOML file with settings.
     insecure_open
         Run without authentication on an address that others can reach.
-    allowed_hosts
+    allowed_host
         A further name this server goes by; may be repeated.
     admin_mode
         Serve the operator's routes to callers with the admin role.
@@ -79,7 +82,7 @@ def serve(
         "store": store,
         "data": None if data is None else str(data),
         "insecure_open": insecure_open,
-        "allowed_hosts": allowed_hosts,
+        "allowed_hosts": allowed_host,
         "admin_mode": admin_mode,
         "metrics": metrics,
         "access_log": access_log,
@@ -90,23 +93,26 @@ def serve(
         settings = load_settings(flags=flags, environment=os.environ, file=config)
     except SettingsError as error:
         for problem in error.problems:
-            _complain(problem)
-        return _MISUSED
+            complain(problem)
+        return Exit.USAGE
     set_up_logging(settings.log_format, settings.log_level)
     try:
         uvloop.run(_run(settings))
     except CannotStart as error:
-        _complain(str(error))
-        return _FAILED
-    except KeyboardInterrupt:
-        return _KILLED + signal.SIGINT
-    return 0
+        complain(str(error))
+        return Exit.REFUSED
+    return Exit.DONE
 
 
 async def _run(settings: Settings) -> None:
     data = Path(settings.data) if settings.data else default_data_directory(os.environ)
     stop = _stop_on_signal()
-    _allow_descriptors(settings.server.max_connections + SPARE_DESCRIPTORS)
+    wanted = settings.server.max_connections
+    connections = min(wanted, _allow_descriptors(wanted + SPARE_DESCRIPTORS) - SPARE_DESCRIPTORS)
+    if connections < wanted:
+        bounds = replace(settings.server, max_connections=connections)
+        settings = replace(settings, server=bounds)
+        log.warning("the system allows fewer connections", extra={"connections": connections})
     async with assembled(settings, data.absolute()) as service:
         _say(banner(service))
         await stop.wait()
@@ -123,7 +129,7 @@ def _stop_on_signal() -> asyncio.Event:
 
     def received(number: int) -> None:
         if stop.is_set():
-            os._exit(_KILLED + number)
+            os._exit(_BY_SIGNAL + number)
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -131,12 +137,14 @@ def _stop_on_signal() -> asyncio.Event:
     return stop
 
 
-def _allow_descriptors(wanted: int) -> None:
-    """Raise our own limit of open files towards ``wanted``, as far as we may."""
+def _allow_descriptors(wanted: int) -> int:
+    """Raise our own limit of open files towards ``wanted``; how many there may be now."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    ceiling = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < ceiling:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (ceiling, hard))
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return allowed
 
 
 def banner(service: Service) -> str:
@@ -176,7 +184,3 @@ def _say(text: str) -> None:
     with contextlib.suppress(OSError):  # nobody listens: no reason not to serve
         sys.stdout.write(text)
         sys.stdout.flush()
-
-
-def _complain(sentence: str) -> None:
-    sys.stderr.write(f"nuska serve: {sentence}\n")
