@@ -60,10 +60,10 @@ def depth(bench: Bench) -> Iterator[Figure]:
 def queues(bench: Bench) -> Iterator[Figure]:
     """Post and claim with 10 and with 100 000 queues, a different one each time."""
     counts = (10, bench.scaled(100_000))
+    states = {count: _filled(bench, f"queues-{count}", _many_queues(count)) for count in counts}
     with ExitStack() as stack:
         walks = []
-        for count in counts:
-            data = _filled(bench, f"queues-{count}", _many_queues(count))
+        for count, data in states.items():
             server = stack.enter_context(servers.nuska(data, name=data.name))
             connection = stack.enter_context(Connection(server.port))
             walks.append(_Walk(connection, count))

@@ -63,7 +63,7 @@ def removal(bench: Bench) -> Iterator[Figure]:
     }
     for kind, message in kinds.items():
         answers, before, meanwhile, posts = [], [], [], []
-        for _ in range(1 if bench.quick else 3):
+        for _ in range(1 if bench.quick else 5):
             data = bench.copy_of_million("removal")
             with servers.nuska(data) as server, Connection(server.port) as connection:
                 cycle = Cycle(connection, "elsewhere")
@@ -74,7 +74,7 @@ def removal(bench: Bench) -> Iterator[Figure]:
                 posts += cycle.taken["post"]
                 cycle.forget()
                 answer = connection.exchange(message)
-                cycle.turns(seconds=bench.seconds * 1.5)
+                cycle.turns(seconds=bench.seconds)
                 meanwhile += cycle.all_taken()
                 left = connection.must("GET", f"/v2/queues/{MILLION_QUEUE}/stats").json()
             if answer.status != 204 or left["messages"]["total"]:
