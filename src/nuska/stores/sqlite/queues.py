@@ -63,10 +63,9 @@ class SqliteQueues:
             row = transaction.row(queue.ref)
             if row is None or row.queue.version != queue.version:
                 return False
-            version = queue.version + 1
             encoded = _encode(metadata)
-            transaction.execute(UPDATE_METADATA, (encoded, int(relaxed), version, row.id))
-            transaction.change(row, queue_of(queue.ref, encoded, relaxed, version))
+            transaction.execute(UPDATE_METADATA, (encoded, int(relaxed), row.id))
+            transaction.change(row, queue_of(queue.ref, encoded, relaxed, queue.version + 1))
             return True
 
         return await self._writer.run(work, now=now)

@@ -1,2 +1,4 @@
-SELECT id, generation, base_position, last_position, metadata, relaxed, version
+-- A version is never met again, not by a later queue of the name either: the row's number
+-- leads it.
+SELECT id, generation, base_position, last_position, metadata, relaxed, (id << 32) + version
 FROM queues WHERE project = ? AND name = ?

@@ -1,1 +1,1 @@
-UPDATE queues SET metadata = ?, relaxed = ?, version = ? WHERE id = ?
+UPDATE queues SET metadata = ?, relaxed = ?, version = version + 1 WHERE id = ?
