@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
-from nuska.domain.positions import floor_at
+from nuska.domain.positions import COUNTER_EPOCH, COUNTER_SHIFT, floor_at
 from nuska.stores.sqlite.rows import QueueRow, queue_of
 
 MAX_QUEUES = 10_000
@@ -29,6 +29,7 @@ class Registry:
         # millisecond; all of them are below this.
         self._floor_at_open = floor_at(Moment(last_moment + 1)) - 1
         self._deleted: OrderedDict[QueueRef, int] = OrderedDict()
+        self._highest_deleted = 0
 
     def cached(self, ref: QueueRef) -> QueueRow | None:
         """The queue, if it is in memory."""
@@ -68,10 +69,15 @@ class Registry:
     def remember_deleted(self, ref: QueueRef, last_position: int) -> None:
         """Positions of a deleted queue, until the timeline has passed them."""
         self._deleted[ref] = last_position
+        self._highest_deleted = max(self._highest_deleted, last_position)
 
     def last_position_of_deleted(self, ref: QueueRef) -> int:
         """The last position ever given under a name that has no queue."""
         return max(self._deleted.get(ref, 0), self._floor_at_open)
+
+    def moment_past_deleted(self) -> Moment:
+        """A timeline that starts here gives none of the deleted queues' positions again."""
+        return Moment(COUNTER_EPOCH + (self._highest_deleted >> COUNTER_SHIFT))
 
     def passed(self, now: Moment) -> None:
         """Forget deleted queues whose positions lie before ``now``."""

@@ -38,6 +38,8 @@ class Transaction:
         self.changes: Callable[[], int] = connection.total_changes
         self.now = Moment(0)
         self.touched: dict[QueueRef, QueueRow | None] = {}
+        self.kept = Moment(0)
+        """The timeline as a restart will find it, once this is committed."""
         self._registry = registry
 
     def row(self, ref: QueueRef) -> QueueRow | None:
@@ -63,8 +65,8 @@ class Transaction:
         generation = self._registry.new_generation()
         encoded = _encode(metadata)
         values = (ref.project, ref.name, generation, base, base, encoded, int(relaxed))
-        row_id = int(self.execute(ADD_QUEUE, values).get)
-        row = QueueRow(row_id, generation, base, base, queue_of(ref, encoded, relaxed, 1))
+        row_id, version = self.execute(ADD_QUEUE, values).fetchone()
+        row = QueueRow(row_id, generation, base, base, queue_of(ref, encoded, relaxed, version))
         self.touched[ref] = row
         return row
 
@@ -91,8 +93,9 @@ class Transaction:
 
     def before_commit(self, last_moment: Moment, kept: Moment) -> None:
         """Write down what a restart must know: the timeline, and counters ahead of it."""
-        if last_moment != kept:
-            self.execute(KEEP_MOMENT, (last_moment,))
+        self.kept = max(last_moment, kept, self._registry.moment_past_deleted())
+        if self.kept != kept:
+            self.execute(KEEP_MOMENT, (self.kept,))
         ahead = floor_at(Moment(last_moment + 1))
         for row in self.touched.values():
             if row is not None and row.last_position >= ahead:

@@ -246,7 +246,7 @@ class Writer:
 
     def _committed(self, group: list[_Write], transaction: Transaction) -> None:
         """Make the new state of queues known, answer the callers, start the next group."""
-        self._kept_moment = self.last_moment
+        self._kept_moment = transaction.kept
         for ref, row in transaction.touched.items():
             if row is None:
                 self._registry.forget(ref)
