@@ -312,9 +312,8 @@ class SqliteMessages:
 def make_due_ready(transaction: Transaction, generation: int) -> None:
     """Let waiting messages whose moment has come stand in line again, before a choice."""
     if transaction.execute(ANY_DUE, (generation, transaction.now)).get is not None:
-        transaction.execute(
-            MAKE_DUE_READY, (generation, generation, transaction.now, DUE_PER_CLAIM)
-        )
+        values = (generation, generation, transaction.now, DUE_PER_CLAIM)
+        transaction.execute(MAKE_DUE_READY, values).fetchall()
 
 
 def _earlier_post(

@@ -83,7 +83,7 @@ def _end_claims(transaction: Transaction) -> SweepReport:
     freed = set()
     for generation, claim, end in ended:
         values = (0, generation, generation, end, claim)
-        if transaction.execute(RELEASE_MESSAGES, values).fetchall():
+        if _any_live(transaction, transaction.execute(RELEASE_MESSAGES, values)):
             freed.add(generation)
         transaction.execute(DELETE_CLAIM, (generation, claim))
     return SweepReport(removed=len(ended), due=_refs(transaction, freed), more=True)
@@ -93,11 +93,17 @@ def _end_delays(transaction: Transaction) -> SweepReport:
     ended = transaction.execute(LIST_ENDED_DELAYS, (transaction.now, 1)).fetchall()
     freed = set()
     for available_at, generation in ended:
-        transaction.execute(MAKE_DUE_READY, (generation, generation, available_at, ROWS_PER_STEP))
-        freed.add(generation)
+        values = (generation, generation, available_at, ROWS_PER_STEP)
+        if _any_live(transaction, transaction.execute(MAKE_DUE_READY, values)):
+            freed.add(generation)
         if transaction.execute(ANY_DUE, (generation, available_at)).get is None:
             transaction.execute(DELETE_DELAY, (available_at, generation))
     return SweepReport(due=_refs(transaction, freed), more=True)
+
+
+def _any_live(transaction: Transaction, made_ready: apsw.Cursor) -> bool:
+    """Whether one of the messages made ready, given by their ends, has not expired."""
+    return max((end for (end,) in made_ready), default=0) > transaction.now
 
 
 def _delete_expired(transaction: Transaction) -> SweepReport:
