@@ -28,5 +28,6 @@ class ManualClock:
 
 
 def seeded_bytes(seed: int = 0) -> RandomBytes:
-    """A repeatable stand-in for ``os.urandom``."""
-    return random.Random(seed).randbytes
+    """A repeatable stand-in for ``os.urandom``: one stream, however it is cut."""
+    stream = random.Random(seed)
+    return lambda count: bytes(stream.getrandbits(8) for _ in range(count))

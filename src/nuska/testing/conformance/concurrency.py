@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections import Counter
 
-from nuska.domain.messages import DeleteOutcome
+from nuska.domain.messages import DeleteOutcome, Message
 from nuska.domain.positions import BEFORE_ALL
 from nuska.domain.queues import EMPTY_STATS
 from nuska.testing.conformance.inbox import (
@@ -286,7 +286,7 @@ class WorkingDay:
             self.claims += 1
             claim = self.claims
             for message in await self.inbox.claim(claim, limit=5, ttl=MINUTE, grace=NOTHING):
-                self._received(claim, message.id, bodies([message])[0], message.claim_count)
+                self._received(claim, message)
             match self.dice.choice(["finish", "finish", "renew", "release", "crash"]):
                 case "finish":
                     await self._finish(claim)
@@ -300,9 +300,10 @@ class WorkingDay:
                     self._tick()
             await asyncio.sleep(0)
 
-    def _received(self, claim: int, message_id: str, body: str, count: int) -> None:
+    def _received(self, claim: int, message: Message) -> None:
+        message_id, [body], count = message.id, bodies([message]), message.claim_count
         holder = self.live.get(message_id)
-        if holder is not None and self.inbox.now < holder[1]:
+        if holder is not None and message.available_at - MINUTE < holder[1]:
             self.wrong.append(f"{body} was handed to {claim} while {holder[0]} held it")
         if holder is not None:
             self.explained[message_id] += 1
@@ -313,7 +314,7 @@ class WorkingDay:
         self.handed_out[message_id] += 1
         if count != self.handed_out[message_id]:
             self.wrong.append(f"{body}: count {count}, seen {self.handed_out[message_id]}")
-        self.live[message_id] = (claim, self.inbox.now + MINUTE)
+        self.live[message_id] = (claim, message.available_at)
 
     def _held(self, claim: int) -> list[str]:
         return [message_id for message_id, (holder, _) in self.live.items() if holder == claim]
@@ -325,9 +326,10 @@ class WorkingDay:
             del self.live[message_id]
 
     async def _renew(self, claim: int) -> None:
-        if await self.inbox.renew(claim, ttl=MINUTE, grace=NOTHING):
-            for message_id in self._held(claim):
-                self.live[message_id] = (claim, self.inbox.now + MINUTE)
+        await self.inbox.renew(claim, ttl=MINUTE, grace=NOTHING)
+        held = await self.inbox.held(claim)
+        for message in held.messages if held is not None else []:
+            self.live[message.id] = (claim, message.available_at)
 
     async def _finish(self, claim: int) -> None:
         for message_id in self._held(claim):

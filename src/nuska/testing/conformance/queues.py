@@ -28,7 +28,7 @@ AWKWARD_METADATA: Metadata = {
     "small": -(2**63),
     "_reserved": "kept",
 }
-NAMES_BY_CODE_POINT = ["", "-", ".", "0", "A", "Z", "_", "a", "a-", "aa", "é", "\uffff", "𝄞"]
+NAMES_BY_CODE_POINT = ["-", ".", "0", "A", "Z", "_", "a", "a-", "aa", "é", "\uffff", "𝄞"]
 
 
 async def make(store: Store, clock: ManualClock, *names: str, project: str = "acme") -> None:
