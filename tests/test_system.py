@@ -1,0 +1,45 @@
+"""The clock: close to the wall's at the start, and never backwards afterwards."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+import nuska
+from nuska.system import SystemClock
+
+
+def test_it_starts_at_the_wall_time_in_milliseconds() -> None:
+    before = time.time_ns() // 1_000_000
+    now = SystemClock().now()
+    assert before - 1 <= now <= time.time_ns() // 1_000_000 + 1
+
+
+def test_it_does_not_notice_when_somebody_sets_the_wall_clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = SystemClock()
+    first = clock.now()
+    monkeypatch.setattr(time, "time_ns", lambda: 0)
+    second = clock.now()
+    assert first <= second < first + 60_000
+
+
+def test_it_counts_the_time_that_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    since_boot = 5_000_000_000
+    monkeypatch.setattr(time, "clock_gettime_ns", lambda _: since_boot)
+    clock = SystemClock()
+    first = clock.now()
+    since_boot += 1_500_000_000
+    assert clock.now() - first == 1500
+
+
+def test_only_one_file_of_the_service_reads_the_wall_clock() -> None:
+    source = Path(nuska.__file__).parent
+    readers = {
+        str(path.relative_to(source))
+        for path in source.rglob("*.py")
+        if path.relative_to(source).parts[0] not in ("client", "cli", "testing")
+        and any(call in path.read_text() for call in ("time.time(", "time_ns(", "datetime.now("))
+    }
+    assert readers == {"system.py"}
