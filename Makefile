@@ -48,6 +48,11 @@ bench: $(VENV)/.dev ## Measure, print a table, draw a picture; ARGS='--quick --o
 	@tools/need wrk
 	$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: bench-zaqar
+bench-zaqar: $(VENV)/.dev ## Measure beside Zaqar on Redis, in an environment of its own
+	@tools/need wrk redis-server
+	$(BIN)/python -m benchmarks.zaqar $(ARGS)
+
 .PHONY: docs
 docs: $(VENV)/.dev ## Write the generated pages anew
 	$(BIN)/python -m nuska.settings > docs/settings.md

@@ -1,6 +1,8 @@
 """The list of commands is one list: what the documents name exists, and explains itself."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,3 +26,13 @@ def test_every_make_command_in_a_document_exists(document: Path) -> None:
 def test_the_build_server_runs_what_a_developer_runs() -> None:
     script = (ROOT / ".ci" / "run").read_text()
     assert re.findall(r"^make (\S+)$", script, re.MULTILINE) == ["check", "test"]
+
+
+def test_a_run_that_leaves_out_a_promised_store_fails() -> None:
+    asked = [sys.executable, "-m", "pytest", "--stores", "sqlite,nowhere", "-p", "no:cacheprovider"]
+    one_test = f"{__file__}::{test_every_command_explains_itself.__name__}"
+    done = subprocess.run([*asked, one_test], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "1 passed" in done.stdout
+    assert "sqlite: DID NOT RUN" in done.stdout
+    assert "nowhere: DID NOT RUN" in done.stdout
