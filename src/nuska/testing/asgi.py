@@ -34,9 +34,12 @@ class Reply:
 class Connection:
     """One request's connection, seen from the client: ``hang_up`` closes it."""
 
-    pieces: list[bytes]
+    pieces: list[bytes | None]
+    """What is still to be sent; at a None the client hangs up."""
     events: list[Event] = field(default_factory=list)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
+    heard: bool = False
+    """The client was still there when the answer came."""
 
     def hang_up(self) -> None:
         self.gone.set()
@@ -44,12 +47,16 @@ class Connection:
     async def receive(self) -> Event:
         if self.pieces and not self.gone.is_set():
             piece = self.pieces.pop(0)
+            if piece is None:
+                self.hang_up()
+                return {"type": "http.disconnect"}
             return {"type": "http.request", "body": piece, "more_body": bool(self.pieces)}
         await self.gone.wait()
         return {"type": "http.disconnect"}
 
     async def send(self, event: Event) -> None:
         self.events.append(event)
+        self.heard = not self.gone.is_set()
 
     @property
     def reply(self) -> Reply:
@@ -78,7 +85,7 @@ class AsgiDriver:
         body: bytes | str | object = None,
         *,
         headers: Mapping[str, str | None] | None = None,
-        pieces: Iterable[bytes] | None = None,
+        pieces: Iterable[bytes | None] | None = None,
         scope: Mapping[str, object] | None = None,
     ) -> Reply:
         """Send one request and return the answer.
@@ -99,7 +106,7 @@ class AsgiDriver:
         body: bytes | str | object = None,
         *,
         headers: Mapping[str, str | None] | None = None,
-        pieces: Iterable[bytes] | None = None,
+        pieces: Iterable[bytes | None] | None = None,
         scope: Mapping[str, object] | None = None,
     ) -> tuple[Connection, Awaitable[None]]:
         """The connection of a request and the call that serves it, not yet awaited."""
@@ -125,6 +132,7 @@ class AsgiDriver:
                 (name.lower().encode("latin-1"), value.encode("latin-1"))
                 for name, value in sent.items()
             ],
+            "nuska.gone": connection.gone.is_set,
             **(scope or {}),
         }
         return connection, self._app(asked, connection.receive, connection.send)

@@ -10,9 +10,7 @@ from nuska.testing.asgi import AsgiDriver
 
 QUEUE = "/v2/queues/jobs"
 FORM = {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": "0"}
-REQUEST_ID = re.compile(
-    r"req-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
-)
+REQUEST_ID = re.compile(r"req-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 # Each fault with its answer, in the order in which they are looked for. A request with several
 # faults is answered for the first.

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 from http import HTTPStatus
-from importlib.metadata import version
 
+from nuska import __version__
 from nuska.domain.limits import Limits
 from nuska.transport.http.query import Kind, Parameter
 from nuska.transport.http.routes import Admits, Operation, Route
@@ -50,7 +50,7 @@ def openapi_document(routes: Sequence[Route], limits: Limits) -> bytes:
             "openapi": "3.1.0",
             "info": {
                 "title": "Nuska",
-                "version": version("nuska"),
+                "version": __version__,
                 "description": "Queues, messages and claims: OpenStack Zaqar's v2 API.",
             },
             "paths": {route.path: _path_item(route) for route in routes},
