@@ -1,0 +1,29 @@
+"""Who may do what."""
+
+import pytest
+
+from nuska.core.access import ADMIN, RULES, allow
+from nuska.domain.errors import NotAllowed
+from nuska.interfaces.identity import Caller
+
+ANYBODY = Caller("acme")
+AN_ADMIN = Caller("acme", frozenset({ADMIN}))
+
+
+@pytest.mark.parametrize("action", sorted(RULES))
+def test_an_admin_may_do_everything(action: str) -> None:
+    allow(AN_ADMIN, action)
+
+
+@pytest.mark.parametrize("action", sorted(RULES))
+def test_only_health_asks_for_a_role(action: str) -> None:
+    if action == "health:get":
+        with pytest.raises(NotAllowed, match="admin"):
+            allow(ANYBODY, action)
+    else:
+        allow(ANYBODY, action)
+
+
+def test_an_action_that_nobody_named_is_a_bug_and_no_permission() -> None:
+    with pytest.raises(KeyError):
+        allow(AN_ADMIN, "queues:burn")

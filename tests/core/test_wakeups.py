@@ -1,0 +1,113 @@
+"""Wake-ups: who is woken, in which order, and where a hint goes that nobody used."""
+
+import asyncio
+from contextlib import ExitStack
+
+import pytest
+
+from nuska.core.wakeups import LocalWakeups
+from nuska.domain.errors import Unavailable
+from nuska.domain.messages import QueueRef
+
+JOBS = QueueRef("acme", "jobs")
+OTHER = QueueRef("acme", "other")
+
+
+async def test_one_message_wakes_the_taker_who_waits_longest() -> None:
+    wakeups = LocalWakeups()
+    with wakeups.waiting(JOBS, taker=True) as first, wakeups.waiting(JOBS, taker=True) as second:
+        wakeups.wake(JOBS, 1)
+        assert (first.woken, second.woken) == (True, False)
+        assert await first.wait(5)
+
+
+async def test_a_taker_that_is_woken_already_is_not_woken_again() -> None:
+    wakeups = LocalWakeups()
+    with wakeups.waiting(JOBS, taker=True) as first, wakeups.waiting(JOBS, taker=True) as second:
+        wakeups.wake(JOBS, 1)
+        wakeups.wake(JOBS, 1)
+        assert (first.woken, second.woken) == (True, True)
+
+
+async def test_every_reader_is_woken_by_any_number_of_messages() -> None:
+    wakeups = LocalWakeups()
+    with wakeups.waiting(JOBS, taker=False) as one, wakeups.waiting(JOBS, taker=False) as two:
+        wakeups.wake(JOBS, 1)
+        assert (one.woken, two.woken) == (True, True)
+
+
+async def test_no_messages_and_other_queues_wake_nobody() -> None:
+    wakeups = LocalWakeups()
+    with wakeups.waiting(JOBS, taker=True) as waiter:
+        wakeups.wake(JOBS, 0)
+        wakeups.wake(OTHER, 1)
+        wakeups.wake(QueueRef("b", "jobs"), 1)
+        assert not waiter.woken
+        assert not await waiter.wait(0)
+
+
+async def test_a_wait_ends_with_the_wake_up() -> None:
+    wakeups = LocalWakeups()
+    with wakeups.waiting(JOBS, taker=True) as waiter:
+        waiting = asyncio.ensure_future(waiter.wait(30))
+        await asyncio.sleep(0)
+        wakeups.wake(JOBS, 1)
+        assert await asyncio.wait_for(waiting, 5)
+
+
+async def test_a_hint_left_unused_goes_to_the_next_taker() -> None:
+    wakeups = LocalWakeups()
+    with ExitStack() as place:
+        place.enter_context(wakeups.waiting(JOBS, taker=True))
+        with wakeups.waiting(JOBS, taker=True) as second:
+            wakeups.wake(JOBS, 1)
+            assert not second.woken
+            place.close()
+            assert second.woken
+
+
+async def test_a_hint_that_was_used_is_not_passed_on() -> None:
+    wakeups = LocalWakeups()
+    with ExitStack() as place:
+        first = place.enter_context(wakeups.waiting(JOBS, taker=True))
+        with wakeups.waiting(JOBS, taker=True) as second:
+            wakeups.wake(JOBS, 1)
+            assert await first.wait(5)
+            place.close()
+            assert not second.woken
+
+
+async def test_an_interrupt_ends_the_wait_and_is_no_wake_up() -> None:
+    wakeups = LocalWakeups()
+    with wakeups.waiting(JOBS, taker=True) as waiter:
+        waiter.interrupt()
+        assert not await waiter.wait(30)
+        waiting = asyncio.ensure_future(waiter.wait(30))
+        await asyncio.sleep(0)
+        waiter.interrupt()
+        assert not await asyncio.wait_for(waiting, 5)
+
+
+async def test_stopping_wakes_everybody_for_good() -> None:
+    wakeups = LocalWakeups()
+    with wakeups.waiting(JOBS, taker=True) as taker, wakeups.waiting(OTHER, taker=False) as reader:
+        assert not wakeups.stopping
+        wakeups.stop()
+        assert wakeups.stopping
+        assert (await taker.wait(30), await reader.wait(30)) == (True, True)
+
+
+async def test_more_waiters_than_allowed_are_turned_away() -> None:
+    wakeups = LocalWakeups(max_waiters=1)
+    with wakeups.waiting(JOBS, taker=True), pytest.raises(Unavailable):
+        wakeups.waiting(OTHER, taker=True)
+    with wakeups.waiting(OTHER, taker=True):
+        pass
+
+
+async def test_nothing_is_remembered_of_queues_that_nobody_waits_for() -> None:
+    wakeups = LocalWakeups()
+    for number in range(100):
+        with wakeups.waiting(QueueRef("acme", str(number)), taker=True):
+            pass
+    assert not wakeups._queues  # white box: memory that would grow with every name
