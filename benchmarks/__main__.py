@@ -18,12 +18,15 @@ from benchmarks.machine import describe
 from benchmarks.phases import PHASES
 from benchmarks.processes import Noise, NotReady
 from benchmarks.report import finished, print_table, write_results
+from benchmarks.rounds import Patience
 from benchmarks.wire import Refused
 from benchmarks.wrk import LoadFailed
 
 RESULTS = Path(__file__).resolve().parent / "results"
 WORK = Path(".cache") / "bench"
 """Below the working directory: a temporary directory may be memory, where syncs are free."""
+PATIENCE = 60.0
+PATIENCE_HELP = "seconds to wait, in all, for others to leave the machine alone; default 60"
 PIPED_WIDTH = 150
 ABOUT = (
     "Load generator, server and yardstick share the same cores and take turns; a ratio is the "
@@ -36,6 +39,7 @@ def main() -> int:
     options = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     options.add_argument("--only", default="", help=f"phases, by commas: {', '.join(PHASES)}")
     options.add_argument("--quick", action="store_true", help="small and rough, in a minute or two")
+    options.add_argument("--patience", type=float, default=PATIENCE, help=PATIENCE_HELP)
     options.add_argument("--work", type=Path, default=WORK, help="where the stores are put")
     options.add_argument("--out", type=Path, default=None, help=f"default {RESULTS}")
     given = options.parse_args()
@@ -49,7 +53,8 @@ def main() -> int:
     given.work.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="run-", dir=given.work)).resolve()
     began, machine = datetime.now(UTC), describe(directory)
-    figures, failed = _measure(names, Bench(directory, quick=given.quick, say=console.log), console)
+    bench = Bench(directory, quick=given.quick, patience=Patience(given.patience), say=console.log)
+    figures, failed = _measure(names, bench, console)
     shutil.rmtree(directory)
     run = finished(
         title="Nuska: figures and targets",
@@ -74,6 +79,7 @@ def _measure(
     figures: list[Figure] = []
     failed: dict[str, str] = {}
     for name in names:
+        bench.patience.wait_for_calm()
         noise = Noise()
         with console.status(f"measuring {name}"):
             try:

@@ -9,6 +9,8 @@ from msgspec import Struct
 
 from benchmarks import filling, servers
 from benchmarks.figures import Figure
+from benchmarks.rounds import Patience, compared
+from benchmarks.wrk import Load
 
 MILLION_QUEUE = "million"
 
@@ -27,10 +29,17 @@ class Million(Struct, frozen=True, kw_only=True):
 class Bench:
     """One run of the harness. Everything a phase leaves behind lies under ``directory``."""
 
-    def __init__(self, directory: Path, *, quick: bool, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, directory: Path, *, quick: bool, patience: Patience, say: Callable[[str], None]
+    ) -> None:
         self.directory = directory
         self.quick = quick
+        self.patience = patience
         self.say = say
+
+    def compared(self, *sides: Callable[[], Load]) -> list[list[Load]]:
+        """Rounds of every side, in turns; see ``rounds.compared``."""
+        return compared(self.rounds, *sides, patience=self.patience)
 
     @property
     def rounds(self) -> int:

@@ -1,24 +1,50 @@
 """Runs the sides of a comparison in turns, and prefers the rounds nobody disturbed.
 
-On a machine that does other work, a round in which others took much CPU says little: it is run
-again, up to a bound, and the calmest rounds count.
+On a machine that does other work, a round in which others took much CPU says little: it is
+begun when the machine is calm, if that happens soon enough, and run again when it did not stay
+so, up to a bound; the calmest rounds count.
 """
 
 import statistics
+import time
 from collections.abc import Callable, Sequence
 
+from benchmarks.processes import busy_seconds
 from benchmarks.wrk import Load
 
 CALM = 0.2
 """Cores that others may use during a calm round."""
+_GLANCE = 0.3
+"""Seconds of looking before the machine is called calm."""
 _TRIES = 2
 """Times the wanted number of rounds, at most."""
 
 
-def compared(wanted: int, *sides: Callable[[], Load]) -> list[list[Load]]:
+class Patience:
+    """How long one run of the harness may wait, in all, for others to leave the machine alone."""
+
+    def __init__(self, seconds: float) -> None:
+        self._left = seconds
+
+    def wait_for_calm(self) -> None:
+        """Return when others use little of the machine, or when patience has run out."""
+        while self._left > 0:
+            busy, began = busy_seconds(), time.perf_counter()
+            time.sleep(_GLANCE)
+            took = time.perf_counter() - began
+            if (busy_seconds() - busy) / took <= CALM:
+                return
+            self._left -= took
+
+
+def compared(
+    wanted: int, *sides: Callable[[], Load], patience: Patience | None = None
+) -> list[list[Load]]:
     """``wanted`` rounds of every side, one list for each side, in the order given."""
     rounds: list[list[Load]] = []
     while sum(map(_is_calm, rounds)) < wanted and len(rounds) < wanted * _TRIES:
+        if patience is not None:
+            patience.wait_for_calm()
         turn = len(rounds) % len(sides)
         order = [*range(turn, len(sides)), *range(turn)]
         loads = {index: sides[index]() for index in order}

@@ -19,7 +19,7 @@ import aiohttp
 from rich.console import Console
 
 from benchmarks import reference, servers
-from benchmarks.__main__ import PIPED_WIDTH, RESULTS
+from benchmarks.__main__ import PATIENCE, PATIENCE_HELP, PIPED_WIDTH, RESULTS
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure, at_least, ratio_of_rounds
 from benchmarks.filling import BODY
@@ -27,7 +27,7 @@ from benchmarks.machine import describe
 from benchmarks.phases.throughput import Poster, Worker
 from benchmarks.processes import Process
 from benchmarks.report import finished, print_table, write_results
-from benchmarks.rounds import compared, rates, told
+from benchmarks.rounds import Patience, rates, told
 from benchmarks.wire import PRODUCER, PROJECT
 from benchmarks.wrk import Load
 
@@ -49,6 +49,7 @@ ABOUT = (
 def main() -> int:
     options = argparse.ArgumentParser(prog="python -m benchmarks.zaqar", description=__doc__)
     options.add_argument("--quick", action="store_true", help="short rounds, rough figures")
+    options.add_argument("--patience", type=float, default=PATIENCE, help=PATIENCE_HELP)
     options.add_argument("--cache", type=Path, default=CACHE, help="the reference's environment")
     options.add_argument("--out", type=Path, default=None, help=f"default {RESULTS}")
     given = options.parse_args()
@@ -57,7 +58,7 @@ def main() -> int:
     python = reference.environment(given.cache, console.log)
     directory = Path(tempfile.mkdtemp(prefix="run-", dir=given.cache)).resolve()
     began, machine = datetime.now(UTC), describe(directory)
-    bench = Bench(directory, quick=given.quick, say=console.log)
+    bench = Bench(directory, quick=given.quick, patience=Patience(given.patience), say=console.log)
     try:
         with (
             servers.nuska(bench.fresh("nuska-data")) as nuska,
@@ -95,7 +96,7 @@ def _compare(bench: Bench, nuska: Process, zaqar: Process) -> Iterator[Figure]:
             ]
             for poster in posters:
                 poster.warm_up()
-            ours, theirs, ceiling = compared(bench.rounds, *(poster.round for poster in posters))
+            ours, theirs, ceiling = bench.compared(*(poster.round for poster in posters))
         posters[0].check_stored()
         yield from _figures(what, target, ours, theirs, ceiling, per_request=count)
     bench.say("claims and deletes")
@@ -106,7 +107,7 @@ def _compare(bench: Bench, nuska: Process, zaqar: Process) -> Iterator[Figure]:
         ]
         for worker in workers:
             worker.round()
-        sides = compared(bench.rounds, *(worker.round for worker in workers))
+        sides = bench.compared(*(worker.round for worker in workers))
     yield from _figures("messages claimed and deleted by tens", WORK_TARGET, *sides)
     bench.say("a client in Python")
     yield from _python_client(bench, nuska, zaqar)

@@ -5,6 +5,7 @@ rounds' ratios. After the posts the store is asked whether it holds what was ack
 """
 
 import statistics
+import time
 from collections.abc import Iterator
 from functools import partial
 
@@ -12,7 +13,7 @@ from benchmarks import filling, servers, wrk
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure, at_least, ratio_of_rounds
 from benchmarks.processes import Process
-from benchmarks.rounds import compared, rates, told
+from benchmarks.rounds import rates, told
 from benchmarks.wire import Connection
 from benchmarks.wrk import Load, LoadFailed
 
@@ -23,6 +24,7 @@ BATCH_TARGETS = {10: 4.0, 100: 8.0}
 WORK_TARGET = 2.0
 """Claim 10 + delete 10, in messages, beside single posts."""
 CLAIM_SIZE = 10
+_ASKED_AGAIN = 20
 _WARM_UP = 1.0
 """Seconds."""
 
@@ -69,7 +71,7 @@ def batch(bench: Bench) -> Iterator[Figure]:
         posters = [Poster(bench, nuska, queue=f"by-{size}", count=size) for size in sizes]
         for poster in posters:
             poster.warm_up()
-        loads = compared(bench.rounds, *(poster.round for poster in posters))
+        loads = bench.compared(*(poster.round for poster in posters))
         for poster in posters:
             poster.check_stored()
     single = rates(loads[0])
@@ -91,7 +93,7 @@ def work(bench: Bench) -> Iterator[Figure]:
         poster, worker = Poster(bench, nuska), Worker(bench, nuska)
         poster.warm_up()
         worker.round()
-        posts, works = compared(bench.rounds, poster.round, worker.round)
+        posts, works = bench.compared(poster.round, worker.round)
     messages = [load.claimed_per_second for load in works]
     yield Figure(
         phase="work",
@@ -178,8 +180,12 @@ class Worker:
 
 
 def stored(server: Process, queue: str) -> int:
-    """How many messages the server says the queue holds."""
+    """How many messages the server says the queue holds; asks again while it is unavailable."""
     with Connection(server.port) as connection:
-        stats = connection.must("GET", f"/v2/queues/{queue}/stats").json()
-    total: int = stats["messages"]["total"]
-    return total
+        for _ in range(_ASKED_AGAIN):
+            answer = connection.ask("GET", f"/v2/queues/{queue}/stats")
+            if answer.status == 200:
+                total: int = answer.json()["messages"]["total"]
+                return total
+            time.sleep(0.25)
+    raise LoadFailed(f"stats of {queue}: {answer.status} {answer.body[:300]!r}")

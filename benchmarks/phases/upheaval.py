@@ -65,6 +65,7 @@ def removal(bench: Bench) -> Iterator[Figure]:
         answers, before, meanwhile, posts = [], [], [], []
         for _ in range(1 if bench.quick else 5):
             data = bench.copy_of_million("removal")
+            bench.patience.wait_for_calm()
             with servers.nuska(data) as server, Connection(server.port) as connection:
                 cycle = Cycle(connection, "elsewhere")
                 cycle.turns(seconds=0.5)
