@@ -6,7 +6,7 @@ sign; booleans are a fixed list of words. What an operation takes is a row of ``
 the route table, and that row is also what the OpenAPI document shows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import cast
 
@@ -14,12 +14,14 @@ from falcon.uri import parse_query_string
 from msgspec import Struct
 
 from nuska.domain.errors import InvalidParameter
+from nuska.domain.limits import Limits
 from nuska.transport.wire.paging import flag
 
 TRUE = frozenset(("true", "True", "t", "yes", "y", "1", "on"))
 FALSE = frozenset(("false", "False", "f", "no", "n", "0", "off"))
-MAX_DIGITS = 20
-"""More than any integer that makes sense; keeps conversion cheap."""
+ENDLESS = 10**20
+"""What an integer of more digits than this one means: more than any limit."""
+_MAX_DIGITS = 20
 
 
 class Kind(Enum):
@@ -35,7 +37,11 @@ class Parameter(Struct, frozen=True):
     name: str
     kind: Kind
     description: str
-    minimum: int | None = None
+    lowest: int | None = None
+    highest: Callable[[Limits], int] | None = None
+    """Of an integer, or of the number of items in a list."""
+    pattern: str | None = None
+    """What a text looks like; checked where it is used."""
 
 
 Value = str | int | bool | list[str]
@@ -101,9 +107,11 @@ def _read(parameter: Parameter, value: str | list[str]) -> Value:
 
 def _integer(name: str, text: str) -> int:
     digits = text[1:] if text[0] in "+-" else text
-    if not (digits.isascii() and digits.isdigit()) or len(digits) > MAX_DIGITS:
+    if not (digits.isascii() and digits.isdigit()):
         raise InvalidParameter(f"The value of {name} must be an integer.")
-    return int(text)
+    if len(digits) <= _MAX_DIGITS:
+        return int(text)
+    return -ENDLESS if text[0] == "-" else ENDLESS
 
 
 def _boolean(name: str, text: str) -> bool:
