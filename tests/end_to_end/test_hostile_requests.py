@@ -19,7 +19,7 @@ from nuska.testing.server_process import ServerProcess
 
 PATIENCE = "1.5"
 """Seconds the server of these tests waits for a head or a body."""
-MEMORY_FOR_ALL = 96 * 1024 * 1024
+MEMORY_FOR_ALL = 48 * 1024 * 1024
 """Bytes by which the server may have grown when the whole table has been sent three times."""
 AT_ONCE = 24
 
