@@ -1,6 +1,7 @@
 """The layer below the API: bounds on connections, and requests that nobody should answer."""
 
 import asyncio
+import gc
 import json
 import socket
 from typing import Any
@@ -442,6 +443,26 @@ async def test_a_handler_can_ask_whether_its_client_has_gone(serve: Any) -> None
     client.close()
     left.set()
     await asyncio.wait_for(found.wait(), 5)
+
+
+async def test_a_request_leaves_nothing_for_the_garbage_collector(serve: Any) -> None:
+    port = (await serve(echo)).port
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+    async def ask(times: int) -> None:
+        for _ in range(times):
+            writer.write(GET)
+            await reader.readuntil(b"/thing ")
+
+    await ask(10)
+    gc.collect()
+    gc.disable()
+    try:
+        await ask(200)
+        assert gc.collect() < 100
+    finally:
+        gc.enable()
+        writer.close()
 
 
 async def test_stopping_finishes_what_has_begun_and_accepts_nothing_new(serve: Any) -> None:
