@@ -14,6 +14,7 @@ from msgspec import Struct
 from nuska.core import Core
 from nuska.domain.limits import Limits
 from nuska.transport.http import claims, messages, queues, service
+from nuska.transport.http.polling import LONGEST_ASKED
 from nuska.transport.http.query import Kind, Parameter
 from nuska.transport.http.request import ApiRequest
 
@@ -85,6 +86,7 @@ WAIT = Parameter(
     Kind.INTEGER,
     "Long poll: when there is nothing, wait up to this many seconds for something.",
     lowest=0,
+    highest=lambda _: LONGEST_ASKED,
 )
 ATTRIBUTES = Parameter(
     "attributes", Kind.BOOLEAN, "Show the attributes of messages, and why one is a dead letter."
