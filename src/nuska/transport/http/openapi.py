@@ -121,6 +121,7 @@ def _query_parameter(parameter: Parameter, limits: Limits) -> Schema:
         "name": parameter.name,
         "in": "query",
         "description": parameter.description,
+        "allowEmptyValue": True,
         "schema": schema,
     }
     if parameter.kind is Kind.LIST:

@@ -3,14 +3,9 @@
 import asyncio
 from types import TracebackType
 
-from nuska.core.ranges import check_range
 from nuska.core.waiting import Patience
 from nuska.domain.limits import Limits
 from nuska.transport.http.request import ApiRequest
-
-LONGEST_ASKED = 2**31 - 1
-"""Seconds. What is longer than the server's ``max_wait`` is cut to it; what is longer than this
-is no wait but a mistake."""
 
 
 class LongPoll:
@@ -22,7 +17,7 @@ class LongPoll:
     __slots__ = ("_req", "_watcher", "patience")
 
     def __init__(self, req: ApiRequest, limits: Limits) -> None:
-        seconds = check_range("wait", req.asked.integer("wait") or 0, 0, LONGEST_ASKED)
+        seconds = req.asked.integer("wait") or 0
         self._req = req
         self._watcher: asyncio.Task[None] | None = None
         self.patience = Patience(min(seconds, limits.max_wait)) if seconds else None

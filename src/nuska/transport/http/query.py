@@ -13,6 +13,7 @@ from typing import cast
 from falcon.uri import parse_query_string
 from msgspec import Struct
 
+from nuska.core.ranges import check_range
 from nuska.domain.errors import InvalidParameter
 from nuska.domain.limits import Limits
 from nuska.transport.wire.paging import flag
@@ -81,25 +82,33 @@ class Asked:
 NOTHING_ASKED = Asked({}, {})
 
 
-def read_query(text: str, parameters: Sequence[Parameter], *, filters: bool = False) -> Asked:
-    """The parameters in ``text``; ``InvalidParameter`` when one has the wrong type."""
+def read_query(
+    text: str, parameters: Sequence[Parameter], limits: Limits, *, filters: bool = False
+) -> Asked:
+    """The parameters in ``text``, of the right type and, where they are numbers, in range.
+
+    A number out of range is refused even where the rest of the request makes it meaningless.
+    """
     given = parse_query_string(text, keep_blank=False, csv=True)
     values: dict[str, Value] = {}
     for parameter in parameters:
         value = given.pop(parameter.name, None)
         if value:
-            values[parameter.name] = _read(parameter, value)
+            values[parameter.name] = _read(parameter, value, limits)
     return Asked(values, _filters(given) if filters else {})
 
 
-def _read(parameter: Parameter, value: str | list[str]) -> Value:
+def _read(parameter: Parameter, value: str | list[str], limits: Limits) -> Value:
     if parameter.kind is Kind.LIST:
         # Many clients write the commas of a list as %2C.
         pieces = [value] if isinstance(value, str) else value
         return [item for piece in pieces for item in piece.split(",") if item]
     text = value if isinstance(value, str) else value[-1]
     if parameter.kind is Kind.INTEGER:
-        return _integer(parameter.name, text)
+        number = _integer(parameter.name, text)
+        if parameter.lowest is None or parameter.highest is None:
+            return number
+        return check_range(parameter.name, number, parameter.lowest, parameter.highest(limits))
     if parameter.kind is Kind.BOOLEAN:
         return _boolean(parameter.name, text)
     return text

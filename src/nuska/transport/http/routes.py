@@ -14,7 +14,6 @@ from msgspec import Struct
 from nuska.core import Core
 from nuska.domain.limits import Limits
 from nuska.transport.http import claims, messages, queues, service
-from nuska.transport.http.polling import LONGEST_ASKED
 from nuska.transport.http.query import Kind, Parameter
 from nuska.transport.http.request import ApiRequest
 
@@ -81,6 +80,9 @@ IDS = Parameter(
     "Message ids, separated by commas.",
     highest=lambda limits: limits.max_messages_per_page,
 )
+LONGEST_ASKED = 2**31 - 1
+"""Seconds of ``wait``. What is longer than the server's ``max_wait`` is cut to it; what is
+longer than this is no wait but a mistake."""
 WAIT = Parameter(
     "wait",
     Kind.INTEGER,
