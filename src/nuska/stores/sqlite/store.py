@@ -137,8 +137,20 @@ async def open_sqlite(
     asyncio.get_running_loop()
     path = _path(options)
     with translated_path(path):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_directory(path.parent)
     return SqliteStore(path, options, vfs, synchronous)
+
+
+def _make_directory(directory: Path) -> None:
+    """Create it, with its parents, so that it is there after a power loss too."""
+    missing = [one for one in (directory, *directory.parents) if not one.exists()]
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for made in missing:
+        descriptor = os.open(made.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _path(options: StoreOptions) -> Path:
