@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 READY_WITHIN = 30.0
@@ -109,14 +109,16 @@ def free_port() -> int:
 
 def cpu_seconds(pids: Iterable[int]) -> float:
     """CPU time the processes have used so far, in and for the kernel too."""
-    total = 0
+    total = 0.0
     for pid in pids:
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        total += int(fields[11]) + int(fields[12])
-    return total / _TICKS
+        with suppress(OSError):  # a process that has ended meanwhile
+            total += _cpu(Path(f"/proc/{pid}/stat"))
+    return total
+
+
+def cpu_seconds_of_threads(pid: int) -> dict[int, float]:
+    """CPU time of each thread, by its id; that of the first thread is ``pid``."""
+    return {int(task.name): _cpu(task / "stat") for task in Path(f"/proc/{pid}/task").iterdir()}
 
 
 def busy_seconds() -> float:
@@ -124,6 +126,11 @@ def busy_seconds() -> float:
     fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
     user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[:8])
     return (user + nice + system + irq + softirq + steal) / _TICKS
+
+
+def _cpu(stat: Path) -> float:
+    fields = stat.read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 class Noise:

@@ -111,6 +111,8 @@ def value(schema: Schema) -> str:
         case {"$ref": str(target)}:
             name = target.removeprefix(SCHEMAS)
             return FREE_FORM.get(name) or f"[{name}](#{anchor(name)})"
+        case {"anyOf": [{"type": "integer"} as number, {"enum": [True] | [False, True]}]}:
+            return value(number)  # a boolean passes as the integer it is; not worth a reader's time
         case {"anyOf": list(choices)}:
             return " or ".join(value(choice) for choice in choices)
         case {"enum": list(choices)}:

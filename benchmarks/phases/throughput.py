@@ -36,8 +36,7 @@ def post(bench: Bench) -> Iterator[Figure]:
         for connections, target in POST_TARGETS.items():
             for poster in posters:
                 poster.warm_up(connections=connections)
-            ours, theirs = compared(
-                bench.rounds,
+            ours, theirs = bench.compared(
                 *(partial(poster.round, connections=connections) for poster in posters),
             )
             posters[0].check_stored()

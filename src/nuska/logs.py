@@ -58,6 +58,9 @@ def set_up_logging(form: Format = "auto", level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    access.setLevel(logging.INFO)  # whoever asks for it wants it at any level
+    # uvicorn looks at its own logger's level at every connection to see whether to trace it.
+    logging.getLogger("uvicorn.error").setLevel(level.upper())
 
 
 def log_request(exchange: "Exchange", seconds: float) -> None:

@@ -4,12 +4,13 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from nuska.cli import run
 from nuska.client.blocking import BlockingClient, BlockingQueue
 from nuska.testing.server_process import ServerProcess
 
@@ -75,3 +76,18 @@ def jobs(nuska: Nuska) -> Iterator[BlockingQueue]:
     """The queue ``jobs``, to prepare it and to see what a command has done to it."""
     with BlockingClient(nuska.url, project=nuska.project) as client:
         yield client.queue("jobs")
+
+
+@pytest.fixture
+def here(
+    nuska: Nuska, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Runs a command inside this process, for long tables of commands: far quicker."""
+    for name, value in nuska.environment.items():
+        monkeypatch.setenv(name, value)
+
+    def run_here(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        code = int(run(list(arguments)))
+        return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
+
+    return run_here

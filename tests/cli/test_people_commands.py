@@ -86,10 +86,20 @@ def test_a_line_that_is_no_message_ends_the_posting_and_is_named(nuska, jobs):
     posted = nuska("message", "post", "jobs", stdin='1\n2\n{"no json\n4\n')
     assert posted.returncode == 1
     assert "Line 3 cannot be posted" in posted.stderr
-    jobs.update({"_max_messages_post_size": 100})
-    posted = nuska("message", "post", "jobs", stdin='"%s"\n' % ("x" * 200))
+    nuska("queue", "create", "small", "_max_messages_post_size=100")
+    posted = nuska("message", "post", "small", stdin='"%s"\n' % ("x" * 200))
     assert posted.returncode == 1
     assert "Line 1 cannot be posted: the message has 211 bytes" in posted.stderr
+
+
+@pytest.mark.parametrize("redirect", ["<&-", "< /proc/self/mem"])
+def test_an_input_that_cannot_be_read_is_said_in_one_sentence(nuska, jobs, redirect):
+    command = f"{sys.executable} -m nuska message post jobs {redirect}"
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True, check=False, env=nuska.environment
+    )
+    assert done.returncode == 1
+    assert "nuska: Not everything could be posted: standard input" in done.stderr
 
 
 def test_a_listing_can_be_posted_again(nuska, jobs):
@@ -191,8 +201,8 @@ def test_a_claim_of_nothing_is_no_mistake(nuska):
         (["work", "jobs", "--url", "unix:/nowhere/nuska.sock", "--", "true"], 3, "Cannot connect"),
     ],
 )
-def test_what_goes_wrong_is_said_in_one_line_and_by_the_exit_code(nuska, arguments, code, sentence):
-    ended = nuska(*arguments)
+def test_what_goes_wrong_is_said_in_one_line_and_by_the_exit_code(here, arguments, code, sentence):
+    ended = here(*arguments)
     assert (ended.returncode, ended.stdout) == (code, "")
     assert ended.stderr.startswith("nuska: ")
     assert sentence in ended.stderr
@@ -262,12 +272,12 @@ def test_progress_is_shown_on_a_terminal_and_gone_afterwards(nuska, jobs, tmp_pa
     assert text.rstrip().endswith("500 messages posted in 5 requests.")
 
 
-def test_every_command_explains_itself(nuska):
+def test_every_command_explains_itself(here):
     for arguments in (["queue"], ["message"], ["claim"], ["work"], ["message", "post"]):
-        shown = nuska(*arguments, "--help")
+        shown = here(*arguments, "--help")
         assert shown.returncode == 0
         assert shown.stdout.startswith("Usage: nuska ")
-    listed = nuska("--help").stdout
+    listed = here("--help").stdout
     for name in ("serve", "queue", "message", "claim", "work"):
         assert f"│ {name} " in listed
 

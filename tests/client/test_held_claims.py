@@ -199,7 +199,7 @@ async def test_a_lost_claim_stops_the_work(queue, claims, time):
             await asyncio.gather(pass_renewal(time), asyncio.Event().wait())
 
     with pytest.raises(ClaimLost, match="c1"):
-        await work()
+        await asyncio.wait_for(work(), 20)
     assert claim.lost
     assert claims.events == ["too late"]
     assert asyncio.current_task().cancelling() == 0
@@ -214,7 +214,7 @@ async def test_a_server_out_of_reach_is_asked_again_until_the_claim_has_run_out(
             await asyncio.Event().wait()
 
     with passing(time), pytest.raises(ClaimLost):
-        await work()
+        await asyncio.wait_for(work(), 20)
     assert claims.events.count("unreachable") > 5
     assert TTL <= time.now < TTL + A_RENEWAL
 
@@ -265,7 +265,7 @@ async def test_a_release_that_fails_does_not_hide_the_error_of_the_block(queue, 
             raise ZeroDivisionError
 
     with passing(time), pytest.raises(ZeroDivisionError):
-        await work()
+        await asyncio.wait_for(work(), 20)
 
 
 async def test_a_claim_that_breaks_off_is_not_entered(queue, claims):

@@ -1,6 +1,7 @@
 """The documents keep up with the code: routes, settings and links."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,23 @@ def test_every_link_leads_somewhere(document: Path) -> None:
         if not there.exists() or (anchor and anchor not in anchors(there)):
             broken.append(target)
     assert broken == []
+
+
+def test_every_page_is_in_the_index() -> None:
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert sorted(pages - set(LINK.findall((ROOT / "docs" / "README.md").read_text()))) == []
+
+
+def test_every_decision_is_in_the_index() -> None:
+    pages = {path.name for path in (ROOT / "docs" / "adr").glob("0*.md")}
+    assert sorted(pages - set(LINK.findall((ROOT / "docs/adr/README.md").read_text()))) == []
+
+
+def test_every_piece_of_news_says_of_which_kind_it_is() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    kinds = {kind["directory"] for kind in project["tool"]["towncrier"]["type"]}
+    news = [path.name for path in (ROOT / "changelog.d").glob("*.md") if path.name != "README.md"]
+    assert [name for name in news if name.split(".")[1] not in kinds] == []
 
 
 def anchors(document: Path) -> set[str]:

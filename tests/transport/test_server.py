@@ -1,6 +1,7 @@
 """The layer below the API: bounds on connections, and requests that nobody should answer."""
 
 import asyncio
+import gc
 import json
 import socket
 from typing import Any
@@ -219,10 +220,14 @@ async def test_a_head_that_is_too_large_is_answered_431(serve: Any, piece: int, 
 
 async def test_a_large_body_before_it_does_not_count_as_head(serve: Any) -> None:
     port = (await serve(echo)).port
-    body = b"a" * 200_000
-    first = POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
-    pieces = [first + GET[:10], GET[10:]]
-    talk = await converse("127.0.0.1", port, pieces, answers=2)
+    body = b"a" * 50_000
+
+    async def pieces() -> Any:
+        yield POST + b"Content-Length: %d\r\n\r\n" % len(body) + body + GET[:10]
+        await asyncio.sleep(0.05)
+        yield GET[10:]
+
+    talk = await converse("127.0.0.1", port, pieces(), answers=2)
     assert [found.status for found in talk.answers] == [200, 200]
 
 
@@ -328,6 +333,28 @@ async def test_a_body_without_end_is_not_read_for_ever(serve: Any) -> None:
     assert [found.status for found in talk.answers] == [400]
 
 
+async def test_a_body_that_goes_wrong_after_the_answer_gets_no_second_one(serve: Any) -> None:
+    port = (await serve(shout)).port
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(CHUNKED)
+    await reader.readuntil(b"\r\n\r\nno")
+    writer.write(b"zz\r\n")
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_client_is_not_blamed_for_what_the_handler_does_not_read(serve: Any) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.8)
+        body = await read_body(receive)
+        await answer(send, b"%d" % len(body or b""))
+
+    port = (await serve(app, body_timeout=0.2)).port
+    request = POST + b"Content-Length: 8000000\r\n\r\n" + b"a" * 8_000_000
+    talk = await converse("127.0.0.1", port, request)
+    assert talk.answers[0].body == b"8000000"
+
+
 async def test_a_client_that_does_not_read_is_dropped(serve: Any) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await answer(send, b"a" * 20_000_000)
@@ -384,6 +411,22 @@ async def test_a_header_with_a_line_break_never_leaves_the_server(
     assert "control character" in caplog.text
 
 
+async def test_a_handler_learns_it_also_when_more_requests_are_in_line(serve: Any) -> None:
+    learned = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await read_body(receive)
+        if (await receive())["type"] == "http.disconnect":
+            learned.set()
+
+    port = (await serve(app)).port
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(GET + GET)
+    await asyncio.sleep(0.05)
+    writer.close()
+    await asyncio.wait_for(learned.wait(), 5)
+
+
 async def test_a_handler_can_ask_whether_its_client_has_gone(serve: Any) -> None:
     left, found = asyncio.Event(), asyncio.Event()
 
@@ -400,6 +443,26 @@ async def test_a_handler_can_ask_whether_its_client_has_gone(serve: Any) -> None
     client.close()
     left.set()
     await asyncio.wait_for(found.wait(), 5)
+
+
+async def test_a_request_leaves_nothing_for_the_garbage_collector(serve: Any) -> None:
+    port = (await serve(echo)).port
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+    async def ask(times: int) -> None:
+        for _ in range(times):
+            writer.write(GET)
+            await reader.readuntil(b"/thing ")
+
+    await ask(10)
+    gc.collect()
+    gc.disable()
+    try:
+        await ask(200)
+        assert gc.collect() < 100
+    finally:
+        gc.enable()
+        writer.close()
 
 
 async def test_stopping_finishes_what_has_begun_and_accepts_nothing_new(serve: Any) -> None:

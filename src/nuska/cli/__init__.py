@@ -34,13 +34,15 @@ def build_app() -> App:
 
 
 def main() -> None:
-    sys.exit(run())
+    sys.exit(run(sys.argv[1:]))
 
 
-def run() -> int:
-    """Run the command line of this process; returns its exit status (see ``exits``)."""
+def run(arguments: list[str]) -> int:
+    """Run one command line; returns the exit status (see ``exits``)."""
     try:
-        result = build_app()(result_action="return_value", exit_on_error=False, print_error=False)
+        result = build_app()(
+            arguments, result_action="return_value", exit_on_error=False, print_error=False
+        )
         return result if isinstance(result, int) else Exit.DONE
     except CycloptsError as error:
         complain(" ".join(str(error).split()))

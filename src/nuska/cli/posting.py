@@ -12,7 +12,7 @@ from typing import Any
 from nuska.cli.exits import CommandFailed, Exit
 from nuska.cli.output import Output
 from nuska.cli.progress import Progress
-from nuska.cli.standard_input import Lines
+from nuska.cli.standard_input import Lines, Unreadable
 from nuska.client import NewMessage, Queue
 from nuska.client.encoding import Batcher, EncodedMessage, TooLarge, encode_message
 
@@ -71,8 +71,8 @@ class Posting:
         """Post each line of standard input, and say how many there were."""
         size = await self._queue.max_post_size()
         batcher = Batcher(count=self._batch, size=size)
-        lines = Lines()
         try:
+            lines = Lines()
             with Progress(lines.size) as progress:
                 async for number, line, more in lines:
                     message = self._encoded(number, line)
@@ -85,6 +85,8 @@ class Posting:
                     progress.show(self._posted, lines.consumed)
                 await self._send(batcher.take())
                 progress.show(self._posted, lines.consumed)
+        except Unreadable as error:
+            raise CommandFailed(Exit.REFUSED, f"Not everything could be posted: {error}.") from None
         finally:
             requests = "request" if self._requests == 1 else "requests"
             messages = "message" if self._posted == 1 else "messages"

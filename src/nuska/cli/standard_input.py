@@ -19,15 +19,18 @@ LONGEST_LINE = 16 * 1024 * 1024
 """Bytes; far more than any message may have."""
 
 
-class LineTooLong(ValueError):
-    """The input has a line that nobody can have meant as one message."""
+class Unreadable(ValueError):
+    """Standard input cannot be read, or not as lines."""
 
 
 class Lines:
     """``async for number, line, more in Lines()``: ``more`` tells whether another line is there."""
 
     def __init__(self) -> None:
+        if sys.stdin is None:  # how Python says that it was closed from the beginning
+            raise Unreadable("standard input is closed")
         self._descriptor = sys.stdin.fileno()
+        self._arrived: asyncio.Queue[bytes | OSError] = asyncio.Queue()
         self.consumed = 0
         """Bytes used so far."""
 
@@ -40,20 +43,20 @@ class Lines:
     async def __aiter__(self) -> AsyncIterator[tuple[int, bytes, bool]]:
         number = 0
         rest = b""
-        async for chunk, more_chunks in self._chunks():
+        async for chunk in self._chunks():
             *lines, rest = (rest + chunk).split(b"\n") if chunk else (rest, b"")
             if len(rest) > LONGEST_LINE:
-                raise LineTooLong(f"line {number + 1} is longer than {LONGEST_LINE} bytes")
+                raise Unreadable(f"line {number + 1} is longer than {LONGEST_LINE} bytes")
             if not chunk and not lines[0]:
                 return  # the last line had its end
             for index, line in enumerate(lines, start=1):
                 number += 1
                 self.consumed += len(line) + 1
-                yield number, line.removesuffix(b"\r"), index < len(lines) or more_chunks
+                more = index < len(lines) or not self._arrived.empty()
+                yield number, line.removesuffix(b"\r"), more
 
-    async def _chunks(self) -> AsyncIterator[tuple[bytes, bool]]:
-        """What was read, and whether more has been; an empty chunk is the end."""
-        chunks: asyncio.Queue[bytes | OSError] = asyncio.Queue()
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        """What is read, as it comes; an empty chunk is the end."""
         room = threading.Semaphore(CHUNKS_AHEAD)
         loop = asyncio.get_running_loop()
 
@@ -66,16 +69,16 @@ class Lines:
                 except OSError as error:
                     chunk = error
                 try:
-                    loop.call_soon_threadsafe(chunks.put_nowait, chunk)
+                    loop.call_soon_threadsafe(self._arrived.put_nowait, chunk)
                 except RuntimeError:
                     return  # the loop has ended before the input
 
         threading.Thread(target=read, name="standard input", daemon=True).start()
         while True:
-            chunk = await chunks.get()
+            chunk = await self._arrived.get()
             room.release()
             if isinstance(chunk, OSError):
-                raise chunk
-            yield chunk, not chunks.empty()
+                raise Unreadable(f"standard input cannot be read: {chunk.strerror}")
+            yield chunk
             if not chunk:
                 return

@@ -28,7 +28,7 @@ from msgspec import Struct
 from nuska.domain.errors import Conflict, NuskaError, Unavailable
 from nuska.domain.messages import Added, Idempotency, QueueRef
 from nuska.domain.moments import Moment
-from nuska.domain.positions import BEFORE_ALL, parse_message_id
+from nuska.domain.positions import BEFORE_ALL, Position, parse_message_id
 from nuska.interfaces.storage import Store
 from nuska.stores.memory import MemoryStore
 from nuska.stores.sqlite.store import SqliteStore
@@ -65,6 +65,14 @@ class Call(Struct, frozen=True, kw_only=True):
     arguments: tuple[Any, ...] = ()
     options: dict[str, Any] = {}
 
+    @property
+    def queues(self) -> list[QueueRef]:
+        """The queues it is about."""
+        first = self.arguments[0]
+        rule = self.options.get("dead_letters")
+        own: QueueRef = first if isinstance(first, QueueRef) else first.ref
+        return [own] if rule is None else [own, rule.queue]
+
     async def make(self, store: Store, now: Moment) -> Any:
         return await attrgetter(self.method)(store)(*self.arguments, **self.options, now=now)
 
@@ -75,6 +83,8 @@ class Line(Struct, kw_only=True, eq=False):
     call: Call
     moment: Moment = Moment(0)
     tape_place: int = 0
+    tails: dict[QueueRef, int] = {}
+    """The last positions of its queues: what failed has used some up."""
     relaxed: bool = False
     transaction: Transaction | None = None
     answered_at: int | None = None
@@ -140,6 +150,10 @@ class CommitOrder:
                 self.lines.remove(line)
             line.transaction, line.moment = transaction, transaction.now
             line.relaxed, line.tape_place = relaxed, self._tape.place
+            for ref in line.call.queues:
+                row = transaction.row(ref)
+                if row is not None:
+                    line.tails[ref] = row.last_position
             self.lines.append(line)
             return self._statements(line, work, transaction)
 
@@ -184,6 +198,10 @@ class CommitOrder:
 
     async def _make_again(self, line: Line, model: MemoryStore) -> None:
         self._tape.place = line.tape_place
+        for ref, tail in line.tails.items():
+            queue = model._state.queues.get(ref)
+            if queue is not None:
+                queue.last_position = Position(tail)
         call = line.call
         if call.method == "queues.replace_metadata":
             # Versions are each store's own: what counts is whether it was the latest.
@@ -255,8 +273,7 @@ class Questions:
         self._posts: dict[tuple[QueueRef, str], Idempotency] = {}
         self._projects: dict[str, None] = {}
         for line in lines:
-            first = line.call.arguments[0]
-            queue = first if isinstance(first, QueueRef) else first.ref
+            queue = line.call.queues[0]
             self._projects[queue.project] = None
             if "claim_id" in line.call.options:
                 self._claims[queue, line.call.options["claim_id"]] = None

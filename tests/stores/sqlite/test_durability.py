@@ -4,6 +4,7 @@ SIGKILL cannot show this, since the page cache survives it. Here the files are w
 recording VFS saw being synced (I1, I11, I12, I23).
 """
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from random import Random
@@ -116,6 +117,20 @@ async def test_the_check_fails_for_a_store_that_does_not_sync_its_commits(
     run = await record(seed=1, synchronous=synchronous)
     with pytest.raises(Unfaithful, match=failing):
         await run.judge.every_sync(run.opened_at)
+
+
+async def test_the_names_of_new_directories_are_synced_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+    monkeypatch.setattr(
+        os, "fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}"))
+    )
+    options = StoreOptions(
+        url="sqlite:", data_dir=str(tmp_path / "new" / "data"), now=START, random_bytes=Tape()
+    )
+    await (await open_sqlite(options)).close()
+    assert sorted(synced) == [str(tmp_path), str(tmp_path / "new")]
 
 
 class EarlyWriter(Writer):

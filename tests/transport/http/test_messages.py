@@ -532,6 +532,8 @@ async def test_nothing_comes_after_an_unknown_marker(api: AsgiDriver, marker: st
         ("include_claimed=TRUE", "Invalid parameter"),
         ("include_delayed=maybe", "Invalid parameter"),
         ("wait=-1", "Invalid API request"),
+        ("wait=2147483648", "Invalid API request"),
+        ("wait=" + "9" * 40, "Invalid API request"),
         ("wait=1.5", "Invalid parameter"),
         ("attributes=all", "Invalid parameter"),
         ("ids=" + "a," * 21, "Invalid API request"),

@@ -7,7 +7,6 @@ what makes each of them one atomic step.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import count
 
 import msgspec
 
@@ -112,7 +111,7 @@ class State:
         self.queues: dict[QueueRef, QueueState] = {}
         self.random_bytes = random_bytes
         self._retired: dict[QueueRef, Position] = {}
-        self._versions = count(1)
+        self._last_version = 0
         self._now = now
 
     def at(self, now: Moment) -> Moment:
@@ -142,8 +141,9 @@ class State:
     def describe(self, ref: QueueRef, metadata: Metadata, *, relaxed: bool) -> Queue:
         """A queue's record with a version that no record ever had: not one of an earlier
         queue of this name either."""
+        self._last_version += 1
         return Queue(
-            ref=ref, metadata=own_copy(metadata), relaxed=relaxed, version=next(self._versions)
+            ref=ref, metadata=own_copy(metadata), relaxed=relaxed, version=self._last_version
         )
 
     def drop(self, ref: QueueRef) -> None:

@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import apsw
 import structlog
 
+from nuska.stores.sqlite.connection import close
+
 CHECKPOINT_PAGES = 2_000
 """Pages in the log (8 MB) that make a checkpoint worth its sync."""
 RESET_PAGES = 8_000
@@ -33,6 +35,8 @@ class Checkpointer:
         self._catch_up = False
         self.resume: Callable[[], None] = lambda: None
         """Called when the writer may go on; set by the store."""
+        self.doubt: Callable[[], None] = lambda: None
+        """Called when the disk failed; set by the store."""
 
     def after_commit(self, wal_pages: int) -> bool:
         """Start a checkpoint when one is due. True: the writer is to hold for it."""
@@ -58,6 +62,8 @@ class Checkpointer:
         except (apsw.Error, OSError) as error:
             # The log still holds everything; the writer meets the same disk and says so.
             log.warning("checkpoint failed", error=str(error))
+            if isinstance(error, apsw.IOError):
+                self.doubt()
         finally:
             self._running = None
             if hold:
@@ -73,20 +79,33 @@ class Checkpointer:
             raise
         except apsw.Error:
             broken, self._connection = self._connection, None
-            broken.close(True)
+            close(broken, keep_log=True)
             raise
 
-    async def close(self) -> None:
-        """Copy everything, so that the next start finds an empty log, and let go."""
+    async def quiet(self) -> None:
+        """Wait for the checkpoint under way, if there is one."""
         if self._running is not None:
             await self._running
+
+    def let_go(self, *, keep_log: bool) -> None:
+        """Close the connection; the next checkpoint opens another."""
+        if self._connection is not None:
+            close(self._connection, keep_log=keep_log)
+            self._connection = None
+
+    async def close(self, *, keep_log: bool = False) -> None:
+        """Copy everything, so that the next start finds an empty log, and let go.
+
+        ``keep_log``: copy nothing, since what the log shows may not be on the disk.
+        """
+        await self.quiet()
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._thread, self._copy, True)
+            if not keep_log:
+                await loop.run_in_executor(self._thread, self._copy, True)
         except (apsw.Error, OSError) as error:
             log.warning("checkpoint at close failed", error=str(error))
+            keep_log = True
         finally:
             await asyncio.to_thread(self._thread.shutdown)
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            self.let_go(keep_log=keep_log)

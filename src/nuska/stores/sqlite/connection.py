@@ -5,7 +5,7 @@ a checkpoint ran could corrupt the file.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import apsw
 
@@ -69,6 +69,17 @@ def open_checkpointer(path: str, *, vfs: str | None) -> apsw.Connection:
     connection.pragma("synchronous", SYNC_EVERY_COMMIT)
     connection.pragma("wal_autocheckpoint", 0)
     return connection
+
+
+def close(connection: apsw.Connection, *, keep_log: bool = False) -> None:
+    """Let go of the file, whatever state the disk is in.
+
+    The last connection to close copies the log and removes it; with ``keep_log`` it does not.
+    """
+    with suppress(apsw.Error):
+        if keep_log:
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        connection.close(True)
 
 
 def unavailable(error: BaseException) -> Unavailable:

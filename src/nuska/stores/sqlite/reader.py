@@ -6,16 +6,16 @@ of its own; SQLite lets go of the interpreter lock while it walks.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from threading import local
+from contextlib import asynccontextmanager
+from threading import get_ident
 from typing import TypeVar
 
 import apsw
 
 from nuska.domain.errors import Unavailable
-from nuska.stores.sqlite.connection import translated
+from nuska.stores.sqlite.connection import close, translated
 
 T = TypeVar("T")
 
@@ -30,9 +30,13 @@ class Reader:
         self._open_connection = open_connection
         self._connection: apsw.Connection | None = None
         self._threads = ThreadPoolExecutor(SCAN_THREADS, thread_name_prefix="sqlite-scan")
-        self._own = local()
-        self._scanners: list[apsw.Connection] = []
+        self._scanners: dict[int, apsw.Connection] = {}
         self._scans = 0
+        self._scanning = 0
+        self._may_scan = asyncio.Event()
+        self._may_scan.set()
+        self._no_scan = asyncio.Event()
+        self._no_scan.set()
 
     def read(self, work: Callable[[apsw.Connection], T]) -> T:
         """Do a short read here and now."""
@@ -43,7 +47,7 @@ class Reader:
                 return work(self._connection)
             except (apsw.IOError, apsw.CorruptError, apsw.CantOpenError):
                 broken, self._connection = self._connection, None
-                broken.close(True)
+                close(broken)
                 raise
 
     async def scan(self, work: Callable[[apsw.Connection], T]) -> T:
@@ -52,31 +56,53 @@ class Reader:
             raise Unavailable("Too many long reads are waiting.")
         self._scans += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._scan, work)
+            await self._may_scan.wait()
+            return await self._in_thread(work)
         finally:
             self._scans -= 1
 
+    async def _in_thread(self, work: Callable[[apsw.Connection], T]) -> T:
+        self._scanning += 1
+        self._no_scan.clear()
+        scan = asyncio.get_running_loop().run_in_executor(self._threads, self._scan, work)
+        scan.add_done_callback(self._scan_is_over)  # also when the caller has gone
+        return await scan
+
+    def _scan_is_over(self, _scan: object) -> None:
+        self._scanning -= 1
+        if not self._scanning:
+            self._no_scan.set()
+
+    @asynccontextmanager
+    async def between_scans(self) -> AsyncIterator[None]:
+        """No long read is under way, and none begins. Short ones need the event loop."""
+        self._may_scan.clear()
+        try:
+            await self._no_scan.wait()
+            yield
+        finally:
+            self._may_scan.set()
+
     def _scan(self, work: Callable[[apsw.Connection], T]) -> T:
         with translated():
-            connection: apsw.Connection | None = getattr(self._own, "connection", None)
+            connection = self._scanners.get(get_ident())
             if connection is None:
-                connection = self._open_connection()
-                self._own.connection = connection
-                self._scanners.append(connection)
+                connection = self._scanners[get_ident()] = self._open_connection()
             try:
                 return work(connection)
             except (apsw.IOError, apsw.CorruptError, apsw.CantOpenError):
-                self._own.connection = None
-                self._scanners.remove(connection)
-                with suppress(apsw.Error):
-                    connection.close(True)
+                close(self._scanners.pop(get_ident()))
                 raise
 
-    async def close(self) -> None:
-        """Finish the reads under way, then let go of the file."""
-        await asyncio.to_thread(self._threads.shutdown)
-        for connection in [*self._scanners, self._connection]:
+    def let_go(self, *, keep_log: bool) -> None:
+        """Close every connection; the next read opens another. Not while scans go on."""
+        for connection in [*self._scanners.values(), self._connection]:
             if connection is not None:
-                connection.close()
+                close(connection, keep_log=keep_log)
         self._scanners.clear()
         self._connection = None
+
+    async def close(self, *, keep_log: bool = False) -> None:
+        """Finish the reads under way, then let go of the file."""
+        await asyncio.to_thread(self._threads.shutdown)
+        self.let_go(keep_log=keep_log)

@@ -55,6 +55,13 @@ class Registry:
         if len(self._rows) > MAX_QUEUES or self._metadata_bytes > MAX_METADATA_BYTES:
             self._shrink(now)
 
+    def forget_all(self) -> None:
+        """Read every queue anew, as after a restart; no position is given twice."""
+        highest = max((row.last_position for row, _ in self._rows.values()), default=0)
+        self._floor_at_open = max(self._floor_at_open, highest)
+        self._rows.clear()
+        self._metadata_bytes = 0
+
     def forget(self, ref: QueueRef) -> None:
         """A queue is gone."""
         old = self._rows.pop(ref, None)

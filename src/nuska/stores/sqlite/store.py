@@ -2,6 +2,7 @@
 
 writer.py      group commit          reader.py     reads beside it
 checkpoint.py  the log's upkeep      sweeping.py   expiry and purge in small steps
+mending.py     after the disk failed
 queues.py  messages.py  claims.py    the promises of interfaces/storage.py, noun by noun
 """
 
@@ -25,6 +26,7 @@ from nuska.stores.sqlite.connection import (
     open_writer,
     translated,
 )
+from nuska.stores.sqlite.mending import committed_size, rewrite_log
 from nuska.stores.sqlite.messages import SqliteMessages
 from nuska.stores.sqlite.queues import SqliteQueues
 from nuska.stores.sqlite.reader import Reader
@@ -59,6 +61,7 @@ class SqliteStore:
         writer = partial(open_writer, name, vfs=vfs, synchronous=synchronous)
         try:
             with translated():
+                rewrite_log(name, vfs)  # the process before us may have met a failing disk
                 connection = writer()
                 schema.prepare(connection, name)
                 last_moment = schema.last_moment(connection)
@@ -67,13 +70,21 @@ class SqliteStore:
         except BaseException:
             self._unlock()
             raise
+        self._registry = registry
+        self._rewrite_log = partial(rewrite_log, name, vfs)
         self._checkpointer = Checkpointer(partial(open_checkpointer, name, vfs=vfs))
         self._reader = Reader(partial(open_reader, name, vfs=vfs))
         self.writer = Writer(
-            writer, registry, last_moment, synchronous, self._checkpointer.after_commit
+            writer,
+            registry,
+            last_moment,
+            synchronous,
+            self._checkpointer.after_commit,
+            self._recover,
         )
         self.writer.moment(options.now)
         self._checkpointer.resume = self.writer.resume
+        self._checkpointer.doubt = self.writer.doubt
         self.queues = SqliteQueues(self.writer, self._reader, registry)
         self.messages = SqliteMessages(self.writer, self._reader, self.queues, options.random_bytes)
         self.claims = SqliteClaims(self.writer, self._reader, self.queues)
@@ -91,9 +102,21 @@ class SqliteStore:
             return
         self._closed = True
         await self.writer.close()
-        await self._reader.close()
-        await self._checkpointer.close()
+        await self._checkpointer.quiet()
+        in_doubt = self.writer.doubtful  # then the next start makes sure of the log
+        await self._reader.close(keep_log=in_doubt)
+        await self._checkpointer.close(keep_log=in_doubt)
         self._unlock()
+
+    async def _recover(self) -> None:
+        """After the disk failed, between two transactions: see mending.py."""
+        await self._checkpointer.quiet()
+        await asyncio.to_thread(self._rewrite_log, self._reader.read(committed_size))
+        async with self._reader.between_scans():
+            self._reader.let_go(keep_log=True)
+            self._checkpointer.let_go(keep_log=True)
+            self.writer.let_go(keep_log=True)
+            self._registry.forget_all()
 
     def _unlock(self) -> None:
         if self._lock is not None:
@@ -114,8 +137,20 @@ async def open_sqlite(
     asyncio.get_running_loop()
     path = _path(options)
     with translated_path(path):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_directory(path.parent)
     return SqliteStore(path, options, vfs, synchronous)
+
+
+def _make_directory(directory: Path) -> None:
+    """Create it, with its parents, so that it is there after a power loss too."""
+    missing = [one for one in (directory, *directory.parents) if not one.exists()]
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for made in missing:
+        descriptor = os.open(made.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _path(options: StoreOptions) -> Path:

@@ -15,12 +15,13 @@ Writes to relaxed queues (D18) go into a transaction of their own that is not sy
 When something fails: a ``NuskaError`` is one write's own answer. Any other exception from a
 write is a bug in it: everything is rolled back, the rest runs again without it. An error of
 the database fails the whole transaction with ``Unavailable``; nothing of it has happened,
-and the next transaction starts afresh, on a new connection if the old one is unusable.
+and the next transaction starts afresh. If the disk failed to write or sync, the store first
+recovers (mending.py), and everybody who waits is refused until that has succeeded.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from queue import SimpleQueue
 from threading import Thread
 from types import GeneratorType
@@ -30,7 +31,7 @@ import apsw
 
 from nuska.domain.errors import NuskaError, Unavailable
 from nuska.domain.moments import Moment
-from nuska.stores.sqlite.connection import SYNC_AT_CHECKPOINT, unavailable
+from nuska.stores.sqlite.connection import SYNC_AT_CHECKPOINT, close, unavailable
 from nuska.stores.sqlite.registry import Registry
 from nuska.stores.sqlite.transaction import Transaction
 
@@ -69,12 +70,20 @@ class Writer:
         last_moment: Moment,
         synchronous: str,
         after_commit: Callable[[int], bool],
+        recover: Callable[[], Awaitable[None]],
     ) -> None:
-        """``after_commit(pages in the log)`` may answer True: hold until ``resume``."""
+        """``after_commit(pages in the log)`` may answer True: hold until ``resume``.
+
+        ``recover`` is awaited before the next transaction after the disk has failed.
+        """
         self._open_connection = open_connection
         self._registry = registry
         self._synchronous = synchronous
         self._after_commit = after_commit
+        self._recover = recover
+        self._recovery: asyncio.Task[None] | None = None
+        self.doubtful = False
+        """What was written last may not be on the disk, though it can be read (mending.py)."""
         self._loop = asyncio.get_running_loop()
         self._connection: apsw.Connection | None = None
         self._waiting: deque[_Write] = deque()
@@ -120,15 +129,23 @@ class Writer:
         if self._waiting and not self._busy:
             self._start_soon()
 
+    def doubt(self) -> None:
+        """The disk has failed: recover before anything else is written."""
+        self.doubtful = True
+
+    def let_go(self, *, keep_log: bool) -> None:
+        """Close the connection; the next transaction opens another. Not during one."""
+        if self._connection is not None:
+            close(self._connection, keep_log=keep_log)
+            self._connection = None
+
     async def close(self) -> None:
         """Refuse new writes, finish those in line, stop the thread."""
         self._closed = True
         await self._idle.wait()
         self._commits.put(None)
         await asyncio.to_thread(self._thread.join)
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self.let_go(keep_log=self.doubtful)
 
     def _start_soon(self) -> None:
         self._busy = True
@@ -140,6 +157,9 @@ class Writer:
         if self._held or not self._waiting:
             self._rest()
             return
+        if self.doubtful:
+            self._recovery = self._loop.create_task(self._recover_first())
+            return
         relaxed = self._waiting[0].relaxed
         group: list[_Write] = []
         while self._waiting and len(group) < MAX_WRITES_PER_COMMIT:
@@ -147,6 +167,20 @@ class Writer:
                 break
             group.append(self._waiting.popleft())
         self._perform(group, relaxed)
+
+    async def _recover_first(self) -> None:
+        """Make sure of what was written before, or refuse those who wait."""
+        try:
+            await self._recover()
+        except Exception as error:
+            refused, self._waiting = self._waiting, deque()
+            for write in refused:
+                write.error = _as_unavailable(error)
+                _answer(write)
+        else:
+            self.doubtful = False
+            self._kept_moment = Moment(0)
+        self._next()
 
     def _rest(self) -> None:
         self._busy = False
@@ -263,6 +297,8 @@ class Writer:
 
     def _fail(self, group: list[_Write], error: BaseException, relaxed: bool) -> None:
         """Nothing of this group has happened."""
+        if isinstance(error, apsw.IOError):
+            self.doubt()
         self._roll_back(relaxed)
         for write in group:
             if not isinstance(write.error, NuskaError):
@@ -296,8 +332,7 @@ class Writer:
             if relaxed:
                 self._connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         except apsw.Error:
-            broken, self._connection = self._connection, None
-            broken.close(True)
+            self.let_go(keep_log=True)
 
 
 def _answer(write: _Write) -> None:

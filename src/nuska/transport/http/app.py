@@ -20,6 +20,7 @@ from falcon.constants import COMBINED_METHODS
 from nuska.core import Core
 from nuska.core.access import allow
 from nuska.domain.errors import InvalidParameter, NuskaError, Unavailable
+from nuska.domain.limits import Limits
 from nuska.interfaces.identity import Identity
 from nuska.transport.http.checks import (
     AllowedHost,
@@ -68,9 +69,8 @@ def build_app(
     From the server below, the scope may hold ``nuska.request_id``, the id to answer with, and
     ``nuska.gone``, a function that says whether the connection is closed at this moment.
     """
-    app = falcon.asgi.App(request_type=ApiRequest, middleware=_First(allowed_host))
-    if observe is not None:
-        app.add_middleware(_Observer(observe))
+    first = _First(allowed_host) if observe is None else _FirstAndLast(allowed_host, observe)
+    app = falcon.asgi.App(request_type=ApiRequest, middleware=first)
     app.add_error_handler(NuskaError, _answer_error)
     app.add_error_handler(Refused, _answer_refusal)
     app.add_error_handler(HTTPError, _answer_http_error)
@@ -119,7 +119,7 @@ def _respond(operation: Operation, checks: tuple[Check, ...], core: Core) -> Res
         if action is not None:
             allow(req.caller, action)
         if reads_query and (req.query_string or req.malformed_query):
-            _read_query(req, operation)
+            _read_query(req, operation, core.limits)
         await handler(core, req, resp)
         if req.wants_msgpack or req.has_unread_body:
             _finish(req, resp)
@@ -147,10 +147,10 @@ def _show_methods(route: Route, checks: tuple[Check, ...]) -> Responder:
     return show
 
 
-def _read_query(req: ApiRequest, operation: Operation) -> None:
+def _read_query(req: ApiRequest, operation: Operation, limits: Limits) -> None:
     if req.malformed_query:
         raise InvalidParameter("The query string is not UTF-8.")
-    req.asked = read_query(req.query_string, operation.query, filters=operation.filters)
+    req.asked = read_query(req.query_string, operation.query, limits, filters=operation.filters)
 
 
 def _finish(req: ApiRequest, resp: Response) -> None:
@@ -177,12 +177,16 @@ class _First:
             check_origin(req, self._allowed_host)
 
 
-class _Observer:
-    def __init__(self, observe: Observe) -> None:
+class _FirstAndLast(_First):
+    """The same, and tells an observer how the request ended."""
+
+    def __init__(self, allowed_host: AllowedHost | None, observe: Observe) -> None:
+        super().__init__(allowed_host)
         self._observe = observe
 
-    async def process_request(self, req: ApiRequest, _: Response) -> None:
+    async def process_request(self, req: ApiRequest, resp: Response) -> None:
         req.started = time.perf_counter()
+        await super().process_request(req, resp)
 
     async def process_response(
         self, req: ApiRequest, resp: Response, _resource: object, _succeeded: bool

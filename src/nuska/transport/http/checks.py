@@ -32,6 +32,9 @@ from nuska.transport.wire import msgpack
 JSON = "application/json"
 FORM = b"application/x-www-form-urlencoded"
 UUID_BYTES = 16
+LONGEST_REMEMBERED = 256
+"""Bytes of a header whose reading is remembered; a longer one is read anew every time, so that
+nobody can fill the memory with headers."""
 
 AllowedHost = Callable[[str], bool]
 
@@ -64,16 +67,19 @@ class Headers(Mapping[str, str]):
 def check_origin(req: ApiRequest, allowed: AllowedHost) -> None:
     """Step 0: no page of another site drives a server that asks nobody who they are."""
     host = req.header(b"host")
-    if host is not None and not allowed(_host_of(b"//" + host)):
+    if host is not None and not allowed(_host_of(b"//" + host[:LONGEST_REMEMBERED])):
         raise foreign("Host")
     origin = req.header(b"origin")
-    if origin is not None and not allowed(_host_of(origin)):
+    if origin is not None and not allowed(_host_of(origin[:LONGEST_REMEMBERED])):
         raise foreign("Origin")
 
 
 @lru_cache(maxsize=1024)
 def _host_of(authority: bytes) -> str:
-    """The host named by a Host or Origin header, without port; empty when there is none."""
+    """The host named by a Host or Origin header, without port; empty when there is none.
+
+    No name is as long as what is cut off.
+    """
     try:
         return urlsplit(authority.decode("latin-1")).hostname or ""
     except ValueError:
@@ -100,13 +106,12 @@ def check_formats(req: ApiRequest) -> None:
         )
     accept = req.header(b"accept")
     if accept is not None and accept != b"*/*":
-        wanted = _wanted(accept)
+        wanted = _remembered(accept) if len(accept) <= LONGEST_REMEMBERED else _wanted(accept)
         if wanted is None:
             raise not_acceptable()
         req.wants_msgpack = wanted is msgpack.CONTENT_TYPE
 
 
-@lru_cache(maxsize=1024)
 def _wanted(accept: bytes) -> str | None:
     """The best format for an Accept header, JSON when in doubt; None when none will do."""
     try:
@@ -118,6 +123,9 @@ def _wanted(accept: bytes) -> str | None:
     if msgpack_quality > json_quality:
         return msgpack.CONTENT_TYPE
     return JSON if json_quality else None
+
+
+_remembered = lru_cache(maxsize=1024)(_wanted)
 
 
 class CallerCheck:
@@ -159,9 +167,13 @@ class CallerCheck:
         return uuid_bytes(header) or header
 
 
-@lru_cache(maxsize=4096)
 def uuid_bytes(text: bytes) -> bytes | None:
     """The 16 bytes of a UUID in any spelling that Python's own parser takes, else None."""
+    return _uuid_bytes(text) if len(text) <= LONGEST_REMEMBERED else None
+
+
+@lru_cache(maxsize=4096)
+def _uuid_bytes(text: bytes) -> bytes | None:
     digits = text.replace(b"urn:", b"").replace(b"uuid:", b"").strip(b"{}").replace(b"-", b"")
     if len(digits) != 2 * UUID_BYTES:
         return None

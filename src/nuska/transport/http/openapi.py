@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 from nuska import __version__
-from nuska.domain.limits import Limits
+from nuska.domain.limits import MAX_IDEMPOTENCY_KEY, MAX_PROJECT_ID, Limits
 from nuska.transport.http.query import Kind, Parameter
 from nuska.transport.http.routes import Admits, Operation, Route
 from nuska.transport.http.schemas import QUEUE_NAME, Schema, ref, schemas_for
@@ -20,21 +20,24 @@ _KINDS: dict[Kind, Schema] = {
     Kind.TEXT: {"type": "string"},
     Kind.INTEGER: {"type": "integer"},
     Kind.BOOLEAN: {"type": "boolean"},
-    Kind.LIST: {"type": "array", "items": {"type": "string"}},
+    Kind.LIST: {"type": "array", "items": {"type": "string", "pattern": "^[^,]+$"}},
 }
-_CLIENT_ID = {
+_CLIENT_ID: Schema = {
     "name": "Client-ID",
     "in": "header",
     "required": True,
     "description": "A UUID that names the client; listings leave out its own messages.",
     "schema": {"type": "string", "format": "uuid"},
 }
-_PROJECT = {
-    "name": "X-Project-Id",
+_IDEMPOTENCY_KEY: Schema = {
+    "name": "Idempotency-Key",
     "in": "header",
-    "required": True,
-    "description": "The project whose queues are meant.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 256},
+    "description": "Posts to one queue with one key within ten minutes are the same post.",
+    "schema": {
+        "type": "string",
+        "maxLength": MAX_IDEMPOTENCY_KEY,
+        "pattern": "^[!-~]([ -~]*[!-~])?$",
+    },
 }
 _COMMON_REFUSALS: dict[Admits, tuple[int, ...]] = {
     Admits.ANY_REQUEST: (406,),
@@ -53,37 +56,37 @@ def openapi_document(routes: Sequence[Route], limits: Limits) -> bytes:
                 "version": __version__,
                 "description": "Queues, messages and claims: OpenStack Zaqar's v2 API.",
             },
-            "paths": {route.path: _path_item(route) for route in routes},
+            "paths": {route.path: _path_item(route, limits) for route in routes},
             "components": {"schemas": schemas_for(limits)},
         }
     )
 
 
-def _path_item(route: Route) -> Schema:
+def _path_item(route: Route, limits: Limits) -> Schema:
     fields = [
         {"name": name, "in": "path", "required": True, "schema": _PATH_FIELDS[name]}
         for name in re.findall(r"{(\w+)}", route.path)
     ]
     item: Schema = {
-        operation.method.lower(): _operation(route, operation) for operation in route.operations
+        operation.method.lower(): _operation(route, operation, limits)
+        for operation in route.operations
     }
     if fields:
         item["parameters"] = fields
     return item
 
 
-def _operation(route: Route, operation: Operation) -> Schema:
+def _operation(route: Route, operation: Operation, limits: Limits) -> Schema:
     described: Schema = {
         "operationId": operation.name,
         "summary": operation.summary,
         "responses": _responses(route, operation),
     }
-    parameters = [_query_parameter(parameter) for parameter in operation.query]
+    parameters = [_query_parameter(parameter, limits) for parameter in operation.query]
     if route.admits is Admits.CALLERS:
-        parameters += [_CLIENT_ID, _PROJECT]
-    parameters += [
-        {"name": name, "in": "header", "schema": {"type": "string"}} for name in operation.headers
-    ]
+        parameters += [_CLIENT_ID, _project(route)]
+    if operation.idempotent_by_key:
+        parameters.append(_IDEMPOTENCY_KEY)
     if parameters:
         described["parameters"] = parameters
     if operation.body is not None:
@@ -92,14 +95,33 @@ def _operation(route: Route, operation: Operation) -> Schema:
     return described
 
 
-def _query_parameter(parameter: Parameter) -> Schema:
+def _project(route: Route) -> Schema:
+    schema: Schema = {"type": "string", "minLength": 1}
+    if "{queue_name}" in route.path:  # elsewhere its length is not looked at (README §5)
+        schema["maxLength"] = MAX_PROJECT_ID
+    return {
+        "name": "X-Project-Id",
+        "in": "header",
+        "required": True,
+        "description": "The project whose queues are meant.",
+        "schema": schema,
+    }
+
+
+def _query_parameter(parameter: Parameter, limits: Limits) -> Schema:
     schema = dict(_KINDS[parameter.kind])
-    if parameter.minimum is not None:
-        schema["minimum"] = parameter.minimum
+    if parameter.lowest is not None:
+        schema["minimum"] = parameter.lowest
+    if parameter.highest is not None:
+        bound = "maxItems" if parameter.kind is Kind.LIST else "maximum"
+        schema[bound] = parameter.highest(limits)
+    if parameter.pattern is not None:
+        schema["pattern"] = parameter.pattern
     described: Schema = {
         "name": parameter.name,
         "in": "query",
         "description": parameter.description,
+        "allowEmptyValue": True,
         "schema": schema,
     }
     if parameter.kind is Kind.LIST:

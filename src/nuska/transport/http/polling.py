@@ -4,7 +4,6 @@ import asyncio
 from types import TracebackType
 
 from nuska.core.waiting import Patience
-from nuska.domain.errors import InvalidInput
 from nuska.domain.limits import Limits
 from nuska.transport.http.request import ApiRequest
 
@@ -19,8 +18,6 @@ class LongPoll:
 
     def __init__(self, req: ApiRequest, limits: Limits) -> None:
         seconds = req.asked.integer("wait") or 0
-        if seconds < 0:
-            raise InvalidInput(f"The value of wait must be at least 0, not {seconds}.")
         self._req = req
         self._watcher: asyncio.Task[None] | None = None
         self.patience = Patience(min(seconds, limits.max_wait)) if seconds else None

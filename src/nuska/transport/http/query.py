@@ -6,20 +6,23 @@ sign; booleans are a fixed list of words. What an operation takes is a row of ``
 the route table, and that row is also what the OpenAPI document shows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import cast
 
 from falcon.uri import parse_query_string
 from msgspec import Struct
 
+from nuska.core.ranges import check_range
 from nuska.domain.errors import InvalidParameter
+from nuska.domain.limits import Limits
 from nuska.transport.wire.paging import flag
 
 TRUE = frozenset(("true", "True", "t", "yes", "y", "1", "on"))
 FALSE = frozenset(("false", "False", "f", "no", "n", "0", "off"))
-MAX_DIGITS = 20
-"""More than any integer that makes sense; keeps conversion cheap."""
+ENDLESS = 10**20
+"""What an integer of more digits than this one means: more than any limit."""
+_MAX_DIGITS = 20
 
 
 class Kind(Enum):
@@ -35,7 +38,11 @@ class Parameter(Struct, frozen=True):
     name: str
     kind: Kind
     description: str
-    minimum: int | None = None
+    lowest: int | None = None
+    highest: Callable[[Limits], int] | None = None
+    """Of an integer, or of the number of items in a list."""
+    pattern: str | None = None
+    """What a text looks like; checked where it is used."""
 
 
 Value = str | int | bool | list[str]
@@ -75,25 +82,33 @@ class Asked:
 NOTHING_ASKED = Asked({}, {})
 
 
-def read_query(text: str, parameters: Sequence[Parameter], *, filters: bool = False) -> Asked:
-    """The parameters in ``text``; ``InvalidParameter`` when one has the wrong type."""
+def read_query(
+    text: str, parameters: Sequence[Parameter], limits: Limits, *, filters: bool = False
+) -> Asked:
+    """The parameters in ``text``, of the right type and, where they are numbers, in range.
+
+    A number out of range is refused even where the rest of the request makes it meaningless.
+    """
     given = parse_query_string(text, keep_blank=False, csv=True)
     values: dict[str, Value] = {}
     for parameter in parameters:
         value = given.pop(parameter.name, None)
         if value:
-            values[parameter.name] = _read(parameter, value)
+            values[parameter.name] = _read(parameter, value, limits)
     return Asked(values, _filters(given) if filters else {})
 
 
-def _read(parameter: Parameter, value: str | list[str]) -> Value:
+def _read(parameter: Parameter, value: str | list[str], limits: Limits) -> Value:
     if parameter.kind is Kind.LIST:
         # Many clients write the commas of a list as %2C.
         pieces = [value] if isinstance(value, str) else value
         return [item for piece in pieces for item in piece.split(",") if item]
     text = value if isinstance(value, str) else value[-1]
     if parameter.kind is Kind.INTEGER:
-        return _integer(parameter.name, text)
+        number = _integer(parameter.name, text)
+        if parameter.lowest is None or parameter.highest is None:
+            return number
+        return check_range(parameter.name, number, parameter.lowest, parameter.highest(limits))
     if parameter.kind is Kind.BOOLEAN:
         return _boolean(parameter.name, text)
     return text
@@ -101,9 +116,11 @@ def _read(parameter: Parameter, value: str | list[str]) -> Value:
 
 def _integer(name: str, text: str) -> int:
     digits = text[1:] if text[0] in "+-" else text
-    if not (digits.isascii() and digits.isdigit()) or len(digits) > MAX_DIGITS:
+    if not (digits.isascii() and digits.isdigit()):
         raise InvalidParameter(f"The value of {name} must be an integer.")
-    return int(text)
+    if len(digits) <= _MAX_DIGITS:
+        return int(text)
+    return -ENDLESS if text[0] == "-" else ENDLESS
 
 
 def _boolean(name: str, text: str) -> bool:

@@ -48,8 +48,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     """Schema of the request body."""
     body_required: bool = False
     body_type: str = "application/json"
-    headers: tuple[str, ...] = ()
-    """Request headers besides those of every call."""
+    idempotent_by_key: bool = False
+    """It takes an ``Idempotency-Key``."""
     answers: dict[int, str | None] = {}
     """Schema of the reply by status of success, None without a body."""
     refusals: tuple[int, ...] = ()
@@ -74,17 +74,37 @@ class Route(Struct, frozen=True):
 
 
 MARKER = Parameter("marker", Kind.TEXT, "Continue after this: the marker of a next link.")
-LIMIT = Parameter("limit", Kind.INTEGER, "How many items a page has at most.", minimum=1)
+IDS = Parameter(
+    "ids",
+    Kind.LIST,
+    "Message ids, separated by commas.",
+    highest=lambda limits: limits.max_messages_per_page,
+)
+LONGEST_ASKED = 2**31 - 1
+"""Seconds of ``wait``. What is longer than the server's ``max_wait`` is cut to it; what is
+longer than this is no wait but a mistake."""
 WAIT = Parameter(
     "wait",
     Kind.INTEGER,
     "Long poll: when there is nothing, wait up to this many seconds for something.",
-    minimum=0,
+    lowest=0,
+    highest=lambda _: LONGEST_ASKED,
 )
 ATTRIBUTES = Parameter(
     "attributes", Kind.BOOLEAN, "Show the attributes of messages, and why one is a dead letter."
 )
-IDS = Parameter("ids", Kind.LIST, "Message ids, separated by commas.")
+
+
+def _limit(highest: Callable[[Limits], int]) -> Parameter:
+    return Parameter(
+        "limit", Kind.INTEGER, "How many items there are at most.", lowest=1, highest=highest
+    )
+
+
+def _per_claim_or_pop(limits: Limits) -> int:
+    return limits.max_messages_per_claim_or_pop
+
+
 CLAIM_ID = Parameter("claim_id", Kind.TEXT, "The live claim that holds the message.")
 
 _QUEUE = "/v2/queues/{queue_name}"
@@ -168,10 +188,15 @@ QUEUES = Route(
             action="queues:get_all",
             query=(
                 MARKER,
-                LIMIT,
+                _limit(lambda limits: limits.max_queues_per_page),
                 Parameter("detailed", Kind.BOOLEAN, "Show the metadata of each queue."),
                 Parameter("with_count", Kind.BOOLEAN, "Count the queues of the project."),
-                Parameter("name", Kind.TEXT, "Only queues whose name contains this."),
+                Parameter(
+                    "name",
+                    Kind.TEXT,
+                    "Only queues whose name contains this.",
+                    pattern="^[A-Za-z0-9_.-]*$",
+                ),
             ),
             filters=True,
             answers={200: "QueueList"},
@@ -295,7 +320,7 @@ MESSAGES = Route(
             action="messages:create",
             body="Post",
             body_required=True,
-            headers=("Idempotency-Key",),
+            idempotent_by_key=True,
             answers={201: "Posted"},
             refusals=(409,),
             relation="rel/post_messages",
@@ -309,7 +334,7 @@ MESSAGES = Route(
             query=(
                 IDS,
                 MARKER,
-                LIMIT,
+                _limit(lambda limits: limits.max_messages_per_page),
                 Parameter("echo", Kind.BOOLEAN, "Show also what this client posted."),
                 Parameter("include_claimed", Kind.BOOLEAN, "Show also claimed messages."),
                 Parameter("include_delayed", Kind.BOOLEAN, "Show also delayed messages."),
@@ -330,7 +355,13 @@ MESSAGES = Route(
             query=(
                 IDS,
                 Parameter("claim_ids", Kind.LIST, "The claims that hold the messages."),
-                Parameter("pop", Kind.INTEGER, "How many messages to take.", minimum=1),
+                Parameter(
+                    "pop",
+                    Kind.INTEGER,
+                    "How many messages to take.",
+                    lowest=1,
+                    highest=_per_claim_or_pop,
+                ),
                 WAIT,
                 ATTRIBUTES,
             ),
@@ -379,7 +410,7 @@ CLAIMS = Route(
             name="createClaim",
             summary="Claim the oldest free messages.",
             action="claims:create",
-            query=(LIMIT, WAIT, ATTRIBUTES),
+            query=(_limit(_per_claim_or_pop), WAIT, ATTRIBUTES),
             body="ClaimTerms",
             answers={201: "Claimed", 204: None},
             relation="rel/post_claim",

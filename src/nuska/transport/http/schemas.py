@@ -50,7 +50,10 @@ def _array(items: object) -> Schema:
 
 
 def _whole(lowest: int, highest: int) -> Schema:
-    return {"type": "integer", "minimum": lowest, "maximum": highest}
+    """An integer that is sent. A boolean passes as the integer it is (contract README §12)."""
+    integer: Schema = {"type": "integer", "minimum": lowest, "maximum": highest}
+    booleans = [value for value in (False, True) if lowest <= value <= highest]
+    return {"anyOf": [integer, {"enum": booleans}]} if booleans else integer
 
 
 def _or_null(schema: Schema) -> Schema:
@@ -166,7 +169,7 @@ def _reserved(limits: Limits) -> dict[str, Schema]:
         MESSAGE_DELAY_KEY: _or_null(_whole(0, limits.max_message_delay)),
         DEAD_LETTER_QUEUE_KEY: _or_null({"type": "string", "pattern": QUEUE_NAME}),
         DEAD_LETTER_TTL_KEY: ttl,
-        MAX_CLAIMS_KEY: _or_null({"type": "integer", **_INT64}),
+        MAX_CLAIMS_KEY: _or_null(_whole(-(2**63), 2**63 - 1)),
         ENCRYPT_KEY: {"enum": [False, None]},
         FLAVOR_KEY: _or_null({"type": "string", "minLength": 1, "maxLength": MAX_FLAVOR_NAME}),
         RETRY_POLICY_KEY: _or_null(_retry_policy()),
@@ -179,9 +182,8 @@ def _retry_policy() -> Schema:
     return _object(
         retries_with_no_delay=count,
         minimum_delay_retries=count,
-        # As much as JSON Schema can say of "maximum_delay is 10 s above minimum_delay".
-        minimum_delay=_whole(0, 20),
-        maximum_delay=_whole(30, 2**63 - 1),
+        minimum_delay=count,
+        maximum_delay={"description": "At least 10 s above minimum_delay.", **count},
         maximum_delay_retries=count,
         retry_backoff_function={"enum": list(RETRY_FUNCTIONS)},
         ignore_subscription_override=_FLAG,
@@ -205,9 +207,14 @@ def _messages(limits: Limits) -> dict[str, Schema]:
         ("body",),
         body=ref("Json"),
         ttl=_whole(MIN_MESSAGE_TTL, limits.max_message_ttl),
-        delay=_whole(0, limits.max_message_delay),
+        # Anything passes on queues without a delay of their own.
+        delay={
+            **ref("Json"),
+            "description": f"On delay queues seconds, 0 to {limits.max_message_delay}.",
+        },
         attributes={"type": "object", "additionalProperties": ref("Json")},
     )
+    posted["additionalProperties"] = ref("Json")
     popped = _object(
         ("id", "age", "ttl", "body", "claim_id", "claim_count"),
         claim_id={"type": "null"},

@@ -7,6 +7,7 @@ nothing that follows on the same connection is read.
 """
 
 import asyncio
+import select
 import urllib.parse
 from collections import deque
 from enum import IntEnum
@@ -36,6 +37,8 @@ _LINE_OVERHEAD = 4
 """Bytes of a header line that are neither name nor value."""
 _TURNED_AWAY_AT_ONCE = 64
 """Connections beyond the limit that are told so; the rest are just closed."""
+_HUNG_UP = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+"""The other end has closed, or shut its sending half, which means the same here."""
 
 
 class Phase(IntEnum):
@@ -187,6 +190,7 @@ class Connection(HttpToolsProtocol):
             "query_string": query,
             "headers": self.headers,
             "nuska.request_id": shared.request_ids.next(),
+            "nuska.gone": self.gone,
         }
         self.headers = []  # trailers, which nobody reads, must not look like headers
         self.scope = cast("HTTPScope", scope)
@@ -196,7 +200,6 @@ class Connection(HttpToolsProtocol):
             keep_alive=version == "1.1" and parser.should_keep_alive() and not shared.stopping,
             expects_continue=self.expect_100_continue,
         )
-        scope["nuska.gone"] = cycle.gone
         self._take(cycle, shared.side_apps.get(decoded, self.app))
         self.phase = _BODY
         self.since = shared.now
@@ -238,6 +241,18 @@ class Connection(HttpToolsProtocol):
             self._say(self._last_words)
         elif self.phase == _IDLE:
             self.since = self.shared.now
+
+    def gone(self) -> bool:
+        """Whether the client has hung up by now, as far as the kernel knows.
+
+        Asks the socket: the event loop hears of it only at its next turn, and whoever has just
+        taken messages for this client must know before that.
+        """
+        if self.transport.is_closing():
+            return True
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), _HUNG_UP)
+        return bool(poll.poll(0))
 
     def check(self, now: float) -> None:
         """Hold the connection to its deadlines."""

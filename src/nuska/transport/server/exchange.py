@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import select
 from typing import TYPE_CHECKING
 
 from uvicorn._types import ASGISendEvent, HTTPScope
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
 
 _REQUEST_ID = b"x-openstack-request-id"
 _NO_BODY = frozenset({204, 304})
-_HUNG_UP = select.POLLRDHUP | select.POLLHUP | select.POLLERR
-"""The other end has closed, or shut its sending half, which means the same here."""
-
 logger = logging.getLogger("nuska.server")
 
 
@@ -56,18 +52,6 @@ class Exchange(RequestResponseCycle):
         """Encoded, and held back until the first piece of the body goes with it."""
         self._unsent = -1
         """Bytes of body still to come; negative: chunked."""
-
-    def gone(self) -> bool:
-        """Whether the client has hung up by now, as far as the kernel knows.
-
-        Asks the socket: the event loop hears of it only at its next turn, and whoever has just
-        taken messages for this client must know before that.
-        """
-        if self.disconnected or self.transport.is_closing():
-            return True
-        poll = select.poll()
-        poll.register(self.transport.get_extra_info("socket").fileno(), _HUNG_UP)
-        return bool(poll.poll(0))
 
     async def run_asgi(self, app: AsgiApp) -> None:
         try:
