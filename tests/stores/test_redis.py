@@ -2,16 +2,30 @@
 
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
+from typing import ClassVar
 
 import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
 
-from nuska.interfaces.storage import Store, StoreOptions
+from nuska.domain.moments import Moment
+from nuska.interfaces.storage import RandomBytes, Store, StoreOptions
 from nuska.stores.redis import open_store
+from nuska.stores.redis.store import RedisStore, open_redis
 from nuska.testing.clock import ManualClock, seeded_bytes
 from nuska.testing.conformance import DurabilityConformance, Reopen, StoreConformance
 from nuska.testing.redis_server import redis_cluster, redis_server, sentinel_setup
+from nuska.testing.state_machine import Lockstep
 
 NUMBERS = count()
+QUICK = settings(
+    max_examples=30,
+    stateful_step_count=50,
+    phases=[Phase.reuse, Phase.generate],  # a shrunk example costs minutes here
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+THOROUGH = settings(QUICK, max_examples=500, stateful_step_count=80)
 
 
 class Openings:
@@ -38,6 +52,51 @@ class Openings:
     async def close(self) -> None:
         if self.current is not None:
             await self.current.close()
+
+
+class Beside(Lockstep):
+    """The model store and a Redis store at ``url``."""
+
+    durable = True
+    url: ClassVar[str]
+
+    def __init__(self) -> None:
+        self.prefix = f"lockstep-{next(NUMBERS)}:"
+        self.opened: RedisStore | None = None
+        super().__init__()
+
+    async def open_other(self, now: Moment, random_bytes: RandomBytes) -> Store:
+        url = f"{self.url}?prefix={self.prefix}"
+        options = StoreOptions(url=url, data_dir="", now=now, random_bytes=random_bytes)
+        before, self.opened = self.opened, await open_redis(options)
+        if before is not None:  # so that ids go on being those of the model
+            self.opened.messages.unused_salts = before.messages.unused_salts
+        return self.opened
+
+
+def beside(there: str) -> type[Beside]:
+    class BesideRedis(Beside):
+        url = there
+
+    return BesideRedis
+
+
+def test_redis_answers_as_the_model_does(server_url: str) -> None:
+    run_state_machine_as_test(beside(server_url), settings=QUICK)
+
+
+def test_a_cluster_answers_as_the_model_does(cluster_url: str) -> None:
+    run_state_machine_as_test(beside(cluster_url), settings=QUICK)
+
+
+@pytest.mark.slow
+def test_redis_answers_as_the_model_does_for_long(server_url: str) -> None:
+    run_state_machine_as_test(beside(server_url), settings=THOROUGH)
+
+
+@pytest.mark.slow
+def test_a_cluster_answers_as_the_model_does_for_long(cluster_url: str) -> None:
+    run_state_machine_as_test(beside(cluster_url), settings=THOROUGH)
 
 
 class RedisConformance(StoreConformance, DurabilityConformance):

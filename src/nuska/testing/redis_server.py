@@ -246,8 +246,7 @@ class SentinelSetup:
         if b"master_link_status:up" not in link:
             return False
         return all(
-            f"slaves=1,sentinels={SENTINELS}".encode()
-            in self._text(sentinel, b"INFO sentinel\r\n")
+            f"slaves=1,sentinels={SENTINELS}".encode() in self._text(sentinel, b"INFO sentinel\r\n")
             for sentinel in self.sentinels
         )
 

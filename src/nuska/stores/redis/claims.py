@@ -48,9 +48,7 @@ class RedisClaims:
             arguments += [queue.name, OVER_CLAIM_COUNT, address]
         other = target if is_near else queue
         for _ in range(CLEARINGS_AT_MOST):
-            answer = await self._calls.write_two(
-                "nuska_create_claim", queue, other, now, arguments
-            )
+            answer = await self._calls.write_two("nuska_create_claim", queue, other, now, arguments)
             if answer[0] != b"again":
                 break
         else:

@@ -43,8 +43,8 @@ class RedisMessages:
         self._calls = calls
         self._queues = queues
         self._random_bytes = random_bytes
-        self._unused = b""
-        """Salts of posts that turned out to be repetitions; they serve the next one."""
+        self.unused_salts = b""
+        """Of posts that turned out to be repetitions; they serve the next one."""
 
     async def add(
         self,
@@ -68,7 +68,7 @@ class RedisMessages:
         )
         if answer[0] == b"added":
             return Added(_ids(int(answer[1]), salts))
-        self._unused += salts
+        self.unused_salts = salts + self.unused_salts
         if answer[0] == b"conflict":
             raise Conflict(
                 "This Idempotency-Key was used within the last 10 minutes to post something else."
@@ -77,7 +77,7 @@ class RedisMessages:
 
     def _take_salts(self, count: int) -> bytes:
         size = count * SALT_BYTES
-        kept, self._unused = self._unused[:size], self._unused[size:]
+        kept, self.unused_salts = self.unused_salts[:size], self.unused_salts[size:]
         missing = size - len(kept)
         return kept + self._random_bytes(missing) if missing else kept
 

@@ -95,9 +95,8 @@ class RedisQueues:
             members = await self._calls.command(
                 key, "ZRANGE", key, start, "+", "BYLEX", "LIMIT", 0, chunk
             )
-            for queue in await self._listed(project, members, name_contains):
-                if _has_pairs(queue.metadata, metadata_equals or {}):
-                    found.append(queue)
+            listed = await self._listed(project, members, name_contains)
+            found += [one for one in listed if _has_pairs(one.metadata, metadata_equals or {})]
             if len(members) < chunk:
                 break
             start = b"(" + members[-1]

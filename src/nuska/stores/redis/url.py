@@ -102,7 +102,9 @@ def _path(topology: Topology, path: str) -> tuple[str, int]:
     if topology is Topology.SENTINEL:
         service, *parts = parts
         if not service:
-            raise ValueError("redis+sentinel: names a service, as in redis+sentinel://host/mymaster")
+            raise ValueError(
+                "redis+sentinel: names a service, as in redis+sentinel://host/mymaster"
+            )
     database = parts[0] if parts else ""
     if len(parts) > 1 or not (database == "" or (database.isascii() and database.isdigit())):
         raise ValueError(f"{path!r} names no database")
