@@ -16,11 +16,9 @@ from benchmarks.bench import Bench
 from benchmarks.figures import Figure
 from benchmarks.machine import describe
 from benchmarks.phases import PHASES
-from benchmarks.processes import Noise, NotReady
+from benchmarks.processes import Noise
 from benchmarks.report import finished, print_table, write_results
 from benchmarks.rounds import Patience
-from benchmarks.wire import Refused
-from benchmarks.wrk import LoadFailed
 
 RESULTS = Path(__file__).resolve().parent / "results"
 WORK = Path(".cache") / "bench"
@@ -54,8 +52,10 @@ def main() -> int:
     directory = Path(tempfile.mkdtemp(prefix="run-", dir=given.work)).resolve()
     began, machine = datetime.now(UTC), describe(directory)
     bench = Bench(directory, quick=given.quick, patience=Patience(given.patience), say=console.log)
-    figures, failed = _measure(names, bench, console)
-    shutil.rmtree(directory)
+    try:
+        figures, failed = _measure(names, bench, console)
+    finally:
+        shutil.rmtree(directory)
     run = finished(
         title="Nuska: figures and targets",
         began=began,
@@ -84,8 +84,8 @@ def _measure(
         with console.status(f"measuring {name}"):
             try:
                 figures += PHASES[name](bench)
-            except (LoadFailed, NotReady, Refused, OSError) as error:
-                failed[name] = str(error)
+            except Exception as error:  # the other phases still have something to say
+                failed[name] = f"{type(error).__name__}: {error}"
         outcome = "failed" if name in failed else "done"
         console.log(f"{name}: {outcome} in {noise.seconds():.0f} s; {noise}")
     return figures, failed

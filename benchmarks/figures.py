@@ -49,7 +49,7 @@ class Figure(Struct, frozen=True, kw_only=True):
     name: str
     value: float
     unit: str
-    """``×`` for a ratio, else ``/s``, ``ms``, ``MB``, ``s``, ``% of a core``."""
+    """``×`` for a ratio, else ``/s``, ``ms``, ``MB``, ``s``, ``%``."""
     target: Target | None = None
     note: str = ""
 

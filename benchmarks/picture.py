@@ -17,6 +17,8 @@ _AXIS = 560
 """Where the target line stands."""
 _OCTAVE = 56
 """Pixels for each doubling."""
+_WANTED = 92
+"""Pixels kept for the target at the right edge."""
 _RIGHT_OCTAVES = 4.0
 _LEFT_OCTAVES = 2.0
 
@@ -77,7 +79,7 @@ def _row(figure: Figure, top: int) -> list[str]:
         f'<text class="ink" x="16" y="{middle}">{escape(figure.name)}</text>',
         f'<rect class="{"met" if figure.met else "missed"}" rx="2" '
         f'x="{x:.1f}" y="{top + 5}" width="{width:.1f}" height="{_ROW - 10}"/>',
-        f'<text class="ink" text-anchor="end" x="{_WIDTH - 76}" y="{middle}">'
+        f'<text class="ink" text-anchor="end" x="{_WIDTH - _WANTED}" y="{middle}">'
         f"{escape(shown(figure.value, figure.unit))}</text>",
         f'<text class="small soft" text-anchor="end" x="{_WIDTH - 10}" y="{middle}">'
         f"{escape(wanted)}</text>",

@@ -102,15 +102,32 @@ def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
     found = "\n".join(problems(file=path, environment=environment, flags={"log_format": "xml"}))
     for expected in (
         f"{path}: lissten: no such setting; perhaps listen",
-        f"{path}: store: Expected str, got int",
-        f"{path}: limits.max_wait: Expected int >= 0",
+        f"{path}: store: Expected str, not 5",
+        f"{path}: limits.max_wait: Expected int >= 0, not -1",
         f"{path}: servers: no such setting",
         "NUSKA_MAX_MESAGE_TTL: no such setting; perhaps NUSKA_MAX_MESSAGE_TTL",
-        "NUSKA_MAX_CONNECTIONS: Expected int, got str",
-        "--log-format: Invalid enum value 'xml'",
+        "NUSKA_MAX_CONNECTIONS: Expected int, not 'many'",
+        "--log-format: 'xml' is none of 'auto', 'human', 'json'",
     ):
         assert expected in found
     assert len(found.splitlines()) == 7
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "sentence"),
+    [
+        ("NUSKA_ACCESS_LOG", "maybe", "NUSKA_ACCESS_LOG: Expected bool, not 'maybe'"),
+        ("NUSKA_PORT", "65536", "NUSKA_PORT: Expected int <= 65535, not '65536'"),
+        ("NUSKA_LOG_LEVEL", "loud", "'loud' is none of 'debug', 'info', 'warning', 'error'"),
+        ("NUSKA_CLIENT_ID_UUID_SAFE", "loose", "'loose' is none of 'strict', 'off'"),
+        ("NUSKA_METRICS", "here", "unix:PATH; path and off are possible, too"),
+    ],
+)
+def test_a_refused_value_is_shown_beside_what_would_do(
+    variable: str, text: str, sentence: str
+) -> None:
+    [problem] = problems(environment={variable: text})
+    assert sentence in problem
 
 
 @pytest.mark.parametrize(

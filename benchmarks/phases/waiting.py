@@ -84,9 +84,9 @@ def idle(bench: Bench) -> Iterator[Figure]:
             raise LoadFailed(f"{len(early)} waiters were answered early")
     yield Figure(
         phase="waiting",
-        name=f"{counted(count)} idle waiters",
+        name=f"share of a core that {counted(count)} idle waiters take",
         value=used * 100,
-        unit="% of a core",
+        unit="%",
         target=at_most(IDLE_BOUND_PERCENT),
         note=f"{rested * 100:.1f} % without them; {(rss - empty) / count / 1000:.0f} KB each",
     )

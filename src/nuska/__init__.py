@@ -1,4 +1,4 @@
-"""Nuska: durable queues, claims and notifications over Zaqar's v2 API.
+"""Nuska: a durable message queue that speaks Zaqar's v2 API.
 
 Importing this package does nothing; ``nuska.assembly`` puts a service together.
 """

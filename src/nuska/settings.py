@@ -8,6 +8,7 @@ Read once, by ``nuska serve``; everything else receives the values it needs.
 ``python -m nuska.settings`` prints ``docs/settings.md``.
 """
 
+import re
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -129,6 +130,10 @@ PAIRS_IN_ORDER = (
 """The first of each pair may not exceed the second."""
 
 
+_GOT = re.compile(r", got \w+")
+"""What the library says of the type of a wrong value."""
+
+
 class SettingsError(ValueError):
     """Something an operator wrote cannot be used; one line per problem."""
 
@@ -233,7 +238,8 @@ def _from_file(path: Path, problems: list[str]) -> dict[str, object]:
     values: dict[str, object] = {}
     for key, value in written.items():
         if key not in keys:
-            problems.append(f"{path}: {key}: no such setting{_perhaps(key, keys)}")
+            near = _perhaps(key, [*keys, "server", "limits"])
+            problems.append(f"{path}: {key}: no such setting{near}")
         else:
             _convert(keys[key], value, f"{path}: {key}", values, problems, strict=True)
     return values
@@ -279,7 +285,19 @@ def _convert(
     try:
         values[field.name] = msgspec.convert(value, field.type, strict=strict)
     except msgspec.ValidationError as error:
-        problems.append(f"{where}: {error}".replace("`", ""))
+        problems.append(f"{where}: {_what_would_do(field, value, str(error))}")
+
+
+def _what_would_do(field: Field, value: object, error: str) -> str:
+    """The library's sentence with the value in place of its type, which nobody has written."""
+    kind = _plain(field.type)
+    if field.name == "client_id_uuid_safe":
+        known: tuple[str, ...] = ("strict", "off")
+    elif get_origin(kind) is Literal:
+        known = get_args(kind)
+    else:
+        return f"{_GOT.sub('', error.replace('`', ''))}, not {value!r}"
+    return f"{value!r} is none of {', '.join(map(repr, known))}"
 
 
 def _lay_over(merged: dict[str, object], values: dict[str, object]) -> None:
@@ -301,7 +319,8 @@ def _contradictions(merged: Mapping[str, object]) -> Iterable[str]:
             try:
                 parse_address(text)
             except ValueError as error:
-                yield f"{name}: {error}"
+                more = "; path and off are possible, too" if name == "metrics" else ""
+                yield f"{name}: {error}{more}"
 
 
 def _assemble(merged: Mapping[str, object]) -> Settings:

@@ -85,7 +85,8 @@ def test_batches_keep_to_the_size_that_the_queue_takes(nuska, jobs):
 def test_a_line_that_is_no_message_ends_the_posting_and_is_named(nuska, jobs):
     posted = nuska("message", "post", "jobs", stdin='1\n2\n{"no json\n4\n')
     assert posted.returncode == 1
-    assert "Line 3 cannot be posted" in posted.stderr
+    assert "Line 3 cannot be posted: it is not JSON (" in posted.stderr
+    assert "at column 2); --text posts lines as they are." in posted.stderr
     nuska("queue", "create", "small", "_max_messages_post_size=100")
     posted = nuska("message", "post", "small", stdin='"%s"\n' % ("x" * 200))
     assert posted.returncode == 1
@@ -187,6 +188,7 @@ def test_a_claim_of_nothing_is_no_mistake(nuska):
         (["queue", "create", "no spaces allowed"], 1, "Invalid queue identification"),
         (["queue", "creat"], 2, "Unknown command"),
         (["queue", "create"], 2, "NAME"),
+        (["message", "list", "jobs", "mail"], 2, "Too many arguments: 'mail'."),
         (["queue", "create", "jobs", "=1"], 2, "KEY=VALUE"),
         (["queue", "set", "jobs"], 2, "KEY=VALUE"),
         (["queue", "delete"], 2, "name"),

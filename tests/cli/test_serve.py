@@ -224,7 +224,8 @@ def test_an_unknown_store_is_a_clear_sentence(tmp_path: Path) -> None:
     ("arguments", "environment", "sentence"),
     [
         (["--lissten", "a"], {}, "--lissten"),
-        (["--log-format", "xml"], {}, "--log-format: Invalid enum value 'xml'"),
+        (["--log-format", "xml"], {}, "--log-format: 'xml' is none of 'auto', 'human', 'json'"),
+        (["surplus"], {}, "Too many arguments: 'surplus'."),
         (["--config", "/nonexistent"], {}, "/nonexistent: cannot be read"),
         ([], {"NUSKA_PROT": "80"}, "NUSKA_PROT: no such setting; perhaps NUSKA_PORT"),
     ],

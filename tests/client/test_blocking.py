@@ -146,3 +146,10 @@ def test_a_closed_client_leaves_no_thread_behind(nuska):
     assert threading.active_count() == before
     with pytest.raises(RuntimeError, match="with BlockingClient"):
         client.ping()
+
+
+def test_a_call_after_the_block_says_that_the_client_is_closed(nuska):
+    with BlockingClient(nuska.url, project="over") as client:
+        jobs = client.queue("jobs")
+    with pytest.raises(RuntimeError, match="this client is not open"):
+        jobs.post("too late")

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from nuska.core.wakeups import LocalWakeups
+from nuska.core.wakeups import READERS_PER_TURN, LocalWakeups
 from nuska.domain.errors import Unavailable
 from nuska.domain.messages import QueueRef
 
@@ -34,6 +34,36 @@ async def test_every_reader_is_woken_by_any_number_of_messages() -> None:
     with wakeups.waiting(JOBS, taker=False) as one, wakeups.waiting(JOBS, taker=False) as two:
         wakeups.wake(JOBS, 1)
         assert (one.woken, two.woken) == (True, True)
+
+
+async def test_a_crowd_of_readers_is_woken_over_several_turns_of_the_loop() -> None:
+    wakeups = LocalWakeups()
+    with ExitStack() as place:
+        crowd = [
+            place.enter_context(wakeups.waiting(JOBS, taker=False))
+            for _ in range(3 * READERS_PER_TURN)
+        ]
+        wakeups.wake(JOBS, 1)
+        wakeups.wake(JOBS, 1)
+        assert sum(reader.woken for reader in crowd) == READERS_PER_TURN
+        turns = 0
+        while not all(reader.woken for reader in crowd):
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns <= 3
+
+
+async def test_a_reader_that_leaves_before_its_turn_is_not_waited_for() -> None:
+    wakeups = LocalWakeups()
+    with ExitStack() as place:
+        for _ in range(2 * READERS_PER_TURN):
+            place.enter_context(wakeups.waiting(JOBS, taker=False))
+        wakeups.wake(JOBS, 1)
+    with wakeups.waiting(JOBS, taker=False) as late:
+        await asyncio.sleep(0)
+        assert not late.woken
+        wakeups.wake(JOBS, 1)
+        assert late.woken
 
 
 async def test_no_messages_and_other_queues_wake_nobody() -> None:

@@ -7,13 +7,19 @@ the client library and a client command without the server.
 import os
 import sys
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from nuska import __version__
 from nuska.cli.exits import CommandFailed, Exit, complain
 
+_SERVE = """Run a server until it is told to stop.
+
+A flag wins over NUSKA_* in the environment, that over the file. There are more settings than
+flags, such as the limits: docs/settings.md has them all.
+"""
+
 COMMANDS: dict[str, tuple[str, str]] = {
-    "serve": ("nuska.cli.serve:serve", "Run a server until it is told to stop."),
+    "serve": ("nuska.cli.serve:serve", _SERVE),
     "queue": ("nuska.cli.queue:app", "Queues, their metadata and statistics."),
     "message": ("nuska.cli.message:app", "Post, look at, delete and pop messages."),
     "claim": ("nuska.cli.claim:app", "Claim messages, renew and release claims."),
@@ -25,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 def build_app() -> App:
     app = App(
         name="nuska",
-        help="Durable queues, claims and notifications over OpenStack Zaqar's v2 API.",
+        help="A durable message queue that speaks OpenStack Zaqar's v2 API.",
         version=__version__,
     )
     for name, (where, summary) in COMMANDS.items():
@@ -44,6 +50,9 @@ def run(arguments: list[str]) -> int:
             arguments, result_action="return_value", exit_on_error=False, print_error=False
         )
         return result if isinstance(result, int) else Exit.DONE
+    except UnusedCliTokensError as error:
+        complain(f"Too many arguments: {', '.join(map(repr, error.unused_tokens or []))}.")
+        return Exit.USAGE
     except CycloptsError as error:
         complain(" ".join(str(error).split()))
         return Exit.USAGE

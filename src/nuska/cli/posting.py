@@ -38,7 +38,13 @@ class Draft:
         decoded = line.decode()
         if self.text:
             return self.message(decoded)
-        value = json.loads(decoded)
+        try:
+            value = json.loads(decoded)
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"it is not JSON ({error.msg}, at column {error.colno}); "
+                "--text posts lines as they are"
+            ) from None
         if not self.envelope:
             return self.message(value)
         if not isinstance(value, dict) or "body" not in value:

@@ -47,10 +47,7 @@ def serve(
     log_format: str | None = None,
     log_level: str | None = None,
 ) -> int:
-    """Run a server until it is told to stop (SIGTERM, SIGINT).
-
-    A flag wins over NUSKA_* in the environment, that over the file; docs/settings.md has
-    every setting.
+    """Run a server until it is told to stop (SIGTERM, SIGINT); ``cli`` has what the help says.
 
     Parameters
     ----------

@@ -30,6 +30,8 @@ from nuska.client.retries import RetryPolicy
 
 T = TypeVar("T")
 
+NOT_OPEN = "this client is not open: use it as `with BlockingClient(…) as client`"
+
 
 class Portal:
     """An event loop in a thread, to run coroutines in from other threads."""
@@ -43,6 +45,9 @@ class Portal:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of ``work``; an interrupted wait cancels it."""
+        if self._loop.is_closed():
+            work.close()
+            raise RuntimeError(NOT_OPEN)
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
@@ -369,5 +374,5 @@ class BlockingClient:
 
     def _open(self) -> Portal:
         if self._portal is None:
-            raise RuntimeError("this client is not open: use it as `with BlockingClient(…)`")
+            raise RuntimeError(NOT_OPEN)
         return self._portal

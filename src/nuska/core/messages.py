@@ -92,7 +92,7 @@ class MessageService:
                 f"The number of messages must be from 1 to {MAX_MESSAGES_PER_POST}, "
                 f"not {len(drafts)}."
             )
-        messages = [self._with_defaults(draft, settings) for draft in drafts]
+        messages = [self._with_defaults(*numbered, settings) for numbered in enumerate(drafts)]
         added = await self._store.add(
             queue,
             messages,
@@ -104,13 +104,14 @@ class MessageService:
             self._wakeups.wake(queue, len(messages))
         return added
 
-    def _with_defaults(self, draft: Draft, settings: QueueSettings) -> NewMessage:
+    def _with_defaults(self, number: int, draft: Draft, settings: QueueSettings) -> NewMessage:
         ttl = draft.ttl
-        if ttl is not None:
-            check_range("ttl", ttl, MIN_MESSAGE_TTL, self._limits.max_message_ttl)
+        longest = self._limits.max_message_ttl
+        if ttl is not None and not MIN_MESSAGE_TTL <= ttl <= longest:
+            check_range(f"ttl of message {number}", ttl, MIN_MESSAGE_TTL, longest)
         delay = settings.default_delay
         if delay and draft.delay is not None:
-            delay = self._own_delay(draft.delay)
+            delay = self._own_delay(number, draft.delay)
         return NewMessage(
             body=draft.body,
             ttl=settings.default_ttl if ttl is None else Duration(ttl * 1000),
@@ -118,10 +119,10 @@ class MessageService:
             attributes=draft.attributes,
         )
 
-    def _own_delay(self, delay: object) -> Duration:
+    def _own_delay(self, number: int, delay: object) -> Duration:
         if not isinstance(delay, int):
-            raise InvalidBody("The value of delay must be an integer.")
-        check_range("delay", delay, 0, self._limits.max_message_delay)
+            raise InvalidBody(f"The value of delay of message {number} must be an integer.")
+        check_range(f"delay of message {number}", delay, 0, self._limits.max_message_delay)
         return Duration(delay * 1000)
 
     async def page(

@@ -86,7 +86,7 @@ class QueueService:
             metadata = apply_patch(queue.metadata, operations)
             check_metadata(metadata, self._limits)
             self._check_size(metadata)
-            if metadata == queue.metadata or await self._store.replace_metadata(
+            if _is_same(metadata, queue.metadata) or await self._store.replace_metadata(
                 queue, metadata, relaxed=is_relaxed(metadata), now=self._clock.now()
             ):
                 return with_defaults(metadata, self._limits)
@@ -147,3 +147,8 @@ class QueueService:
                 "The resulting metadata is too large: the maximum is "
                 f"{self._limits.max_queue_metadata} bytes."
             )
+
+
+def _is_same(one: Metadata, other: Metadata) -> bool:
+    """Whether both say the same in JSON; in Python, 1 and 1.0 and true are equal."""
+    return one == other and msgspec.json.encode(one) == msgspec.json.encode(other)

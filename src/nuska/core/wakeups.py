@@ -2,7 +2,8 @@
 
 Every queue that somebody waits for has two groups: takers, who take messages away and are
 woken one per message, longest waiting first, and readers, who are all woken. A wake-up is a
-hint: who is woken looks again, and waits on when it finds nothing.
+hint: who is woken looks again, and waits on when it finds nothing. A crowd of readers is woken
+a few in each turn of the loop, so that others get their turns while thousands look.
 
 A taker that leaves without having looked since it was woken passes the hint on to the next,
 so that a client that hangs up never swallows a wake-up meant for somebody else.
@@ -11,12 +12,15 @@ so that a client that hangs up never swallows a wake-up meant for somebody else.
 import asyncio
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
 
 from nuska.domain.errors import Unavailable
 from nuska.domain.messages import QueueRef
 
 MAX_WAITERS = 20_000
 """Requests that may wait at once in one process."""
+READERS_PER_TURN = 8
+"""Each of them will read a page in the turn that follows."""
 
 
 class LocalWaiter:
@@ -59,11 +63,13 @@ class LocalWaiter:
 class _Waiters:
     """Those who wait for one queue; dictionaries keep the order of arrival."""
 
-    __slots__ = ("readers", "takers")
+    __slots__ = ("readers", "takers", "to_wake")
 
     def __init__(self) -> None:
         self.takers: dict[LocalWaiter, None] = {}
         self.readers: dict[LocalWaiter, None] = {}
+        self.to_wake: dict[LocalWaiter, None] = {}
+        """Readers whose turn to be woken comes; while there are any, a turn is ordered."""
 
 
 class LocalWakeups:
@@ -95,8 +101,11 @@ class LocalWakeups:
         waiters = self._queues.get(queue)
         if waiters is None:
             return
-        for reader in waiters.readers:
-            reader.wake()
+        if waiters.readers:
+            ordered = bool(waiters.to_wake)
+            waiters.to_wake.update(waiters.readers)
+            if not ordered:
+                self._wake_readers(waiters)
         for taker in waiters.takers:
             if taker.woken:
                 continue
@@ -112,6 +121,14 @@ class LocalWakeups:
             for waiter in (*waiters.takers, *waiters.readers):
                 waiter.wake()
 
+    def _wake_readers(self, waiters: _Waiters) -> None:
+        """Wake the next few; several messages that come meanwhile wake each only once."""
+        for reader in tuple(islice(waiters.to_wake, READERS_PER_TURN)):
+            del waiters.to_wake[reader]
+            reader.wake()
+        if waiters.to_wake:
+            asyncio.get_running_loop().call_soon(self._wake_readers, waiters)
+
     @contextmanager
     def _registered(self, queue: QueueRef, taker: bool) -> Iterator[LocalWaiter]:
         waiters = self._queues.setdefault(queue, _Waiters())
@@ -124,6 +141,7 @@ class LocalWakeups:
         finally:
             self._count -= 1
             del group[waiter]
+            waiters.to_wake.pop(waiter, None)
             if taker and waiter.woken:
                 self.wake(queue, 1)
             if not waiters.takers and not waiters.readers:

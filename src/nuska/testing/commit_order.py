@@ -152,8 +152,11 @@ class CommitOrder:
             line.relaxed, line.tape_place = relaxed, self._tape.place
             for ref in line.call.queues:
                 row = transaction.row(ref)
-                if row is not None:
-                    line.tails[ref] = row.last_position
+                line.tails[ref] = (
+                    row.last_position
+                    if row is not None
+                    else transaction._registry.last_position_of_deleted(ref)
+                )
             self.lines.append(line)
             return self._statements(line, work, transaction)
 
@@ -202,6 +205,8 @@ class CommitOrder:
             queue = model._state.queues.get(ref)
             if queue is not None:
                 queue.last_position = Position(tail)
+            else:
+                model._state._retired[ref] = Position(tail)
         call = line.call
         if call.method == "queues.replace_metadata":
             # Versions are each store's own: what counts is whether it was the latest.

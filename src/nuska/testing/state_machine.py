@@ -1,63 +1,26 @@
-"""Any store beside the model store, call by call, on one clock and equal random bytes.
+"""What is asked of two stores: any call in any order, as Hypothesis chooses.
 
-Hypothesis chooses the calls. After each, both stores must have answered the same, to the
-id and the millisecond, and must show the same queue. A driver's test subclasses
-``Lockstep`` and says how its store is opened; nothing here knows which one it is.
-
-Two things are not compared, because the promises leave them open: an ``available_at`` that
-has passed, and the number in ``Queue.version`` (its effect is). Counts per queue stay far
-below the bounds of one call (``DUE_PER_CLAIM`` and the like), within which answers are exact.
+A driver's test subclasses ``Lockstep`` and says how its store is opened; nothing here knows
+which one it is. Messages per queue stay far below the bounds of one call (``DUE_PER_CLAIM``
+and the like), within which answers are exact.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    Bundle,
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    multiple,
-    precondition,
-    rule,
-)
-from msgspec import Struct
-from msgspec.structs import replace
+from hypothesis.stateful import Bundle, consumes, initialize, multiple, precondition, rule
 
-from nuska.domain.claims import Claim, Claimed, DeadLetterRule
-from nuska.domain.errors import NuskaError
-from nuska.domain.messages import Added, Idempotency, Message, NewMessage, Page, QueueRef
-from nuska.domain.moments import Duration, Moment
-from nuska.domain.positions import BEFORE_ALL, Position, claim_id
-from nuska.domain.queues import Metadata, Queue
-from nuska.interfaces.storage import RandomBytes, Store
-from nuska.stores.memory import MemoryStore
-from nuska.testing.clock import ManualClock, seeded_bytes
+from nuska.domain.claims import Claim, DeadLetterRule
+from nuska.domain.messages import Added, Idempotency, NewMessage, QueueRef
+from nuska.domain.moments import Duration
+from nuska.domain.positions import BEFORE_ALL, claim_id
+from nuska.domain.queues import Metadata
+from nuska.testing.lockstep import NO_CLAIM, QUEUES, Both, TwoStores, sweep_all
 
-T = TypeVar("T")
-Call = Callable[[Store], Awaitable[T]]
-
-QUEUES = [QueueRef(project, name) for project in ("acme", "other") for name in ("a", "b", "dead")]
 BUSY, DEAD = QUEUES[0], QUEUES[2]
-PLENTY = 1000
-SWEEPS_AT_MOST = 1000
-NO_CLAIM = ["f" * 24, "malformed", ""]
-NO_MESSAGE = ["0" * 32, "malformed", ""]
-
 
 Draft = tuple[Duration, Duration, bytes | None]
 """Ttl, delay and attributes of a message to post."""
-
-
-class Both(Struct, frozen=True):
-    """What each store answered, to be handed back to it."""
-
-    queue: QueueRef
-    model: Any
-    other: Any
-
 
 # Most calls meet in one queue and on what is there, else too little happens between them.
 queues = st.sampled_from([*[BUSY] * 15, *[DEAD] * 5, *QUEUES])
@@ -83,84 +46,13 @@ dead_letter_rules = st.none() | st.tuples(
 seldom = st.sampled_from(["purge", "delete", "create", "page", "no claim", "metadata", "stale"])
 
 
-class Lockstep(RuleBasedStateMachine):
+meanwhiles = st.sampled_from(["nothing", "purge", "delete", "create", "post", "time", "sweep"])
+
+
+class Lockstep(TwoStores):
     """The machine; subclass it and override ``open_other``."""
 
-    durable: ClassVar[bool] = False
-    """The other store keeps its data when closed; it is then reopened now and then."""
-
     popped = Bundle("popped")
-
-    async def open_other(self, now: Moment, random_bytes: RandomBytes) -> Store:
-        """Open the store under test; called again after a close if it is durable."""
-        raise NotImplementedError
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.runner = asyncio.Runner()
-        self.clock = ManualClock()
-        self.lag = 0
-        """How far the callers' clock has been set back."""
-        self.other_bytes = seeded_bytes()
-        self.model: Store = MemoryStore(now=self.clock.now(), random_bytes=seeded_bytes())
-        self.other: Store = self.runner.run(self.open_other(self.clock.now(), self.other_bytes))
-        self.touched: set[QueueRef] = set()
-        self.ids: list[str] = list(NO_MESSAGE)
-        """Every message id there ever was, and some that never were."""
-        self.claim_ids: list[str] = list(NO_CLAIM)
-        self.markers: list[Position] = [BEFORE_ALL]
-        self.stale: Both | None = None
-        """A queue as read some time ago."""
-        self.bodies = 0
-        self.has_moved = False
-
-    def teardown(self) -> None:
-        try:
-            self.touched.update(QUEUES)
-            self.both_show_the_same()
-            for project in ("acme", "other"):
-                self._list(project)
-        finally:
-            self.runner.run(self.other.close())
-            self.runner.close()
-
-    @property
-    def now(self) -> Moment:
-        """What the caller's clock says."""
-        return Moment(self.clock.now() - self.lag)
-
-    def ask(self, queue: QueueRef, call: Call[T]) -> Both:
-        """Make one call on both stores; their answers must be equal."""
-        self.touched.add(queue)
-        model = self.runner.run(outcome(self.model, call))
-        other = self.runner.run(outcome(self.other, call))
-        latest = self.clock.now()
-        assert comparable(other, latest) == comparable(model, latest)
-        return Both(queue, model, other)
-
-    def stored(self, queue: QueueRef) -> list[Message]:
-        """What the model has in ``queue``, claimed and delayed messages too."""
-        page = self.model.messages.page(
-            queue,
-            after=BEFORE_ALL,
-            limit=PLENTY,
-            include_claimed=True,
-            include_delayed=True,
-            now=self.now,
-        )
-        return self.runner.run(_finished(page)).messages
-
-    def message(self, queue: QueueRef, pick: int) -> str:
-        """A message of ``queue``, or one pick in ten any id at all."""
-        there = self.stored(queue)
-        ids = [m.id for m in there] if there and pick % 10 else self.ids
-        return ids[pick % len(ids)]
-
-    def claim_of(self, queue: QueueRef, pick: int) -> str:
-        """A live claim of ``queue`` that holds something, or one pick in five any id at all."""
-        live = [m.claim_id for m in self.stored(queue) if m.claim_id is not None]
-        ids = list(dict.fromkeys(live)) if live and pick % 5 else self.claim_ids
-        return ids[pick % len(ids)]
 
     # ------------------------------------------------------------------ posting and reading
 
@@ -193,6 +85,32 @@ class Lockstep(RuleBasedStateMachine):
     def post_without_a_key(self, queue: QueueRef, drafts: list[Draft]) -> None:
         self.post(queue, drafts, b"me", None, b"")
 
+    @rule(
+        queue=queues,
+        drafts=drafts,
+        key=st.sampled_from(["k", "l"]),
+        meanwhile=meanwhiles,
+        fingerprint=fingerprints,
+    )
+    def post_again(
+        self, queue: QueueRef, drafts: list[Draft], key: str, meanwhile: str, fingerprint: bytes
+    ) -> None:
+        """What a producer does that got no answer."""
+        self.post(queue, drafts, b"me", key, b"one")
+        self._meanwhile(meanwhile, queue)
+        self.post(queue, drafts, b"me", key, fingerprint)
+
+    def _meanwhile(self, what: str, queue: QueueRef) -> None:
+        match what:
+            case "purge" | "delete" | "create":
+                self.do_what_is_seldom(what, queue, {}, False, 1)
+            case "post":
+                self.post_without_a_key(queue, [(Duration(60_000), Duration(0), None)])
+            case "time":
+                self.advance(600_000)
+            case "sweep":
+                self.sweep()
+
     def _draft(self, ttl: Duration, delay: Duration, attributes: bytes | None) -> NewMessage:
         self.bodies += 1
         return NewMessage(body=b"%d" % self.bodies, ttl=ttl, delay=delay, attributes=attributes)
@@ -201,7 +119,7 @@ class Lockstep(RuleBasedStateMachine):
         queue=queues,
         after=picks,
         limit=limits,
-        hide=st.none() | posters,
+        hide=st.sampled_from([b"me", b"you", None, b""]),
         claimed=st.booleans(),
         delayed=st.booleans(),
     )
@@ -218,7 +136,7 @@ class Lockstep(RuleBasedStateMachine):
             queue,
             lambda store: store.messages.page(
                 queue,
-                after=self.markers[after % len(self.markers)],
+                after=self.markers[after % len(self.markers)] if after % 3 else BEFORE_ALL,
                 limit=limit,
                 hide_poster=hide,
                 include_claimed=claimed,
@@ -356,9 +274,16 @@ class Lockstep(RuleBasedStateMachine):
         taken = self.ask(queue, lambda store: store.messages.pop(queue, limit=limit, now=self.now))
         return taken if taken.model else multiple()
 
-    @rule(taken=popped)
+    @rule(queue=queues, limit=limits, first=meanwhiles, then=meanwhiles)
+    def pop_and_put_back(self, queue: QueueRef, limit: int, first: str, then: str) -> None:
+        taken = self.ask(queue, lambda store: store.messages.pop(queue, limit=limit, now=self.now))
+        self._meanwhile(first, queue)
+        self._meanwhile(then, queue)
+        self.put_back(taken)
+
+    @rule(taken=consumes(popped))
     def put_back(self, taken: Both) -> None:
-        """Perhaps late, perhaps twice."""
+        """Perhaps late; what became of the queue meanwhile decides."""
         self.ask(
             taken.queue,
             lambda store: store.messages.put_back(
@@ -464,74 +389,3 @@ class Lockstep(RuleBasedStateMachine):
         self.advance(1)
         self.runner.run(self.other.close())
         self.other = self.runner.run(self.open_other(self.clock.now(), self.other_bytes))
-
-    # ------------------------------------------------------------------------- comparison
-
-    @invariant()
-    def both_show_the_same(self) -> None:
-        for queue in sorted(self.touched, key=QUEUES.index):
-            self._show(queue)
-        self.touched.clear()
-
-    def _show(self, queue: QueueRef) -> None:
-        def everything(store: Store) -> Awaitable[Page]:
-            return store.messages.page(
-                queue,
-                after=BEFORE_ALL,
-                limit=PLENTY,
-                include_claimed=True,
-                include_delayed=True,
-                now=self.now,
-            )
-
-        def available(store: Store) -> Awaitable[Page]:
-            return store.messages.page(queue, after=BEFORE_ALL, limit=PLENTY, now=self.now)
-
-        stored = self.ask(queue, everything).model.messages
-        ready = self.ask(queue, available).model.messages
-        stats = self.ask(queue, lambda store: store.queues.stats(queue, now=self.now)).model
-        assert stats.ready == len(ready)
-        assert stats.ready + stats.delayed + stats.claimed == len(stored)
-        self.ask(queue, lambda store: store.messages.next_due(queue, now=self.now))
-        self.ask(queue, lambda store: store.queues.get(queue))
-
-    def _list(self, project: str) -> None:
-        anywhere = QueueRef(project, "a")
-        self.ask(anywhere, lambda store: store.queues.page(project, after=None, limit=PLENTY))
-        self.ask(anywhere, lambda store: store.queues.count(project))
-
-
-async def _finished(call: Awaitable[T]) -> T:
-    return await call
-
-
-async def outcome(store: Store, call: Call[T]) -> T | type[NuskaError]:
-    """What the call returned, or the kind of refusal it raised."""
-    try:
-        return await call(store)
-    except NuskaError as refusal:
-        return type(refusal)
-
-
-async def sweep_all(store: Store, now: Moment) -> None:
-    for _ in range(SWEEPS_AT_MOST):
-        if not (await store.sweep(now=now)).more:
-            return
-    raise AssertionError(f"sweeping had not ended after {SWEEPS_AT_MOST} steps")
-
-
-def comparable(answer: object, now: Moment) -> object:
-    """``answer`` without what the promises leave open."""
-    match answer:
-        case Message():
-            return replace(answer, available_at=max(answer.available_at, now))
-        case Page() | Claim() | Claimed():
-            return replace(answer, messages=comparable(answer.messages, now))
-        case Queue():
-            return replace(answer, version=0)
-        case str() | bytes():
-            return answer
-        case Sequence():
-            return [comparable(one, now) for one in answer]
-        case _:
-            return answer

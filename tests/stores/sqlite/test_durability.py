@@ -124,7 +124,7 @@ async def test_the_names_of_new_directories_are_synced_too(
 ) -> None:
     synced = []
     monkeypatch.setattr(
-        os, "fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}"))
+        os, "fsync", lambda file: synced.append(str(Path(f"/proc/self/fd/{file}").readlink()))
     )
     options = StoreOptions(
         url="sqlite:", data_dir=str(tmp_path / "new" / "data"), now=START, random_bytes=Tape()

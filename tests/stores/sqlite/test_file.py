@@ -39,8 +39,21 @@ async def test_a_second_owner_of_the_file_is_refused(
 async def test_a_refused_start_lets_go_of_the_file(options: StoreOptions, tmp_path: Path) -> None:
     (tmp_path / "nuska.db").write_bytes(b"this is not a database, whatever its name says" * 100)
     for _ in range(2):
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable, match=r"nuska\.db is no database"):
             await open_store(options)
+
+
+async def test_nothing_is_put_into_a_database_of_another_program(
+    options: StoreOptions, tmp_path: Path
+) -> None:
+    foreign = apsw.Connection(str(tmp_path / "nuska.db"))
+    foreign.execute("CREATE TABLE diary (entry)")
+    foreign.close()
+    with pytest.raises(Unavailable, match=r"nuska\.db is a database of another program"):
+        await open_store(options)
+    foreign = apsw.Connection(str(tmp_path / "nuska.db"))
+    assert foreign.execute("SELECT name FROM sqlite_schema").get == "diary"
+    foreign.close()
 
 
 async def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -140,6 +140,10 @@ async def test_refusals_name_the_field_the_limit_and_the_message(api: AsgiDriver
     assert "from 60 to 1209600, not 59" in await refusal({"body": 1, "ttl": 59})
     assert "Message 1" in await refusal({"body": 1}, {"ttl": 60})
     assert "ttl of message 1" in await refusal({"body": 1}, {"body": 1, "ttl": "x"})
+    assert "ttl of message 1 must be from 60" in await refusal({"body": 1}, {"body": 1, "ttl": 59})
+    await api.put(QUEUE, {"_default_message_delay": 9})
+    assert "delay of message 0 must be from 0" in await refusal({"body": 1, "delay": -1})
+    assert "delay of message 0 must be an integer" in await refusal({"body": 1, "delay": "1"})
 
 
 @pytest.mark.parametrize(

@@ -340,6 +340,16 @@ async def test_a_patch_of_an_absent_key_is_409_and_changes_nothing(api: AsgiDriv
     assert (await api.get(QUEUE)).json() == DEFAULTS
 
 
+@pytest.mark.parametrize(("before", "after"), [(1, True), (0, False), (1, 1.0), ([1], [True])])
+async def test_a_patch_to_a_value_that_python_calls_equal_is_kept(
+    api: AsgiDriver, before: object, after: object
+) -> None:
+    await api.put(QUEUE, {"a": before})
+    shown = (await patch(api, [add("a", after)])).json()["a"]
+    kept = (await api.get(QUEUE)).json()["a"]
+    assert repr(shown) == repr(kept) == repr(after)
+
+
 async def test_what_a_patch_results_in_must_be_valid(api: AsgiDriver) -> None:
     await api.put(QUEUE)
     reply = await patch(api, [add("a", 1), add("_default_message_ttl", 5)])

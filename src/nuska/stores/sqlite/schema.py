@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,9 +17,13 @@ VERSION = 1
 
 
 def prepare(connection: apsw.Connection, path: str) -> None:
-    """Create the tables in an empty file; refuse a file that a newer release has written."""
+    """Create the tables in an empty file; refuse one that is a newer release's or not ours."""
     version = connection.pragma("user_version")
     if version == 0:
+        if connection.execute(query("any_table")).get:
+            raise Unavailable(
+                f"{path} is a database of another program. Give Nuska a file of its own."
+            )
         with connection:
             connection.execute(files(__package__).joinpath("schema.sql").read_text("utf-8"))
             connection.execute("INSERT INTO timeline (one, last_moment) VALUES (1, 0)")
@@ -27,6 +33,18 @@ def prepare(connection: apsw.Connection, path: str) -> None:
             f"{path} was written by a newer release (schema {version}; this one knows up to "
             f"{VERSION}). Upgrade Nuska, or give it another data directory."
         )
+
+
+@contextmanager
+def intact(path: str) -> Iterator[None]:
+    """Name the file that SQLite cannot make sense of."""
+    try:
+        yield
+    except (apsw.NotADBError, apsw.CorruptError) as error:
+        raise Unavailable(
+            f"{path} is no database of Nuska's, or is damaged. Restore a backup of it, or give "
+            "Nuska another data directory."
+        ) from error
 
 
 def last_moment(connection: apsw.Connection) -> Moment:

@@ -60,7 +60,7 @@ class SqliteStore:
         name = os.fspath(path)
         writer = partial(open_writer, name, vfs=vfs, synchronous=synchronous)
         try:
-            with translated():
+            with translated(), schema.intact(name):
                 rewrite_log(name, vfs)  # the process before us may have met a failing disk
                 connection = writer()
                 schema.prepare(connection, name)
