@@ -121,6 +121,7 @@ def test_only_its_owner_can_use_its_socket_file(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with ServerProcess(tmp_path / "data", listen=f"unix:{path}") as server:
         assert path.stat().st_mode & 0o777 == 0o600
+        assert f"metrics       http://localhost/metrics on unix:{path}\n" in server.output
         assert server.terminate() == 0
     assert not path.exists()
 

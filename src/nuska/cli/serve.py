@@ -158,8 +158,8 @@ def banner(service: Service) -> str:
         f"  durability    {service.store.durability}",
         f"  access        {access}",
     ]
-    if service.metrics_url:
-        lines.append(f"  metrics       {service.metrics_url}")
+    if service.metrics_at:
+        lines.append(f"  metrics       {service.metrics_at}")
     curl, base = "curl -sS", address.url
     if isinstance(address, UnixAddress):
         curl, base = f"curl -sS --unix-socket {address.path}", "http://localhost"
