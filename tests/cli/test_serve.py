@@ -111,6 +111,7 @@ def test_the_three_commands_it_shows_work_when_pasted(tmp_path: Path, over: str)
             for command in commands
         ]
     posted, claimed, listed = (json.loads(result.stdout) for result in said)
+    assert all(result.stdout.endswith(b"}\n") for result in said), "the next prompt stands alone"
     [href] = posted["resources"]
     assert claimed["messages"][0]["body"] == {"job": 17}
     assert claimed["messages"][0]["href"].startswith(f"{href}?claim_id=")

@@ -160,9 +160,9 @@ def banner(service: Service) -> str:
     ]
     if service.metrics_at:
         lines.append(f"  metrics       {service.metrics_at}")
-    curl, base = "curl -sS", address.url
+    curl, base = r"curl -sSw '\n'", address.url
     if isinstance(address, UnixAddress):
-        curl, base = f"curl -sS --unix-socket {address.path}", "http://localhost"
+        curl, base = f"{curl} --unix-socket {address.path}", "http://localhost"
     who = f"-H 'Client-ID: {uuid.uuid4()}' -H 'X-Project-Id: demo'"
     queue = f"{base}/v2/queues/demo"
     body = """-H 'Content-Type: application/json' -d '{"messages": [{"body": {"job": 17}}]}'"""
