@@ -41,6 +41,10 @@ class Process:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def last_words(self) -> str:
+        """The end of what it printed."""
+        return self.log.read_text(errors="replace")[-2000:]
+
     def rss_bytes(self) -> int:
         """Resident memory of the process itself."""
         return int(_status(self.pid)["VmRSS"].split()[0]) * 1024
@@ -168,8 +172,9 @@ def _wait_until_listening(process: Process) -> None:
             time.sleep(0.005)
         else:
             return
-    tail = process.log.read_text(errors="replace")[-2000:]
-    raise NotReady(f"{process.name} does not listen on port {process.port}:\n{tail}")
+    raise NotReady(
+        f"{process.name} does not listen on port {process.port}:\n{process.last_words()}"
+    )
 
 
 def _descendants(pid: int) -> list[int]:

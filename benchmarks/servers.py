@@ -4,10 +4,10 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from benchmarks.processes import Process, free_port, running
+from benchmarks.processes import NotReady, Process, free_port, running
 from benchmarks.wire import Connection
 
 HERE = Path(__file__).resolve().parent
@@ -45,12 +45,12 @@ def canned(directory: Path, *, count: int = 1) -> Iterator[Process]:
 def wait_for_answer(process: Process) -> float:
     """Seconds until ``/v2/ping`` answers 2xx."""
     began = time.perf_counter()
-    while time.perf_counter() - began < READY_WITHIN:
-        with Connection(process.port) as connection:
+    while time.perf_counter() - began < READY_WITHIN and not process.ended():
+        with suppress(OSError), Connection(process.port) as connection:
             if connection.ask("GET", "/v2/ping").status < 300:
                 return time.perf_counter() - began
         time.sleep(0.005)
-    raise TimeoutError(f"{process.name} does not answer /v2/ping")
+    raise NotReady(f"{process.name} does not answer /v2/ping:\n{process.last_words()}")
 
 
 @contextmanager

@@ -15,7 +15,14 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from nuska.addresses import Address, TcpAddress, host_guard, is_loopback, parse_address
+from nuska.addresses import (
+    Address,
+    TcpAddress,
+    UnixAddress,
+    host_guard,
+    is_loopback,
+    parse_address,
+)
 from nuska.core import Core, build_core
 from nuska.domain.errors import Unavailable
 from nuska.identity.none import NoAuthentication
@@ -49,8 +56,8 @@ class Service(Struct, frozen=True, kw_only=True):
     """A service that runs."""
 
     address: Address
-    metrics_url: str
-    """Empty when there are none."""
+    metrics_at: str
+    """Where metrics are, in words; empty when there are none."""
     where: str
     """Where data lives, in words."""
     store: Store
@@ -102,7 +109,7 @@ async def assembled(settings: Settings, data: Path) -> AsyncIterator[Service]:
         stack.push_async_callback(_stop_serving, server, core)
         yield Service(
             address=listener.address,
-            metrics_url=_metrics_url(settings, listener, apart),
+            metrics_at=_metrics_at(settings, listener, apart),
             where=_where(settings.store, data),
             store=store,
             core=core,
@@ -153,10 +160,13 @@ async def _open_store(url: str, data: Path, clock: SystemClock) -> Store:
         raise CannotStart(f"The data in {data} cannot be used: {error.strerror}.") from error
 
 
-def _metrics_url(settings: Settings, listener: Listener, apart: Listener | None) -> str:
+def _metrics_at(settings: Settings, listener: Listener, apart: Listener | None) -> str:
     if settings.metrics == "off":
         return ""
-    return (apart or listener).address.url + METRICS_PATH
+    address = (apart or listener).address
+    if isinstance(address, UnixAddress):
+        return f"http://localhost{METRICS_PATH} on {address}"
+    return address.url + METRICS_PATH
 
 
 def _where(url: str, data: Path) -> str:

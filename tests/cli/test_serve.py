@@ -111,6 +111,7 @@ def test_the_three_commands_it_shows_work_when_pasted(tmp_path: Path, over: str)
             for command in commands
         ]
     posted, claimed, listed = (json.loads(result.stdout) for result in said)
+    assert all(result.stdout.endswith(b"}\n") for result in said), "the next prompt stands alone"
     [href] = posted["resources"]
     assert claimed["messages"][0]["body"] == {"job": 17}
     assert claimed["messages"][0]["href"].startswith(f"{href}?claim_id=")
@@ -121,6 +122,7 @@ def test_only_its_owner_can_use_its_socket_file(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with ServerProcess(tmp_path / "data", listen=f"unix:{path}") as server:
         assert path.stat().st_mode & 0o777 == 0o600
+        assert f"metrics       http://localhost/metrics on unix:{path}\n" in server.output
         assert server.terminate() == 0
     assert not path.exists()
 

@@ -34,7 +34,10 @@ async def post(
     ] = False,
     ttl: Annotated[int | None, Parameter(help="Seconds the messages live.")] = None,
     delay: Annotated[
-        int | None, Parameter(help="Seconds until they can be claimed, on a delay queue.")
+        int | None,
+        Parameter(
+            help="Seconds until they can be claimed, if the queue has a _default_message_delay."
+        ),
     ] = None,
     attribute: Annotated[
         tuple[str, ...],

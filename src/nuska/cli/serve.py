@@ -158,11 +158,11 @@ def banner(service: Service) -> str:
         f"  durability    {service.store.durability}",
         f"  access        {access}",
     ]
-    if service.metrics_url:
-        lines.append(f"  metrics       {service.metrics_url}")
-    curl, base = "curl -sS", address.url
+    if service.metrics_at:
+        lines.append(f"  metrics       {service.metrics_at}")
+    curl, base = r"curl -sSw '\n'", address.url
     if isinstance(address, UnixAddress):
-        curl, base = f"curl -sS --unix-socket {address.path}", "http://localhost"
+        curl, base = f"{curl} --unix-socket {address.path}", "http://localhost"
     who = f"-H 'Client-ID: {uuid.uuid4()}' -H 'X-Project-Id: demo'"
     queue = f"{base}/v2/queues/demo"
     body = """-H 'Content-Type: application/json' -d '{"messages": [{"body": {"job": 17}}]}'"""

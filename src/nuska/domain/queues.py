@@ -18,7 +18,8 @@ class Queue(Struct, frozen=True, kw_only=True):
     relaxed: bool = False
     """Writes are acknowledged before they are synced (``_durability: "relaxed"``)."""
     version: int = 1
-    """Goes up with every change of metadata; the guard of compare-and-set."""
+    """Goes up with every change of metadata; the guard of compare-and-set. No later queue of
+    the name ever has it."""
 
 
 class Landmark(Struct, frozen=True, gc=False):

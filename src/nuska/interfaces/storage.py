@@ -158,7 +158,7 @@ class MessageStore(Protocol):
         ...
 
     async def get(self, queue: QueueRef, ids: Sequence[str], *, now: Moment) -> list[Message]:
-        """Those of ``ids`` that exist, in the order asked, claimed and delayed ones too."""
+        """Those of ``ids`` that exist, each once, in the order asked, claimed and delayed too."""
         ...
 
     async def delete(
@@ -166,7 +166,8 @@ class MessageStore(Protocol):
     ) -> DeleteOutcome:
         """Delete one message if the rules of contract http-v2 §3.5 allow it, else nothing.
 
-        ``MISSING`` goes before every question about claims.
+        ``MISSING`` goes before every question about claims, and ``CLAIM_GONE`` before every
+        other question about a named claim.
         """
         ...
 
@@ -196,7 +197,7 @@ class MessageStore(Protocol):
         """Undo a pop whose caller has gone: the messages stand where they stood.
 
         Nothing happens to those that have expired, or when the queue was purged or deleted
-        since.
+        since. A pop is undone at most once; undoing it again at once changes nothing.
         """
         ...
 
