@@ -21,12 +21,12 @@ serve: $(VENV)/.run ## Install into .venv (once) and run the server; ARGS='--lis
 
 .PHONY: test
 test: $(VENV)/.dev ## Run every test, on every store, and say which stores ran
-	@tools/need curl
-	$(BIN)/pytest $(PARALLEL) --stores sqlite,memory $(ARGS)
+	@tools/need curl redis-server
+	$(BIN)/pytest $(PARALLEL) --stores sqlite,memory,redis $(ARGS)
 
 .PHONY: test-fast
 test-fast: $(VENV)/.dev ## Run the tests that take seconds, not minutes
-	@tools/need curl
+	@tools/need curl redis-server
 	$(BIN)/pytest $(PARALLEL) -m "not slow" $(ARGS)
 
 .PHONY: check
@@ -61,7 +61,7 @@ docs: $(VENV)/.dev ## Write the generated pages anew
 .PHONY: pins
 pins: $(VENV)/.dev ## Print the newest versions that fit together, for constraints.txt
 	@$(PIP) install --dry-run --ignore-installed --quiet --report - --group dev \
-	  . editables pip hatchling | $(BIN)/python -c 'import json, sys; print(*sorted( \
+	  ".[redis]" editables pip hatchling | $(BIN)/python -c 'import json, sys; print(*sorted( \
 	  "{name}=={version}".format(**item["metadata"]) for item in json.load(sys.stdin)["install"]), sep="\n")'
 
 .PHONY: clean
@@ -81,5 +81,5 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing Nuska and its tools into $(VENV) ..."
-	@$(PIP) install --quiet $(PINS) --editable . --group dev
+	@$(PIP) install --quiet $(PINS) --editable ".[redis]" --group dev
 	@touch $(VENV)/.run $@

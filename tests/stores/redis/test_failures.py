@@ -48,6 +48,7 @@ async def test_what_was_acknowledged_is_there_after_the_server_was_killed(
     server: RedisServer, inbox: Inbox
 ) -> None:
     acknowledged: list[str] = []
+    enough = asyncio.Event()
 
     async def post_on(name: int) -> None:
         for number in range(1_000_000):
@@ -56,10 +57,11 @@ async def test_what_was_acknowledged_is_there_after_the_server_was_killed(
             except Unavailable:
                 return
             acknowledged.append(f"{name}:{number}")
+            if len(acknowledged) == 200:
+                enough.set()
 
     posters = [asyncio.create_task(post_on(name)) for name in range(8)]
-    while len(acknowledged) < 200:
-        await asyncio.sleep(0.01)
+    await enough.wait()
     server.kill()
     await asyncio.gather(*posters)
     with pytest.raises(Unavailable):
