@@ -50,6 +50,15 @@ class RedisStore:
             except RedisError as refusal:
                 raise unavailable(refusal) from refusal
 
+    async def time(self) -> Moment:
+        """What a server's clock says; the same server is asked by every node."""
+        key = self._calls.names.due[0]
+        try:
+            seconds, microseconds = await self._servers.call(key, "TIME")
+        except RedisError as refusal:
+            raise unavailable(refusal) from refusal
+        return Moment(int(seconds) * 1000 + int(microseconds) // 1000)
+
     async def sweep(self, *, now: Moment) -> SweepReport:
         return await self._sweeper.sweep(now)
 
