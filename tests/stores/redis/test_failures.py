@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nuska.domain.errors import Unavailable
+from nuska.domain.messages import DeleteOutcome
 from nuska.stores.redis.lane import ANSWER_WITHIN, CONNECT_WITHIN
 from nuska.stores.redis.store import RedisStore
 from nuska.testing.clock import ManualClock
@@ -106,6 +107,24 @@ async def test_a_paused_server_is_unavailable_within_a_bound_and_then_goes_on(
     assert (await inbox.listed()).count("during") <= 1
 
 
+async def test_many_requests_to_a_silent_server_end_within_the_same_bound(
+    server: RedisServer, inbox: Inbox
+) -> None:
+    await inbox.post("before")
+    server.pause()
+    with pytest.raises(Unavailable):
+        await inbox.listed()
+    began = time.monotonic()
+    outcomes = await asyncio.gather(
+        *(inbox.post(f"during {n}") for n in range(100)), return_exceptions=True
+    )
+    assert time.monotonic() - began < BOUND
+    assert {type(outcome) for outcome in outcomes} == {Unavailable}
+    server.resume()
+    await until_posted(inbox, "after")
+    assert await inbox.listed() == ["before", "after"]  # none of the others was ever sent
+
+
 async def test_requests_of_a_cancelled_caller_disturb_nobody(inbox: Inbox) -> None:
     gone = [asyncio.create_task(inbox.post(f"gone {n}")) for n in range(20)]
     await asyncio.sleep(0)
@@ -131,14 +150,19 @@ async def test_a_server_that_is_not_there_cannot_be_opened(open_at: Open) -> Non
         await open_at("redis://127.0.0.1:1")
 
 
-async def test_a_full_server_refuses_posts_and_takes_them_again(
+async def test_a_full_server_refuses_posts_lets_messages_go_and_takes_posts_again(
     server: RedisServer, inbox: Inbox
 ) -> None:
     await inbox.post("before")
+    [done, popped] = await inbox.post("done", "popped")
+    await inbox.claim(1, limit=2)
+    await inbox.release(1)
     assert server.ask("CONFIG", "SET", "maxmemory", "1mb") == "+OK"
     with pytest.raises(Unavailable):
         await inbox.post("too much")
-    assert await inbox.listed() == ["before"]
+    assert await inbox.listed() == ["before", "done", "popped"]
+    assert await inbox.delete(done) is DeleteOutcome.DELETED
+    assert await inbox.delete_many(popped)
     assert server.ask("CONFIG", "SET", "maxmemory", "0") == "+OK"
     await inbox.post("after")
     assert await inbox.listed() == ["before", "after"]

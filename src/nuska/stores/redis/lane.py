@@ -32,7 +32,7 @@ class Lane:
 
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
-        self._connecting = asyncio.Lock()
+        self._connecting: asyncio.Task[AbstractConnection] | None = None
         self._connection: AbstractConnection | None = None
         self._pending: deque[tuple[asyncio.Future[Any], float]] = deque()
         self._outgoing: list[bytes] = []
@@ -47,7 +47,7 @@ class Lane:
 
     async def call_together(self, *commands: tuple[Part, ...]) -> list[Any]:
         """Several commands with nothing of anybody else's between them."""
-        connection = self._connection or await self._open()
+        connection = self._connection or await self._connected()
         loop = asyncio.get_running_loop()
         futures = [loop.create_future() for _ in commands]
         for command, future in zip(commands, futures, strict=True):
@@ -56,26 +56,41 @@ class Lane:
         self._has_outgoing.set()
         return [await future for future in futures]
 
-    async def _open(self) -> AbstractConnection:
-        async with self._connecting:
-            if self._connection is not None:
-                return self._connection
+    @property
+    def is_connected(self) -> bool:
+        return self._connection is not None
+
+    async def _connected(self) -> AbstractConnection:
+        """One attempt serves all who wait for it, so that nobody waits for several."""
+        while self._connection is None:
             if self._closed:
                 raise Unavailable("The Redis store is closed.")
-            try:
-                async with asyncio.timeout(CONNECT_WITHIN):
-                    connection = await self._connect()
-            except (RedisError, OSError) as error:
-                raise unavailable(error) from error
-            self._connection = connection
-            self._outgoing = []
-            self._has_outgoing.clear()
-            self._tasks = [
-                asyncio.create_task(self._write(connection)),
-                asyncio.create_task(self._read(connection)),
-                asyncio.create_task(self._watch()),
-            ]
-            return connection
+            if self._connecting is None:
+                self._connecting = asyncio.create_task(self._open())
+                self._connecting.add_done_callback(self._has_connected)
+            await asyncio.shield(self._connecting)
+        return self._connection
+
+    def _has_connected(self, attempt: asyncio.Task[AbstractConnection]) -> None:
+        self._connecting = None
+        if not attempt.cancelled():
+            attempt.exception()  # whoever waited may have gone
+
+    async def _open(self) -> AbstractConnection:
+        try:
+            async with asyncio.timeout(CONNECT_WITHIN):
+                connection = await self._connect()
+        except (RedisError, OSError) as error:
+            raise unavailable(error) from error
+        self._connection = connection
+        self._outgoing = []
+        self._has_outgoing.clear()
+        self._tasks = [
+            asyncio.create_task(self._write(connection)),
+            asyncio.create_task(self._read(connection)),
+            asyncio.create_task(self._watch()),
+        ]
+        return connection
 
     async def _write(self, connection: AbstractConnection) -> None:
         try:
@@ -135,6 +150,8 @@ class Lane:
     async def close(self) -> None:
         """Wait for the answers that are due, then let go."""
         self._closed = True
+        if self._connecting is not None:
+            await asyncio.wait([self._connecting])
         waiting = [future for future, _ in self._pending]
         if waiting:
             await asyncio.wait(waiting, timeout=ANSWER_WITHIN)

@@ -27,6 +27,9 @@ from nuska.stores.redis.lane import CONNECT_WITHIN, Lane, Part, unavailable
 from nuska.stores.redis.url import Location, Topology
 
 MAX_REDIRECTS = 5
+LEARN_AT_MOST_EVERY = 0.2
+"""Seconds between looks at the map of a cluster, so that one silent server does not make every
+request of the others ask for it."""
 SLOTS = 16384
 NOT_DONE = ("READONLY", "OOM", "MISCONF", "LOADING", "NOREPLICAS", "MASTERDOWN", "BUSY", "NOAUTH")
 """How Redis says that it cannot do something now, and has not done it."""
@@ -174,6 +177,7 @@ class Cluster:
         self._slots: list[Address] = []
         self._mapping = asyncio.Lock()
         self._is_stale = True
+        self._learnt_at = -LEARN_AT_MOST_EVERY
 
     async def call(self, key: str, *command: Part) -> Any:
         slot = key_slot(key.encode())
@@ -186,8 +190,9 @@ class Cluster:
                     lane, asked = self._lane(asked), None
                     return (await lane.call_together(("ASKING",), command))[1]
                 return await self._lane(self._slots[slot]).call(*command)
-            except MovedError:
+            except MovedError as elsewhere:
                 self._is_stale = True
+                asked = (elsewhere.host, elsewhere.port)
             except AskError as elsewhere:
                 asked = (elsewhere.host, elsewhere.port)
             except ResponseError as refusal:
@@ -200,10 +205,12 @@ class Cluster:
 
     async def _learn(self) -> None:
         async with self._mapping:
-            if not self._is_stale:
+            now = asyncio.get_running_loop().time()
+            if not self._is_stale or (self._slots and now < self._learnt_at + LEARN_AT_MOST_EVERY):
                 return
             problem: Exception = Unavailable("No server of the Redis Cluster answers.")
-            for address in dict.fromkeys([*self._location.hosts, *self._slots]):
+            known = dict.fromkeys([*self._slots, *self._location.hosts])
+            for address in sorted(known, key=lambda one: not self._lane(one).is_connected):
                 try:
                     ranges = await self._lane(address).call("CLUSTER", "SLOTS")
                 except (ResponseError, Unavailable) as error:
@@ -215,7 +222,7 @@ class Cluster:
                     slots[first : last + 1] = [(host, primary[1])] * (last + 1 - first)
                 complete = [place for place in slots if place is not None]
                 if len(complete) == SLOTS:
-                    self._slots, self._is_stale = complete, False
+                    self._slots, self._is_stale, self._learnt_at = complete, False, now
                     return
                 problem = Unavailable("Some hash slots of the Redis Cluster are on no server.")
             raise problem

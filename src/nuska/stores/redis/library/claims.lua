@@ -154,6 +154,7 @@ end
 
 redis.register_function('nuska_create_claim', create_claim)
 redis.register_function('nuska_renew_claim', renew_claim)
-redis.register_function('nuska_release_claim', release_claim)
+redis.register_function{function_name = 'nuska_release_claim', callback = release_claim,
+                        flags = {'allow-oom'}}  -- it frees memory
 redis.register_function{function_name = 'nuska_get_claim', callback = get_claim,
                         flags = {'no-writes'}}

@@ -210,9 +210,12 @@ local function restore_messages(keys, arguments)
 end
 
 redis.register_function('nuska_add_messages', add_messages)
-redis.register_function('nuska_delete_message', delete_message)
-redis.register_function('nuska_delete_messages', delete_messages)
-redis.register_function('nuska_pop_messages', pop_messages)
+redis.register_function{function_name = 'nuska_delete_message', callback = delete_message,
+                        flags = {'allow-oom'}}  -- it frees memory
+redis.register_function{function_name = 'nuska_delete_messages', callback = delete_messages,
+                        flags = {'allow-oom'}}  -- it frees memory
+redis.register_function{function_name = 'nuska_pop_messages', callback = pop_messages,
+                        flags = {'allow-oom'}}  -- it frees memory
 redis.register_function('nuska_restore_messages', restore_messages)
 redis.register_function{function_name = 'nuska_page_messages', callback = page_messages,
                         flags = {'no-writes'}}

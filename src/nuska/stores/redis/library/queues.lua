@@ -74,8 +74,10 @@ end
 
 redis.register_function('nuska_create_queue', create_queue)
 redis.register_function('nuska_replace_metadata', replace_metadata)
-redis.register_function('nuska_purge_queue', purge_queue)
-redis.register_function('nuska_delete_queue', delete_queue)
+redis.register_function{function_name = 'nuska_purge_queue', callback = purge_queue,
+                        flags = {'allow-oom'}}  -- it frees memory
+redis.register_function{function_name = 'nuska_delete_queue', callback = delete_queue,
+                        flags = {'allow-oom'}}  -- it frees memory
 redis.register_function{function_name = 'nuska_get_stats', callback = get_stats,
                         flags = {'no-writes'}}
 redis.register_function{function_name = 'nuska_version',

@@ -163,9 +163,12 @@ local function take_letters(keys, arguments)
   return {'taken', #letters}
 end
 
-redis.register_function('nuska_sweep_queue', sweep_queue)
-redis.register_function('nuska_settle_queue', settle_queue)
-redis.register_function('nuska_clear_outbox', clear_outbox)
+redis.register_function{function_name = 'nuska_sweep_queue', callback = sweep_queue,
+                        flags = {'allow-oom'}}  -- it frees memory
+redis.register_function{function_name = 'nuska_settle_queue', callback = settle_queue,
+                        flags = {'allow-oom'}}  -- it frees memory
+redis.register_function{function_name = 'nuska_clear_outbox', callback = clear_outbox,
+                        flags = {'allow-oom'}}  -- it frees memory
 redis.register_function('nuska_take_letters', take_letters)
 redis.register_function{function_name = 'nuska_read_outbox', callback = read_outbox,
                         flags = {'no-writes'}}
