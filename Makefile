@@ -53,6 +53,10 @@ bench-zaqar: $(VENV)/.dev ## Measure beside Zaqar on Redis, in an environment of
 	@tools/need wrk redis-server
 	$(BIN)/python -m benchmarks.zaqar $(ARGS)
 
+.PHONY: soak
+soak: $(VENV)/.dev ## Kill the server 500 times under load and report; ARGS='--kills 5000' for longer
+	$(BIN)/python -m nuska.testing.kill_harness --kills 500 $(ARGS)
+
 .PHONY: docs
 docs: $(VENV)/.dev ## Write the generated pages anew
 	$(BIN)/python -m nuska.settings > docs/settings.md

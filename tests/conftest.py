@@ -1,5 +1,6 @@
 """What every test of this repository gets: the count of what ran on which store."""
 
+import signal
 from collections import Counter
 from collections.abc import Iterator
 
@@ -17,6 +18,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell starts background jobs with SIGINT ignored, and children inherit that: then the
+    # processes that tests interrupt would never hear of it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):  # not in the worker processes of xdist
         config.pluginmanager.register(StoreCount(config.getoption("stores")), "store-count")
 

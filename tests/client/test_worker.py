@@ -196,6 +196,57 @@ async def test_a_server_that_restarts_is_waited_for(tmp_path, monkeypatch, caplo
             assert (await work).done == 1
 
 
+async def test_work_that_is_done_is_not_done_again_because_the_server_restarts(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(settings, "SERVER_AWAY", RetryPolicy(first=0.05, longest=0.1))
+    seen = []
+    kept_trying = asyncio.Event()
+
+    with ServerProcess(tmp_path) as running:
+
+        async def work_while_the_server_goes_away(message):
+            seen.append(message.body)
+            running.kill()
+
+        def notice(record):
+            if "cannot be deleted now" in record.getMessage():
+                kept_trying.set()
+            return True
+
+        monkeypatch.setattr(settings.log, "filters", [notice])
+        once = RetryPolicy(attempts=1)
+        async with Client(running.url, project="shop", retry=once) as client:
+            queue = client.queue("jobs")
+            await queue.post("once")
+            worker = Worker(queue, work_while_the_server_goes_away, retry_delay=0, wait=1)
+            work = asyncio.create_task(worker.run())
+            await asyncio.wait_for(kept_trying.wait(), 20)
+            await asyncio.to_thread(running.start)
+            async with asyncio.timeout(20):
+                while (await queue.stats()).total:
+                    pass
+            worker.stop()
+            report = await work
+    assert (seen, report.done, report.failed) == (["once"], 1, 0)
+    assert "Traceback" not in caplog.text
+
+
+async def test_a_stopped_worker_does_not_wait_for_a_server_that_is_away(tmp_path):
+    with ServerProcess(tmp_path) as running:
+        once = RetryPolicy(attempts=1)
+        async with Client(running.url, project="shop", retry=once) as client:
+
+            async def work_while_everything_ends(message):
+                running.kill()
+                worker.stop()
+
+            await client.queue("jobs").post("done, but nobody knows")
+            worker = Worker(client.queue("jobs"), work_while_everything_ends, wait=1)
+            report = await asyncio.wait_for(worker.run(), 20)
+    assert (report.done, report.failed) == (0, 1)
+
+
 async def test_a_server_that_is_away_ends_a_worker_that_runs_until_empty(tmp_path):
     async def never(message):
         raise AssertionError

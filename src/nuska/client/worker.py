@@ -172,17 +172,35 @@ class Worker:
         """Whether the work was done and the message deleted."""
         try:
             await self._handler(message)
-            await message.delete()
-        except (GiveBack, ClaimLost) as error:
-            if isinstance(error, ClaimLost):
-                log.warning("%s", error)
+            if await self._delete(message):
+                self.report.done += 1
+                return True
+        except GiveBack:
+            pass
+        except ClaimLost as loss:
+            log.warning("%s", loss)
         except Exception as error:  # the handler may fail in any way
             log.warning("message %s is given back: %r", message.id, error, exc_info=error)
-        else:
-            self.report.done += 1
-            return True
         self.report.failed += 1
         return False
+
+    async def _delete(self, message: ClaimedMessage) -> bool:
+        """Delete what is done. While the claim lives, a server that is away for a moment is no
+        reason to have the work done twice; a worker that is to end does not wait for it."""
+        away = 0
+        while True:
+            try:
+                await message.delete()
+            except ClaimLost:
+                raise
+            except ClientError as error:
+                away += 1
+                log.warning("message %s is done but cannot be deleted now: %s", message.id, error)
+                if self._until_empty or self._stopping.is_set() or not _passes(error):
+                    return False
+                await self._rest(self._away_pause(away))
+            else:
+                return True
 
     async def _hold_back(self, claim: HeldClaim) -> None:
         """Let a failed message stay claimed for a while, without keeping the slot busy."""

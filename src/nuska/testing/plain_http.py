@@ -40,6 +40,7 @@ class PlainClient:
         trace: TracebackType | None,
     ) -> None:
         self.hang_up()
+        await asyncio.sleep(0)  # the event loop closes the socket at its next turn
 
     def hang_up(self) -> None:
         if self._streams is not None:

@@ -56,6 +56,15 @@ async def test_nothing_is_put_into_a_database_of_another_program(
     foreign.close()
 
 
+async def test_nobody_else_on_the_machine_can_read_the_data(
+    sqlite: SqliteStore, clock: ManualClock, tmp_path: Path
+) -> None:
+    await sqlite.messages.add(INBOX, LETTERS[:1], now=clock.now())
+    modes = {one.name: one.stat().st_mode & 0o777 for one in tmp_path.glob("nuska.db*")}
+    assert len(modes) == 4
+    assert set(modes.values()) == {0o600}
+
+
 async def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     options = StoreOptions(

@@ -1,5 +1,6 @@
 """MessagePack in and out: the same API in another encoding."""
 
+import asyncio
 import datetime
 
 import msgspec
@@ -135,3 +136,48 @@ async def test_the_size_limit_counts_the_bytes_sent(make_api) -> None:
     assert (await api.post(MESSAGES, fits, headers=SENT)).status == 201
     more = pack({"messages": [{"body": "x" * 13}]})
     assert (await api.post(MESSAGES, more, headers=SENT)).status == 400
+
+
+@pytest.mark.parametrize("body", [[None] * 50_000, "\x01" * 50_000, [1.2345678901234567] * 6_000])
+async def test_a_body_that_would_fill_pages_as_json_is_refused(make_api, body: object) -> None:
+    api = make_api(max_messages_post_size=60_000)
+    data = pack({"messages": [{"body": body}]})
+    assert len(data) <= 60_000
+    reply = await api.post(MESSAGES, data, headers=SENT)
+    if len(msgspec.json.encode(body)) <= 120_000:
+        assert reply.status == 201
+    else:
+        assert (reply.status, reply.json()["title"]) == (400, "Invalid API request")
+        assert "60000" in reply.json()["description"]
+
+
+@pytest.mark.parametrize("count", [15, 16, 20])
+async def test_a_page_of_large_bodies_reads_the_same_in_both_encodings(
+    make_api, count: int
+) -> None:
+    api = make_api()
+    bodies = [{"list": [[]] * 5_000, "number": number} for number in range(count)]
+    for body in bodies:
+        await api.post(MESSAGES, {"messages": [{"body": body}]})
+    where = f"{MESSAGES}?echo=true&limit={count}"
+    page = unpacked(await api.get(where, headers=WANTED))
+    assert page == (await api.get(where)).json()
+    assert [message["body"] for message in page["messages"]] == bodies
+
+
+async def test_an_object_of_many_members_reads_the_same_in_both_encodings(
+    api: AsgiDriver,
+) -> None:
+    metadata = {f"key {number}": number for number in range(3_000)}
+    await api.put(QUEUE, metadata)
+    assert unpacked(await api.get(QUEUE, headers=WANTED)) == (await api.get(QUEUE)).json()
+
+
+async def test_others_get_their_turns_while_a_large_page_is_packed(api: AsgiDriver) -> None:
+    for _ in range(20):
+        await api.post(MESSAGES, {"messages": [{"body": ["x" * 1000] * 200}]})
+    page = asyncio.create_task(api.get(f"{MESSAGES}?echo=true&limit=20", headers=WANTED))
+    small = asyncio.create_task(api.get("/v2/ping"))
+    await small
+    assert not page.done()
+    assert len(unpacked(await page)["messages"]) == 20

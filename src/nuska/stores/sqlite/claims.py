@@ -1,6 +1,6 @@
 """Claims: leases on messages, and the dead-lettering that happens inside them (D8)."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import apsw
 
@@ -15,8 +15,15 @@ from nuska.domain.limits import DEAD_LETTERS_PER_CLAIM
 from nuska.domain.messages import DeadLetter, QueueRef
 from nuska.domain.moments import Duration, Moment
 from nuska.domain.positions import ClaimId, next_position, parse_claim_id
+from nuska.stores.sqlite.choosing import (
+    Stretch,
+    behind_expired,
+    everything,
+    make_due_ready,
+    none_expired,
+)
 from nuska.stores.sqlite.connection import snapshot
-from nuska.stores.sqlite.messages import make_due_ready, remember_move
+from nuska.stores.sqlite.messages import remember_move
 from nuska.stores.sqlite.queries import query
 from nuska.stores.sqlite.queues import SqliteQueues
 from nuska.stores.sqlite.reader import Reader
@@ -69,31 +76,41 @@ class SqliteClaims:
         if self._queues.row(queue) is None:
             return Claimed([])
 
-        def work(transaction: Transaction) -> Claimed:
+        def work(transaction: Transaction) -> Claimed | Generator[None, None, Claimed]:
             row = transaction.row(queue)
             if row is None:
                 return Claimed([])
-            moment = transaction.now
+            make_due_ready(transaction, row)
+            if none_expired(transaction):
+                return take(transaction, everything(row))
+            return behind(transaction, row)
+
+        def behind(transaction: Transaction, row: QueueRow) -> Generator[None, None, Claimed]:
+            return take(transaction, (yield from behind_expired(transaction, row)))
+
+        def take(transaction: Transaction, stretch: Stretch) -> Claimed:
+            generation, moment = stretch.row.generation, transaction.now
             end = moment + ttl
-            make_due_ready(transaction, row.generation)
             moved = 0
             rows: list[MessageRow]
             if dead_letters is None:
                 values = {
                     "claim_end": end,
                     "claim": claim,
-                    "generation": row.generation,
+                    "generation": generation,
                     "now": moment,
+                    "first": stretch.first,
+                    "last": stretch.last,
                     "limit": limit,
                 }
                 rows = transaction.execute(CLAIM_MESSAGES, values).fetchall()
                 rows.sort()
             else:
-                rows, moved = _choose(transaction, row, limit, end, claim, dead_letters)
+                rows, moved = _choose(transaction, stretch, limit, end, claim, dead_letters)
             if not rows:
                 return Claimed([], moved)
-            transaction.execute(ADD_CLAIM, (row.generation, claim, ttl, moment, end))
-            rows = _prolong(transaction, row.generation, rows, ttl, grace)
+            transaction.execute(ADD_CLAIM, (generation, claim, ttl, moment, end))
+            rows = _prolong(transaction, generation, rows, ttl, grace)
             return Claimed([message_of(one, moment) for one in rows], moved)
 
         return await self._writer.run(work, now=now, relaxed=self._relaxed(queue))
@@ -167,14 +184,16 @@ class SqliteClaims:
                 RELEASE_MESSAGES, (int(uncount), generation, generation, found[2], claim)
             ).fetchall()
             transaction.execute(DELETE_CLAIM, (generation, claim))
-            return sum(1 for (end,) in ends if end > moment)
+            for _, position in ends:
+                row.became_ready(position)
+            return sum(1 for end, _ in ends if end > moment)
 
         return await self._writer.run(work, now=now, relaxed=self._relaxed(queue))
 
 
 def _choose(
     transaction: Transaction,
-    row: QueueRow,
+    stretch: Stretch,
     limit: int,
     end: int,
     claim: bytes,
@@ -187,7 +206,8 @@ def _choose(
     """
     taken: list[MessageRow] = []
     moved = 0
-    position, tail = 0, row.last_position
+    row = stretch.row
+    position, tail = stretch.first - 1, min(stretch.last, row.last_position)
     target = transaction.row(rule.queue)
     while len(taken) < limit and moved < DEAD_LETTERS_PER_CLAIM:
         wanted = limit - len(taken)

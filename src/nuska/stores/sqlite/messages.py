@@ -5,7 +5,7 @@ from collections.abc import Generator, Sequence
 import apsw
 
 from nuska.domain.errors import Conflict
-from nuska.domain.limits import DUE_PER_CLAIM, IDEMPOTENCY_TTL
+from nuska.domain.limits import IDEMPOTENCY_TTL
 from nuska.domain.messages import (
     Added,
     DeleteOutcome,
@@ -25,6 +25,13 @@ from nuska.domain.positions import (
     parse_message_id,
 )
 from nuska.interfaces.storage import RandomBytes
+from nuska.stores.sqlite.choosing import (
+    Stretch,
+    behind_expired,
+    everything,
+    make_due_ready,
+    none_expired,
+)
 from nuska.stores.sqlite.listing import list_page
 from nuska.stores.sqlite.queries import query
 from nuska.stores.sqlite.queues import SqliteQueues
@@ -44,8 +51,6 @@ GET_LEASE = query("get_lease")
 GET_CLAIM = query("get_claim")
 DELETE_MESSAGE = query("delete_message")
 DELETE_MOVED = query("delete_moved")
-ANY_DUE = query("any_due")
-MAKE_DUE_READY = query("make_due_ready")
 POP_MESSAGES = query("pop_messages")
 RESTORE_MESSAGE = query("restore_message")
 NEXT_DUE = query("next_due")
@@ -268,19 +273,19 @@ class SqliteMessages:
         if self._queues.row(queue) is None:
             return []
 
-        def work(transaction: Transaction) -> list[Message]:
+        def work(
+            transaction: Transaction,
+        ) -> list[Message] | Generator[None, None, list[Message]]:
             row = transaction.row(queue)
             if row is None:
                 return []
-            moment = transaction.now
-            make_due_ready(transaction, row.generation)
-            values = {"generation": row.generation, "now": moment, "limit": limit}
-            rows = transaction.execute(POP_MESSAGES, values).fetchall()
-            rows.sort()
-            for taken in rows:
-                if taken[2] is not None:
-                    transaction.execute(DELETE_MOVED, (row.generation, taken[2], taken[1]))
-            return [message_of(taken, moment) for taken in rows]
+            make_due_ready(transaction, row)
+            if none_expired(transaction):
+                return _pop(transaction, everything(row), limit)
+            return behind(transaction, row)
+
+        def behind(transaction: Transaction, row: QueueRow) -> Generator[None, None, list[Message]]:
+            return _pop(transaction, (yield from behind_expired(transaction, row)), limit)
 
         return await self._writer.run(work, now=now, relaxed=self._relaxed(queue))
 
@@ -309,11 +314,22 @@ class SqliteMessages:
         return None if due is None else Moment(due)
 
 
-def make_due_ready(transaction: Transaction, generation: int) -> None:
-    """Let waiting messages whose moment has come stand in line again, before a choice."""
-    if transaction.execute(ANY_DUE, (generation, transaction.now)).get is not None:
-        values = (generation, generation, transaction.now, DUE_PER_CLAIM)
-        transaction.execute(MAKE_DUE_READY, values).fetchall()
+def _pop(transaction: Transaction, stretch: Stretch, limit: int) -> list[Message]:
+    """Take the first live messages of a stretch away."""
+    generation = stretch.row.generation
+    values = {
+        "generation": generation,
+        "now": transaction.now,
+        "first": stretch.first,
+        "last": stretch.last,
+        "limit": limit,
+    }
+    rows = transaction.execute(POP_MESSAGES, values).fetchall()
+    rows.sort()
+    for taken in rows:
+        if taken[2] is not None:
+            transaction.execute(DELETE_MOVED, (generation, taken[2], taken[1]))
+    return [message_of(taken, transaction.now) for taken in rows]
 
 
 def _earlier_post(
@@ -400,6 +416,7 @@ def _remove(
 
 def _restore(transaction: Transaction, row: QueueRow, message: Message) -> None:
     """One popped message stands where it stood."""
+    row.became_ready(message.position)
     parsed = parse_message_id(message.id)
     assert parsed is not None, "popped messages carry ids of ours"
     posted, salt = parsed

@@ -83,12 +83,12 @@ def message_of(row: MessageRow, now: int) -> Message:
 class QueueRow:
     """A queue as the store keeps it in memory while it is in use.
 
-    A change of anything but ``last_position`` makes a new object, so that a transaction that
-    fails leaves the old one as it was. ``last_position`` only grows, and skipping positions
-    does no harm.
+    A change makes a new object, so that a transaction that fails leaves the old one as it
+    was; but for two things. ``last_position`` only grows, and skipping positions does no harm.
+    ``ready_from`` may be too low at any time.
     """
 
-    __slots__ = ("base_position", "generation", "id", "last_position", "queue")
+    __slots__ = ("base_position", "generation", "id", "last_position", "queue", "ready_from")
 
     def __init__(
         self, row_id: int, generation: int, base_position: int, last_position: int, queue: Queue
@@ -98,6 +98,9 @@ class QueueRow:
         self.base_position = base_position
         self.last_position = last_position
         self.queue = queue
+        self.ready_from = 0
+        """Every ready message below this position has expired: claims begin here, so that a
+        backlog that expired at the head is walked over once and not by every claim."""
 
     def in_generation(self, generation: int) -> "QueueRow":
         """The same queue at the start of another generation."""
@@ -105,7 +108,23 @@ class QueueRow:
 
     def with_queue(self, queue: Queue) -> "QueueRow":
         """The same queue with other metadata."""
-        return QueueRow(self.id, self.generation, self.base_position, self.last_position, queue)
+        return self._same(queue)
+
+    def with_ready_from(self, position: int) -> "QueueRow":
+        """The same queue, seen to have nothing but expired messages ready below."""
+        row = self._same(self.queue)
+        row.ready_from = position
+        return row
+
+    def became_ready(self, position: int) -> None:
+        """A message stands in line again, at a position that it had before."""
+        if position < self.ready_from:
+            self.ready_from = position
+
+    def _same(self, queue: Queue) -> "QueueRow":
+        row = QueueRow(self.id, self.generation, self.base_position, self.last_position, queue)
+        row.ready_from = self.ready_from
+        return row
 
 
 def queue_of(ref: QueueRef, metadata: bytes, relaxed: int, version: int) -> Queue:

@@ -61,6 +61,9 @@ class SqliteStore:
         writer = partial(open_writer, name, vfs=vfs, synchronous=synchronous)
         try:
             with translated(), schema.intact(name):
+                # Made by us, because SQLite would let everybody on the machine read it; the
+                # log gets the mode of the file.
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
                 rewrite_log(name, vfs)  # the process before us may have met a failing disk
                 connection = writer()
                 schema.prepare(connection, name)

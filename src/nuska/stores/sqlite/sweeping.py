@@ -35,8 +35,14 @@ DELETE_OLD_MOVED = query("delete_old_moved")
 FORGET_GENERATION = query("forget_generation")
 QUEUE_OF_GENERATION = query("queue_of_generation")
 
-CLAIMS_PER_STEP = 20
+CLAIMS_PER_STEP = 100
+"""Most are empty by then: their messages were deleted."""
+DELAYS_PER_STEP = 100
+"""Moments at which delays end; most of them free only a message or a few."""
 ROWS_PER_STEP = 150
+OTHER_EVERY = 3
+"""Every so many steps what is not urgent comes first, or a stream of ending claims and delays
+would keep it waiting and the file would grow."""
 PAGES_PER_STEP = 64
 FREE_PAGES_KEPT = 1024
 """4 MB stay in the file for the next messages; more is given back to the disk."""
@@ -50,23 +56,38 @@ class Sweeper:
     def __init__(self, writer: Writer, reader: Reader) -> None:
         self._writer = writer
         self._reader = reader
+        self._steps = 0
 
     async def sweep(self, now: Moment) -> SweepReport:
         """Do one step; see ``interfaces.storage.Store.sweep``."""
         moment = self._writer.moment(now)
-        step = self._reader.read(lambda connection: _next_step(connection, moment))
+        self._steps += 1
+        urgent_first = self._steps % OTHER_EVERY != 0
+        step = self._reader.read(
+            lambda connection: _next_step(connection, moment, urgent_first=urgent_first)
+        )
         if step is None:
             return SweepReport()
         return await self._writer.run(step, now=moment)
 
 
-def _next_step(connection: apsw.Connection, now: Moment) -> Step | None:
-    """What there is to do, the most urgent first; asked of a reader, so that an idle store
-    writes nothing."""
+def _next_step(connection: apsw.Connection, now: Moment, *, urgent_first: bool) -> Step | None:
+    """What there is to do; asked of a reader, so that an idle store writes nothing."""
+    kinds = (_urgent_step, _other_step) if urgent_first else (_other_step, _urgent_step)
+    return kinds[0](connection, now) or kinds[1](connection, now)
+
+
+def _urgent_step(connection: apsw.Connection, now: Moment) -> Step | None:
+    """What somebody may wait for (I5)."""
     if connection.execute(LIST_ENDED_CLAIMS, (now, 1)).get is not None:
         return _end_claims
     if connection.execute(LIST_ENDED_DELAYS, (now, 1)).get is not None:
         return _end_delays
+    return None
+
+
+def _other_step(connection: apsw.Connection, now: Moment) -> Step | None:
+    """What takes up space."""
     if connection.execute(LIST_EXPIRED, (now, 1)).get is not None:
         return _delete_expired
     if connection.execute(ENDED_POST, (now,)).get is not None:
@@ -80,30 +101,54 @@ def _next_step(connection: apsw.Connection, now: Moment) -> Step | None:
 
 def _end_claims(transaction: Transaction) -> SweepReport:
     ended = transaction.execute(LIST_ENDED_CLAIMS, (transaction.now, CLAIMS_PER_STEP)).fetchall()
-    freed = set()
+    freed: dict[int, QueueRef] = {}
+    left = ROWS_PER_STEP
+    removed = 0
     for generation, claim, end in ended:
         values = (0, generation, generation, end, claim)
-        if _any_live(transaction, transaction.execute(RELEASE_MESSAGES, values)):
-            freed.add(generation)
+        left -= _stand_in_line(transaction, generation, RELEASE_MESSAGES, values, freed)
         transaction.execute(DELETE_CLAIM, (generation, claim))
-    return SweepReport(removed=len(ended), due=_refs(transaction, freed), more=True)
+        removed += 1
+        if left <= 0:
+            break
+    return SweepReport(removed=removed, due=list(freed.values()), more=True)
 
 
 def _end_delays(transaction: Transaction) -> SweepReport:
-    ended = transaction.execute(LIST_ENDED_DELAYS, (transaction.now, 1)).fetchall()
-    freed = set()
+    ended = transaction.execute(LIST_ENDED_DELAYS, (transaction.now, DELAYS_PER_STEP)).fetchall()
+    freed: dict[int, QueueRef] = {}
+    left = ROWS_PER_STEP
     for available_at, generation in ended:
-        values = (generation, generation, available_at, ROWS_PER_STEP)
-        if _any_live(transaction, transaction.execute(MAKE_DUE_READY, values)):
-            freed.add(generation)
+        values = (generation, generation, available_at, left)
+        left -= _stand_in_line(transaction, generation, MAKE_DUE_READY, values, freed)
         if transaction.execute(ANY_DUE, (generation, available_at)).get is None:
             transaction.execute(DELETE_DELAY, (available_at, generation))
-    return SweepReport(due=_refs(transaction, freed), more=True)
+        if left <= 0:
+            break
+    return SweepReport(due=list(freed.values()), more=True)
 
 
-def _any_live(transaction: Transaction, made_ready: apsw.Cursor) -> bool:
-    """Whether one of the messages made ready, given by their ends, has not expired."""
-    return max((end for (end,) in made_ready), default=0) > transaction.now
+def _stand_in_line(
+    transaction: Transaction,
+    generation: int,
+    sql: str,
+    values: tuple[object, ...],
+    freed: dict[int, QueueRef],
+) -> int:
+    """Make messages ready by ``sql``; how many. ``freed``: queues that got live ones."""
+    made_ready = transaction.execute(sql, values).fetchall()
+    if made_ready:
+        found = transaction.execute(QUEUE_OF_GENERATION, (generation,)).fetchone()
+        if found is not None:
+            ref = QueueRef(*found)
+            transaction.became_ready(ref, generation, min(made_ready, key=_position)[1])
+            if max(made_ready)[0] > transaction.now:
+                freed[generation] = ref
+    return len(made_ready)
+
+
+def _position(made_ready: tuple[int, int]) -> int:
+    return made_ready[1]
 
 
 def _delete_expired(transaction: Transaction) -> SweepReport:
@@ -134,12 +179,3 @@ def _delete_generation(transaction: Transaction) -> SweepReport:
 def _give_space_back(transaction: Transaction) -> SweepReport:
     transaction.execute(f"PRAGMA incremental_vacuum({PAGES_PER_STEP})").fetchall()
     return SweepReport(more=True)
-
-
-def _refs(transaction: Transaction, generations: set[int]) -> list[QueueRef]:
-    """The queues whose present generations these are."""
-    rows = (
-        transaction.execute(QUEUE_OF_GENERATION, (generation,)).fetchone()
-        for generation in generations
-    )
-    return [QueueRef(*row) for row in rows if row is not None]

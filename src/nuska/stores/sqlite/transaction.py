@@ -55,6 +55,12 @@ class Transaction:
             self.touched[ref] = row
         return row
 
+    def became_ready(self, ref: QueueRef, generation: int, position: int) -> None:
+        """Let a queue in memory know that a message stands in line again (``ready_from``)."""
+        row = self.touched[ref] if ref in self.touched else self._registry.cached(ref)
+        if row is not None and row.generation == generation:
+            row.became_ready(position)
+
     def row_or_new(self, ref: QueueRef) -> QueueRow:
         """The queue; created with empty metadata when nobody has."""
         return self.row(ref) or self.create(ref, {}, relaxed=False)
@@ -73,6 +79,13 @@ class Transaction:
     def change(self, row: QueueRow, queue: Queue) -> None:
         """Remember other metadata for a queue."""
         self.touched[queue.ref] = row.with_queue(queue)
+
+    def begin_at(self, row: QueueRow, position: int) -> QueueRow:
+        """Remember, once this is committed, where the queue's messages begin."""
+        if position == row.ready_from:
+            return row
+        seen = self.touched[row.queue.ref] = row.with_ready_from(position)
+        return seen
 
     def start_generation(self, row: QueueRow) -> None:
         """Make all content of a queue invisible; the sweep removes it (D17)."""

@@ -36,7 +36,11 @@ from nuska.stores.sqlite.registry import Registry
 from nuska.stores.sqlite.transaction import Transaction
 
 T = TypeVar("T")
-Work = Callable[[Transaction], T] | Callable[[Transaction], Generator[None, None, T]]
+Work = (
+    Callable[[Transaction], T]
+    | Callable[[Transaction], Generator[None, None, T]]
+    | Callable[[Transaction], T | Generator[None, None, T]]
+)
 
 MAX_WAITING = 10_000
 """Writes in line; more are refused, since they could not be answered in time."""

@@ -22,6 +22,7 @@ from nuska.core.access import allow
 from nuska.domain.errors import InvalidParameter, NuskaError, Unavailable
 from nuska.domain.limits import Limits
 from nuska.interfaces.identity import Identity
+from nuska.transport.http.answers import put_in_format
 from nuska.transport.http.checks import (
     AllowedHost,
     CallerCheck,
@@ -35,7 +36,6 @@ from nuska.transport.http.refusals import Refused, method_not_allowed
 from nuska.transport.http.request import ApiRequest
 from nuska.transport.http.routes import Admits, Handler, Operation, Route, routes_for
 from nuska.transport.wire import errors as wire_errors
-from nuska.transport.wire import msgpack
 
 REQUEST_ID = "x-openstack-request-id"
 
@@ -122,7 +122,7 @@ def _respond(operation: Operation, checks: tuple[Check, ...], core: Core) -> Res
             _read_query(req, operation, core.limits)
         await handler(core, req, resp)
         if req.wants_msgpack or req.has_unread_body:
-            _finish(req, resp)
+            await _finish(req, resp)
 
     return respond
 
@@ -153,11 +153,9 @@ def _read_query(req: ApiRequest, operation: Operation, limits: Limits) -> None:
     req.asked = read_query(req.query_string, operation.query, limits, filters=operation.filters)
 
 
-def _finish(req: ApiRequest, resp: Response) -> None:
+async def _finish(req: ApiRequest, resp: Response) -> None:
     """The last touch to answers that need one: their format, the end of the connection."""
-    if req.wants_msgpack and resp.data:
-        resp.data = msgpack.from_json(resp.data)
-        resp.content_type = msgpack.CONTENT_TYPE
+    await put_in_format(req, resp)
     if req.closes_unread:
         resp.set_header("connection", "close")
 
@@ -211,14 +209,14 @@ async def _answer_error(
             request_id=req.scope.get("nuska.request_id"),
             exc_info=error.__cause__,
         )
-    _finish(req, resp)
+    await _finish(req, resp)
 
 
 async def _answer_refusal(
     req: ApiRequest, resp: Response, refusal: Refused, _: dict[str, Any]
 ) -> None:
     refusal.write(resp)
-    _finish(req, resp)
+    await _finish(req, resp)
 
 
 async def _answer_http_error(
@@ -227,7 +225,7 @@ async def _answer_http_error(
     """Falcon's own: no such route, or a method that HTTP does not know."""
     resp.status = error.status_code
     resp.data = wire_errors.error_body(error.title)
-    _finish(req, resp)
+    await _finish(req, resp)
 
 
 async def _answer_bug(req: ApiRequest, resp: Response, error: Exception, _: dict[str, Any]) -> None:
@@ -240,4 +238,4 @@ async def _answer_bug(req: ApiRequest, resp: Response, error: Exception, _: dict
     )
     resp.status = 500
     resp.data = wire_errors.error_body(wire_errors.INTERNAL_TITLE, wire_errors.INTERNAL_DESCRIPTION)
-    _finish(req, resp)
+    await _finish(req, resp)

@@ -3,6 +3,7 @@
 from falcon.asgi import Response
 
 from nuska.core import Core
+from nuska.transport.http.answers import put_in_format
 from nuska.transport.http.messages import shown_to
 from nuska.transport.http.polling import LongPoll
 from nuska.transport.http.request import ApiRequest
@@ -28,6 +29,7 @@ async def post_claim(core: Core, req: ApiRequest, resp: Response) -> None:
         resp.status = 201
         resp.set_header("location", wire.location_of(req.queue, taken.id))
         resp.data = wire.encode_taken(taken, req.queue, core.clock.now(), shown_to(req, core))
+        await put_in_format(req, resp)
         if await poll.lost_client():
             await core.claims.undo(req.caller, req.queue, taken.id)
 

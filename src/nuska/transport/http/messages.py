@@ -4,6 +4,7 @@ from falcon.asgi import Response
 
 from nuska.core import Core
 from nuska.domain.errors import InvalidBody, InvalidInput
+from nuska.transport.http.answers import put_in_format
 from nuska.transport.http.polling import LongPoll
 from nuska.transport.http.request import ApiRequest
 from nuska.transport.wire import messages as wire
@@ -96,6 +97,7 @@ async def _pop(core: Core, req: ApiRequest, resp: Response, count: int) -> None:
         now, shown = core.clock.now(), shown_to(req, core)
         items = b", ".join([wire.encode_popped(message, now, shown) for message in popped])
         resp.data = b'{"messages": [' + items + b"]}"
+        await put_in_format(req, resp)
         if popped and await poll.lost_client():
             await core.messages.undo_pop(req.caller, req.queue, popped)
 

@@ -19,6 +19,12 @@ UNREAD_TOLERATED = 1_048_576
 """Bytes. A refused body up to this size is let in and dropped, so that the client reads the
 refusal; beyond it, or when the size is unknown, the connection is closed."""
 
+MSGPACK_GROWTH = 2
+"""How many times its limit a body sent as MessagePack may have as JSON: a byte there may be six
+here, and every reader of a page would pay for it."""
+SMALL = 1024
+"""Bytes that no limit on growth is about."""
+
 Event = dict[str, Any]
 
 
@@ -96,7 +102,12 @@ class ApiRequest(Request):
         if len(body) > limit:
             raise _too_large(limit, what)
         if body and self.content_type is not None and _is_msgpack(self.content_type):
-            return msgpack.to_json(body)
+            body = msgpack.to_json(body)
+            if len(body) > MSGPACK_GROWTH * limit + SMALL:
+                raise InvalidInput(
+                    f"{what} is too large: written as JSON, as it is kept, it may have "
+                    f"{MSGPACK_GROWTH} times the maximum of {limit} bytes."
+                )
         return body
 
     async def _read_on(self, begun: bytes, limit: int, what: str) -> bytes:

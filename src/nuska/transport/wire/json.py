@@ -12,6 +12,7 @@ import re
 
 import msgspec
 
+from nuska.collector import unwatched
 from nuska.domain.errors import InvalidBody
 from nuska.domain.limits import MAX_JSON_DEPTH
 
@@ -53,6 +54,10 @@ def decode_any(data: bytes) -> object:
 
 def decode_document(data: bytes) -> object:
     """The document in ``data``, strictly checked."""
+    return unwatched(_decode_document, data)
+
+
+def _decode_document(data: bytes) -> object:
     document = decode_any(data)
     check_depth(data, document)
     return document

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from msgspec import UNSET, Raw, Struct, UnsetType, ValidationError
 from msgspec.json import Decoder
 
+from nuska.collector import unwatched
 from nuska.core.messages import Draft
 from nuska.domain.errors import InvalidBody, InvalidHeader, InvalidInput
 from nuska.domain.limits import MAX_ATTRIBUTES, MAX_IDEMPOTENCY_KEY, MAX_JSON_DEPTH
@@ -45,6 +46,10 @@ _decode_post = Decoder(_Post).decode
 
 def decode_post(data: bytes) -> list[Draft]:
     """The messages of a post. Raises ``InvalidBody`` naming the message and the field."""
+    return unwatched(_drafts, data)
+
+
+def _drafts(data: bytes) -> list[Draft]:
     document = json.decode_any(data)
     try:
         post = _decode_post(data)

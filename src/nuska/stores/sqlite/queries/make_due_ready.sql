@@ -4,4 +4,4 @@ WHERE generation = ? AND position IN (
     SELECT position FROM messages INDEXED BY waiting
     WHERE generation = ? AND available_at IS NOT NULL AND available_at <= ?
     ORDER BY available_at LIMIT ?)
-RETURNING expires_at
+RETURNING expires_at, position

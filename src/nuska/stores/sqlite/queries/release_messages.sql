@@ -4,4 +4,4 @@ UPDATE messages SET available_at = NULL, claim = NULL, claim_count = claim_count
 WHERE generation = ? AND position IN (
     SELECT position FROM messages INDEXED BY waiting
     WHERE generation = ? AND available_at = ? AND claim = ?)
-RETURNING expires_at
+RETURNING expires_at, position

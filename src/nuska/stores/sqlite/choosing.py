@@ -1,0 +1,76 @@
+"""Where a claim or a pop looks for messages, so that expired ones cost it nothing.
+
+Expired messages stand in line until they are swept. When a whole backlog has expired at the
+head of a queue, walking over it takes long: so it is done in slices between which other
+requests get their turns, and once; ``QueueRow.ready_from`` remembers how far.
+
+Refuses to look at more than a window behind the first live message: among many expired ones
+a claim may then return fewer than it was asked for, never none.
+"""
+
+from collections.abc import Generator
+from typing import NamedTuple
+
+from nuska.domain.limits import DUE_PER_CLAIM
+from nuska.stores.sqlite.queries import query
+from nuska.stores.sqlite.rows import QueueRow
+from nuska.stores.sqlite.transaction import Transaction
+
+ANY_DUE = query("any_due")
+MAKE_DUE_READY = query("make_due_ready")
+ANY_EXPIRED = query("any_expired")
+FIRST_LIVE = query("first_live")
+WINDOW_END = query("window_end")
+
+WINDOW = 1_000
+"""Index entries that are walked over in one slice, well under a millisecond."""
+NO_END = 2**63 - 1
+
+
+class Stretch(NamedTuple):
+    """The part of a queue to choose from; both ends included."""
+
+    row: QueueRow
+    first: int
+    last: int
+
+
+def make_due_ready(transaction: Transaction, row: QueueRow) -> None:
+    """Let waiting messages whose moment has come stand in line again, before a choice."""
+    generation = row.generation
+    if transaction.execute(ANY_DUE, (generation, transaction.now)).get is not None:
+        values = (generation, generation, transaction.now, DUE_PER_CLAIM)
+        for _, position in transaction.execute(MAKE_DUE_READY, values).fetchall():
+            row.became_ready(position)
+
+
+def none_expired(transaction: Transaction) -> bool:
+    """Whether everything in line is alive, in which case there is nothing to walk over."""
+    return transaction.execute(ANY_EXPIRED, (transaction.now,)).get is None
+
+
+def everything(row: QueueRow) -> Stretch:
+    """All that may be live."""
+    return Stretch(row, row.ready_from, NO_END)
+
+
+def behind_expired(transaction: Transaction, row: QueueRow) -> Generator[None, None, Stretch]:
+    """From the first live message on, as far as a window reaches."""
+    first = row.ready_from
+    while True:
+        values = {
+            "generation": row.generation,
+            "now": transaction.now,
+            "first": first,
+            "window": WINDOW,
+        }
+        live, last, count = transaction.execute(FIRST_LIVE, values).fetchone()
+        if live is not None:
+            end = transaction.execute(WINDOW_END, (row.generation, live, WINDOW)).get
+            row = transaction.begin_at(row, live)
+            return Stretch(row, live, NO_END if end is None else end)
+        if last is not None:
+            first = last + 1
+        if count < WINDOW:
+            return everything(transaction.begin_at(row, first))
+        yield
