@@ -146,7 +146,7 @@ async def test_a_server_that_lost_the_functions_gets_them_again(
 
 
 async def test_a_server_that_is_not_there_cannot_be_opened(open_at: Open) -> None:
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable, match="connecting"):
         await open_at("redis://127.0.0.1:1")
 
 
@@ -270,5 +270,5 @@ async def test_a_user_with_little_permission_a_database_and_a_prefix_suffice(
     await inbox.purge()
     await sweep_all(store, inbox.clock)
     assert server.ask("DBSIZE") == ":0"
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable, match="password"):
         await open_at(url.replace("cr", "wrong"))

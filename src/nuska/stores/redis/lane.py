@@ -161,12 +161,7 @@ class Lane:
 
 
 def unavailable(error: BaseException) -> Unavailable:
-    """``error`` as a sentence for clients; details are in the cause."""
-    translated = Unavailable(f"The Redis store cannot answer now ({_kind(error)}).")
+    """``error`` for clients, who need not know where the store is; the cause says more."""
+    translated = Unavailable("The Redis store cannot answer now.")
     translated.__cause__ = error
     return translated
-
-
-def _kind(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__

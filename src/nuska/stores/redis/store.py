@@ -74,11 +74,11 @@ async def open_redis(options: StoreOptions) -> RedisStore:
         lanes = await servers.primaries()
         await asyncio.gather(*(load(lane) for lane in lanes))
         found = await durability(lanes)
-    except RedisError as refusal:
+    except BaseException as error:
         await servers.close()
-        raise Unavailable(f"The Redis store cannot be opened: {refusal}.") from refusal
-    except BaseException:
-        await servers.close()
+        cause = error if isinstance(error, RedisError) else error.__cause__
+        if isinstance(cause, RedisError | OSError):
+            raise Unavailable(f"The Redis store cannot be opened: {cause}") from cause
         raise
     calls = Calls(servers, Names(location.prefix), options.now)
     return RedisStore(servers, calls, found, options)
