@@ -23,6 +23,7 @@ AT_ONCE = 8
 BACKLOG = 6
 """Messages that lie there before the producer waits: most polls have to wait for one."""
 CLIENT = "7c1ff2ed-6b7c-4b0e-a9cd-8f1b8e2dbb11"
+LONGEST_PATIENCE = 0.3
 SETTLED_WITHIN = 5.0
 """Seconds for the last claims to be undone after their clients have gone."""
 ROUNDS = 40
@@ -127,7 +128,7 @@ async def test_a_thousand_polls_cut_at_random_moments_take_nothing_with_them(
                 stay=random.uniform(0, 2 * patience),
             )
         polls.append(poll)
-        patience *= 0.96 if poll.ids else 1.04
+        patience = min(patience * (0.96 if poll.ids else 1.04), LONGEST_PATIENCE)
 
     async def produce() -> None:
         while len(polls) < POLLS:
@@ -143,8 +144,6 @@ async def test_a_thousand_polls_cut_at_random_moments_take_nothing_with_them(
     taken = Counter(one for poll in polls for one in poll.ids)
     assert [one for one, times in taken.items() if times > 1] == [], "given to two clients"
     assert taken.keys() <= set(posted)
-    answered = sum(bool(poll.ids) for poll in polls)
-    assert 0.2 * POLLS < answered < 0.8 * POLLS, "the cuts missed the interesting moments"
     claimed = sum(len(poll.ids) for poll in polls if poll.is_claim)
     expected = (len(posted) - len(taken), claimed)
     assert await settled(client, "jobs", expected) == expected
@@ -157,7 +156,9 @@ async def test_a_thousand_polls_cut_at_random_moments_take_nothing_with_them(
             break
         left += popped
     assert {message["id"] for message in left} == set(posted) - set(taken)
-    assert {message["claim_count"] for message in left} == {0}, "a claim nobody saw was counted"
+    assert all(message["claim_count"] == 0 for message in left), "a claim nobody saw was counted"
+    answered = sum(bool(poll.ids) for poll in polls)
+    assert 0.2 * POLLS < answered < 0.8 * POLLS, "the cuts missed the interesting moments"
 
 
 async def test_those_who_leave_never_take_a_wake_up_from_those_who_stay(

@@ -52,10 +52,10 @@ class Checkpointer:
         )
         return catch_up
 
-    async def _checkpoint(self, wal_pages: int, *, hold: bool) -> None:
+    async def _checkpoint(self, wal_pages: int, *, hold: bool, to_the_end: bool = False) -> None:
         self._copied_at = wal_pages  # also on failure: the next round comes soon enough
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._copy, False)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._copy, to_the_end)
             self._catch_up = not hold and wal_pages >= RESET_PAGES
         except apsw.BusyError:
             pass  # a reader is in the way; the next round will do
@@ -81,6 +81,15 @@ class Checkpointer:
             broken, self._connection = self._connection, None
             close(broken, keep_log=True)
             raise
+
+    async def cut_log(self) -> None:
+        """Copy everything and give the log's space back. The writer must be on hold."""
+        if self._running is not None:
+            return
+        self._running = asyncio.get_running_loop().create_task(
+            self._checkpoint(0, hold=False, to_the_end=True), name="sqlite-cut-log"
+        )
+        await self._running
 
     async def quiet(self) -> None:
         """Wait for the checkpoint under way, if there is one."""

@@ -102,6 +102,7 @@ class SqliteQueues:
                 "after": "" if after is None else after,
                 "part": name_contains,
                 "limit": -1 if metadata_equals else limit,
+                **_asked_for(metadata_equals),
             }
             for name, metadata, relaxed, version in connection.execute(LIST_QUEUES, values):
                 queue = queue_of(QueueRef(project, name), metadata, relaxed, version)
@@ -152,6 +153,15 @@ class SqliteQueues:
         if row is not None:
             self._registry.keep(ref, row, self._writer.last_moment)
         return row
+
+
+def _asked_for(metadata_equals: Metadata | None) -> dict[str, str | int | float | None]:
+    """One of the pairs, for the database to look for: it holds no lock of the interpreter
+    while it reads the metadata of many queues."""
+    for key, value in (metadata_equals or {}).items():
+        if isinstance(value, str | int | float):
+            return {"key": key, "value": value}
+    return {"key": None, "value": None}
 
 
 def _matches(metadata: Metadata, wanted: Metadata) -> bool:

@@ -8,12 +8,17 @@ from collections import OrderedDict
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.domain.positions import COUNTER_EPOCH, COUNTER_SHIFT, floor_at
+from nuska.domain.queues import Metadata
 from nuska.stores.sqlite.rows import QueueRow, queue_of
 
 MAX_QUEUES = 10_000
 """Queues kept in memory; any other costs one indexed read."""
 MAX_METADATA_BYTES = 32 * 1024 * 1024
-"""All metadata kept in memory, as JSON; 64 KiB each would otherwise add up."""
+"""All metadata kept in memory, about; 64 KiB of text each, and many times that as objects,
+would otherwise add up."""
+BYTES_PER_CONTAINER = 100
+BYTES_PER_ITEM = 40
+BYTES_PER_MEMBER = 100
 
 QueueColumns = tuple[int, int, int, int, bytes, int, int]
 
@@ -46,10 +51,10 @@ class Registry:
         """Remember the committed state of a queue."""
         old = self._rows.pop(ref, None)
         if old is not None:
-            size = old[1] if old[0].queue is row.queue else len(repr(row.queue.metadata))
+            size = old[1] if old[0].queue is row.queue else _weight(row.queue.metadata)
             self._metadata_bytes -= old[1]
         else:
-            size = len(repr(row.queue.metadata))
+            size = _weight(row.queue.metadata)
         self._rows[ref] = (row, size)
         self._metadata_bytes += size
         if len(self._rows) > MAX_QUEUES or self._metadata_bytes > MAX_METADATA_BYTES:
@@ -107,3 +112,16 @@ class Registry:
                 del self._rows[ref]
                 self._metadata_bytes -= size
                 excess -= 1
+
+
+def _weight(metadata: Metadata) -> int:
+    """About how much memory decoded metadata takes, never much less. An empty array is two
+    bytes of text and fifty of memory, and one more object for the garbage collector to visit."""
+    text = repr(metadata)
+    containers = text.count("[") + text.count("{")
+    return (
+        len(text)
+        + BYTES_PER_CONTAINER * containers
+        + BYTES_PER_MEMBER * text.count(":")
+        + BYTES_PER_ITEM * text.count(",")
+    )

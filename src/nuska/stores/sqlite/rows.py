@@ -5,6 +5,7 @@ from typing import cast
 import apsw
 import msgspec
 
+from nuska.collector import unwatched
 from nuska.domain.messages import DeadLetter, Message, QueueRef
 from nuska.domain.moments import Duration, Moment
 from nuska.domain.positions import MessageId, Position, message_id
@@ -34,6 +35,7 @@ def message_rows(cursor: apsw.Cursor) -> list[MessageRow]:
     return cast(list[MessageRow], cursor.fetchall())
 
 
+_decode_metadata = msgspec.json.Decoder(Metadata).decode
 _decode_dead = msgspec.json.Decoder(DeadLetter).decode
 encode_dead = msgspec.json.Encoder().encode
 
@@ -129,5 +131,5 @@ class QueueRow:
 
 def queue_of(ref: QueueRef, metadata: bytes, relaxed: int, version: int) -> Queue:
     """A row's columns as a queue."""
-    decoded: Metadata = msgspec.json.decode(metadata)
+    decoded: Metadata = unwatched(_decode_metadata, metadata)
     return Queue(ref=ref, metadata=decoded, relaxed=bool(relaxed), version=version)

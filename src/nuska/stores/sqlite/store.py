@@ -26,7 +26,7 @@ from nuska.stores.sqlite.connection import (
     open_writer,
     translated,
 )
-from nuska.stores.sqlite.mending import committed_size, rewrite_log
+from nuska.stores.sqlite.mending import LOG_SUFFIX, committed_size, rewrite_log
 from nuska.stores.sqlite.messages import SqliteMessages
 from nuska.stores.sqlite.queues import SqliteQueues
 from nuska.stores.sqlite.reader import Reader
@@ -36,6 +36,8 @@ from nuska.stores.sqlite.writer import Writer
 
 FILE_NAME = "nuska.db"
 LOCK_SUFFIX = ".lock"
+IDLE_LOG_KEPT = 4 * 1024 * 1024
+"""Bytes of log that may stay when there is nothing to do."""
 
 CAPABILITIES = Capabilities(
     names=frozenset({"FIFO", "CLAIMS", "DURABILITY", "AOD", "HIGH_THROUGHPUT"}),
@@ -98,7 +100,20 @@ class SqliteStore:
         self._reader.read(lambda connection: connection.execute("SELECT 1").get)
 
     async def sweep(self, *, now: Moment) -> SweepReport:
-        return await self._sweeper.sweep(now)
+        report = await self._sweeper.sweep(now)
+        if not report.more:
+            await self._cut_idle_log()
+        return report
+
+    async def _cut_idle_log(self) -> None:
+        """After a rush the log is long, and nothing is left that would start it over."""
+        log = self.path.with_name(self.path.name + LOG_SUFFIX)
+        if not log.exists() or log.stat().st_size <= IDLE_LOG_KEPT or not self.writer.hold():
+            return
+        try:
+            await self._checkpointer.cut_log()
+        finally:
+            self.writer.resume()
 
     async def close(self) -> None:
         if self._closed:

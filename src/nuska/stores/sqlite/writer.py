@@ -127,8 +127,15 @@ class Writer:
             self._start_soon()
         return await future
 
+    def hold(self) -> bool:
+        """Start no transaction until ``resume``; False, and no hold, when one is under way."""
+        if self._busy or self._held or self._closed or self.doubtful:
+            return False
+        self._held = True
+        return True
+
     def resume(self) -> None:
-        """Go on after ``after_commit`` asked to hold."""
+        """Go on after a hold, this class's own or the one ``after_commit`` asked for."""
         self._held = False
         if self._waiting and not self._busy:
             self._start_soon()
