@@ -24,6 +24,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Generator
 from queue import SimpleQueue
 from threading import Thread
+from time import perf_counter
 from types import GeneratorType
 from typing import Any, TypeVar
 
@@ -46,6 +47,8 @@ MAX_WAITING = 10_000
 """Writes in line; more are refused, since they could not be answered in time."""
 MAX_WRITES_PER_COMMIT = 512
 """Keeps the wait of the first in a group short."""
+LONGEST_TURN = 0.005
+"""Seconds of statements after which requests that do not write get their turn."""
 
 
 class _Write:
@@ -240,8 +243,12 @@ class Writer:
     def _statements(
         self, group: list[_Write], transaction: Transaction
     ) -> Generator[None, None, None]:
-        """Each write in turn; yields where a long one lets others have a turn."""
+        """Each write in turn; yields where a long one, or many, let others have a turn."""
+        began = perf_counter()  # uvloop's own time stands still within a callback
         for write in group:
+            if perf_counter() - began > LONGEST_TURN:
+                yield
+                began = perf_counter()
             transaction.now = self.moment(write.now)
             changes = transaction.changes()
             try:
