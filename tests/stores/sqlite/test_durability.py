@@ -40,6 +40,7 @@ def _everything_happens_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeping, "FREE_PAGES_KEPT", 4)
     monkeypatch.setattr(connection, "WRITER_CACHE_KIB", 40)
     monkeypatch.setattr(connection, "WAL_SIZE_LIMIT", 200_000)
+    monkeypatch.setattr(store, "IDLE_LOG_KEPT", 50_000)
 
 
 class Run:
