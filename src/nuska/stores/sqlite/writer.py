@@ -22,6 +22,7 @@ recovers (mending.py), and everybody who waits is refused until that has succeed
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
+from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 from time import perf_counter
@@ -154,7 +155,10 @@ class Writer:
             self._connection = None
 
     async def close(self) -> None:
-        """Refuse new writes, finish those in line, stop the thread."""
+        """Finish the writes in line, keep the timeline, stop the thread."""
+        if self.last_moment != self._kept_moment and not self.doubtful:
+            with suppress(Unavailable):
+                await self.run(_nothing, now=self.last_moment)
         self._closed = True
         await self._idle.wait()
         self._commits.put(None)
@@ -351,6 +355,10 @@ class Writer:
                 self._connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         except apsw.Error:
             self.let_go(keep_log=True)
+
+
+def _nothing(_transaction: Transaction) -> None:
+    """A write whose commit keeps what every commit keeps."""
 
 
 def _answer(write: _Write) -> None:
