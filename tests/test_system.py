@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import nuska
+from nuska.domain.moments import Moment
 from nuska.system import SystemClock
 
 
@@ -32,6 +33,21 @@ def test_it_counts_the_time_that_passes(monkeypatch: pytest.MonkeyPatch) -> None
     first = clock.now()
     since_boot += 1_500_000_000
     assert clock.now() - first == 1500
+
+
+def test_it_goes_on_from_what_was_stored_when_the_wall_clock_is_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    since_boot = 5_000_000_000
+    monkeypatch.setattr(time, "clock_gettime_ns", lambda _: since_boot)
+    clock = SystemClock()
+    stored = Moment(clock.now() + 3_600_000)
+    assert clock.go_on_from(stored) == 3_600_000
+    assert clock.now() == stored
+    since_boot += 1_500_000_000
+    assert clock.now() == stored + 1500
+    assert clock.go_on_from(stored) == 0
+    assert clock.now() == stored + 1500
 
 
 def test_only_one_file_of_the_service_reads_the_wall_clock() -> None:

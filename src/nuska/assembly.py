@@ -6,6 +6,7 @@ reverse order: no new connections, waiters told, requests in flight answered, up
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -52,6 +53,11 @@ STORE_DRIVERS: dict[str, str] = {
     "rediss+sentinel": "nuska.stores.redis:open_store",
 }
 
+TOLERATED_LAG = 1000
+"""Milliseconds by which the clock may lag behind the store without a word."""
+
+log = logging.getLogger("nuska.assembly")
+
 _Open: TypeAlias = Callable[[StoreOptions], Awaitable[Store]]
 
 
@@ -87,6 +93,7 @@ async def assembled(settings: Settings, data: Path) -> AsyncIterator[Service]:
         clock = SystemClock()
         store = await _open_store(settings.store, data, clock)
         stack.push_async_callback(store.close)
+        _catch_up(clock, store)
         core = build_core(store=store, clock=clock, limits=settings.limits)
         sweeper = Sweeper(store, core.wakeups, clock)
         allowed = _guard(settings, listener.address)
@@ -174,6 +181,15 @@ async def _open_store(url: str, data: Path, clock: SystemClock) -> Store:
         raise CannotStart(f"The store cannot be opened: {error}.") from error
     except OSError as error:
         raise CannotStart(f"The data in {data} cannot be used: {error.strerror}.") from error
+
+
+def _catch_up(clock: SystemClock, store: Store) -> None:
+    behind = clock.go_on_from(store.latest)
+    if behind > TOLERATED_LAG:
+        log.warning(
+            "this machine's clock is behind what is stored; time goes on from what is stored",
+            extra={"seconds": behind // 1000},
+        )
 
 
 def _metrics_at(settings: Settings, listener: Listener, apart: Listener | None) -> str:

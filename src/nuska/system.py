@@ -1,7 +1,8 @@
 """What the machine provides: the clock, and nothing else. The only file that reads time.
 
 ``SystemClock`` reads the wall clock once, at the start, and from then on the time since
-boot. So it never runs backwards, counts the time a suspended machine slept (a claim goes
+boot, unless what was stored is already ahead of the wall clock: then it goes on from there.
+So it never runs backwards, counts the time a suspended machine slept (a claim goes
 on ageing), and does not notice when somebody sets the wall clock.
 """
 
@@ -21,6 +22,16 @@ class SystemClock:
 
     def __init__(self) -> None:
         self._offset = time.time_ns() - time.clock_gettime_ns(_SINCE_BOOT)
+
+    def go_on_from(self, latest: Moment) -> int:
+        """Be at least at ``latest`` now; how many milliseconds were missing.
+
+        A machine without a battery for its clock starts in the past, and one whose clock was
+        wrong once has stored a future. Time passes all the same: claims end, messages expire.
+        """
+        missing = max(latest - self.now(), 0)
+        self._offset += missing * _NANOSECONDS
+        return missing
 
     def now(self) -> Moment:
         return Moment((self._offset + time.clock_gettime_ns(_SINCE_BOOT)) // _NANOSECONDS)

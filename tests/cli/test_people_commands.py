@@ -231,7 +231,8 @@ def test_people_at_a_terminal_get_a_table_in_which_nothing_can_move_the_cursor(n
         stdin=subprocess.DEVNULL,
         stdout=theirs,
         stderr=theirs,
-        env=nuska.environment | {"TERM": "dumb", "COLUMNS": "200"},
+        # A dumb terminal has 80 columns unless it says both of its sizes.
+        env=nuska.environment | {"TERM": "dumb", "COLUMNS": "200", "LINES": "25"},
     ) as listing:
         os.close(theirs)
         shown = b""

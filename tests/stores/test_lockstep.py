@@ -29,7 +29,7 @@ QUICK = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-THOROUGH = settings(QUICK, max_examples=500, stateful_step_count=80)
+THOROUGH = settings(QUICK, max_examples=150, stateful_step_count=60)
 UNTIL_FOUND = settings(
     QUICK,
     max_examples=1000,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from nuska.testing.raw_http import converse
+from nuska.transport.server import bounds
 from nuska.transport.server.bounds import MAX_HEAD, MAX_PIPELINED
 from nuska.transport.server.server import HttpServer
 
@@ -41,8 +42,12 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def nobody_connected(server: HttpServer) -> None:
+    await no_more_connected_than(0, server)
+
+
+async def no_more_connected_than(most: int, server: HttpServer) -> None:
     async with asyncio.timeout(10):
-        while server.open_connections:  # noqa: ASYNC110  the server tells nobody of this
+        while server.open_connections > most:  # noqa: ASYNC110  the server tells nobody of this
             await asyncio.sleep(0.01)
 
 
@@ -365,6 +370,27 @@ async def test_a_client_that_does_not_read_is_dropped(serve: Any) -> None:
     await reader.read(1)
     await nobody_connected(served.server)
     writer.close()
+
+
+async def test_of_clients_that_do_not_read_those_that_take_too_much_memory_are_dropped(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await answer(send, b"a" * 20_000_000)
+
+    monkeypatch.setattr(bounds, "MAX_UNSENT", 50_000_000)
+    served = await serve(app)
+    writers = []
+    for _ in range(5):
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port, limit=1)
+        writers.append(writer)
+        writer.write(GET)
+        await reader.read(1)
+    await no_more_connected_than(2, served.server)
+    last = (await converse("127.0.0.1", served.port, GET)).answers[0]
+    assert len(last.body) == 20_000_000
+    for writer in writers:
+        writer.transport.abort()
 
 
 async def test_a_handler_learns_that_its_client_has_gone(serve: Any) -> None:

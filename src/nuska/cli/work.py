@@ -108,7 +108,8 @@ class Commands:
         self._queue = queue
         self._options = options
         self._json_body = json_body
-        self._running: set[asyncio.subprocess.Process] = set()
+        self.running: set[asyncio.subprocess.Process] = set()
+        """Commands whose start is known and whose end is not."""
         self.killed = False
 
     async def run(self, message: ClaimedMessage) -> None:
@@ -124,7 +125,7 @@ class Commands:
         except OSError as error:
             complain(f"{self._command[0]} cannot be run: {error.strerror}.")
             raise GiveBack from error
-        self._running.add(process)
+        self.running.add(process)
         try:
             await process.communicate(self._input(message))
         except asyncio.CancelledError:
@@ -132,7 +133,7 @@ class Commands:
             await self._terminate(process)
             raise
         finally:
-            self._running.discard(process)
+            self.running.discard(process)
         if process.returncode:
             complain(f"Message {message.id}: {_ended(process.returncode)}; it is given back.")
             raise GiveBack
@@ -140,7 +141,7 @@ class Commands:
     def kill(self) -> None:
         """End what is running, at once."""
         self.killed = True
-        for process in self._running:
+        for process in self.running:
             _signal(process, signal.SIGKILL)
 
     async def _terminate(self, process: asyncio.subprocess.Process) -> None:

@@ -275,6 +275,12 @@ class Store(Protocol):
     @property
     def claims(self) -> ClaimStore: ...
 
+    @property
+    def latest(self) -> Moment:
+        """The last moment of the store's timeline. Nothing happens before it, so a clock that
+        lags behind it would make time stand still: it is set to go on from here."""
+        ...
+
     async def ping(self) -> None:
         """Return if the store can answer now; else raise ``Unavailable``."""
         ...

@@ -7,6 +7,7 @@ does. In a second round each of these calls fails, one by one, in a living store
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from errno import EIO, ENOSPC
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,7 +23,7 @@ from nuska.stores.sqlite import connection, messages
 from nuska.stores.sqlite.store import SqliteStore, open_sqlite
 from nuska.testing.clock import START, ManualClock
 from nuska.testing.commit_order import Call, CommitOrder, Tape
-from nuska.testing.power_loss import Disk
+from nuska.testing.power_loss import Disk, lay_out
 from nuska.testing.rebuilt_stores import Judge
 from nuska.testing.recording_vfs import Call as VfsCall
 from nuska.testing.recording_vfs import Fault, RecordingVfs
@@ -229,3 +230,39 @@ async def test_a_failure_at_any_step_undoes_it_and_the_same_again_succeeds(
         await judge.judge(disk.killed(), before)
         await judge.judge(disk.synced_only(), before)
     assert refused >= 1
+
+
+@pytest.mark.parametrize("call", ["open", "write", "sync", "truncate", "delete"])
+@pytest.mark.parametrize("log_is_left", [False, True], ids=["first start", "after a crash"])
+async def test_a_start_that_fails_at_any_step_says_so_and_can_be_repeated(
+    tmp_path: Path, call: VfsCall, log_is_left: bool
+) -> None:
+    left: dict[str, bytes] = {}
+    if log_is_left:
+        vfs = RecordingVfs(f"crash-{uuid4().hex}")
+        scene = await open_scene(vfs, tmp_path / "before")
+        disk = Disk()
+        disk.move(vfs.log)
+        left = disk.killed()
+        await scene.store.close()
+        vfs.close()
+    for nth in range(1, 1000):
+        vfs = RecordingVfs(f"crash-{uuid4().hex}")
+        data = tmp_path / str(nth)
+        lay_out(left, data)
+        options = StoreOptions(url="sqlite:", data_dir=str(data), now=START, random_bytes=Tape())
+        vfs.faults.append(Fault(call=call, nth=nth, error=ENOSPC if nth % 2 else EIO))
+        with suppress(Unavailable):
+            await (await open_sqlite(options, vfs=vfs.name)).close()
+        struck = bool(vfs.struck)
+        vfs.heal()
+        reopened = await open_sqlite(options, vfs=vfs.name)
+        try:
+            stats = await reopened.queues.stats(JOBS, now=START)
+            assert stats.ready + stats.claimed == (9 if log_is_left else 0)
+            await reopened.messages.add(NEW, letters(1), now=START)
+        finally:
+            await reopened.close()
+            vfs.close()
+        if not struck:
+            break

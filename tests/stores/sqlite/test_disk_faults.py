@@ -16,6 +16,7 @@ from nuska.domain.moments import seconds
 from nuska.domain.positions import BEFORE_ALL
 from nuska.interfaces.storage import StoreOptions
 from nuska.stores.sqlite import checkpoint, connection, writer
+from nuska.stores.sqlite import store as store_module
 from nuska.stores.sqlite.store import SqliteStore, open_sqlite
 from nuska.testing.clock import START, ManualClock
 from nuska.testing.commit_order import CommitOrder, Tape
@@ -55,6 +56,7 @@ async def break_disk(
     monkeypatch.setattr(checkpoint, "RESET_PAGES", 60)
     monkeypatch.setattr(writer, "MAX_WRITES_PER_COMMIT", 6)
     monkeypatch.setattr(connection, "WRITER_CACHE_KIB", 40)
+    monkeypatch.setattr(store_module, "IDLE_LOG_KEPT", 50_000)
 
     async def run(fault: Fault) -> Run:
         clock, tape = ManualClock(), Tape(1)

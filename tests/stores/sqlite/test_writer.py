@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -26,6 +27,30 @@ async def test_writes_that_wait_together_share_one_commit(
             producers.create_task(sqlite.messages.add(INBOX, [LETTER], now=clock.now()))
     assert sqlite.writer.commits - before == 1
     assert (await sqlite.queues.stats(INBOX, now=clock.now())).ready == 50
+
+
+async def test_a_large_group_lets_others_have_a_turn_between_its_writes(
+    sqlite: SqliteStore, clock: ManualClock
+) -> None:
+    order: list[str] = []
+
+    def take_long(transaction: Transaction) -> None:
+        time.sleep(2 * writer_module.LONGEST_TURN)
+        order.append("write")
+
+    async def turns() -> None:
+        while len(order) < 10:
+            order.append("turn")
+            await asyncio.sleep(0)
+
+    before = sqlite.writer.commits
+    async with asyncio.TaskGroup() as group:
+        for _ in range(5):
+            group.create_task(sqlite.writer.run(take_long, now=clock.now()))
+        group.create_task(turns())
+    assert sqlite.writer.commits - before == 1
+    first, last = order.index("write"), len(order) - order[::-1].index("write")
+    assert "turn" in order[first:last]
 
 
 async def test_a_refused_write_leaves_its_companions_untouched(

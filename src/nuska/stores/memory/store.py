@@ -32,6 +32,10 @@ class MemoryStore:
         self.messages: MessageStore = MemoryMessages(self._state)
         self.claims: ClaimStore = MemoryClaims(self._state)
 
+    @property
+    def latest(self) -> Moment:
+        return self._state.latest
+
     async def ping(self) -> None:
         if self._closed:
             raise Unavailable("The memory store is closed.")

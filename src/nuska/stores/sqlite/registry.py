@@ -4,6 +4,7 @@ This process is the file's one owner, so what is here cannot be out of date.
 """
 
 from collections import OrderedDict
+from itertools import islice
 
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
@@ -19,6 +20,9 @@ would otherwise add up."""
 BYTES_PER_CONTAINER = 100
 BYTES_PER_ITEM = 40
 BYTES_PER_MEMBER = 100
+
+LOOKED_AT_PER_QUEUE = 16
+"""Queues considered for dropping whenever one is added."""
 
 QueueColumns = tuple[int, int, int, int, bytes, int, int]
 
@@ -101,13 +105,17 @@ class Registry:
             del self._deleted[ref]
 
     def _shrink(self, now: Moment) -> None:
-        """Drop the queues used longest ago whose counters the timeline has passed."""
+        """Drop some of the queues used longest ago whose counters the timeline has passed.
+
+        Called for every queue that is added, so a few each time are enough, and walking all
+        of them would make each new queue cost more than its write does.
+        """
         floor = floor_at(now)
+        oldest = list(islice(self._rows.items(), LOOKED_AT_PER_QUEUE))
         excess = len(self._rows) - MAX_QUEUES
-        for ref in list(self._rows):
+        for ref, (row, size) in oldest:
             if excess <= 0 and self._metadata_bytes <= MAX_METADATA_BYTES:
                 return
-            row, size = self._rows[ref]
             if row.last_position < floor:
                 del self._rows[ref]
                 self._metadata_bytes -= size

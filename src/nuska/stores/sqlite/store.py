@@ -96,6 +96,10 @@ class SqliteStore:
         self._sweeper = Sweeper(self.writer, self._reader)
         self._closed = False
 
+    @property
+    def latest(self) -> Moment:
+        return self.writer.last_moment
+
     async def ping(self) -> None:
         self._reader.read(lambda connection: connection.execute("SELECT 1").get)
 

@@ -22,8 +22,10 @@ recovers (mending.py), and everybody who waits is refused until that has succeed
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
+from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
+from time import perf_counter
 from types import GeneratorType
 from typing import Any, TypeVar
 
@@ -46,6 +48,8 @@ MAX_WAITING = 10_000
 """Writes in line; more are refused, since they could not be answered in time."""
 MAX_WRITES_PER_COMMIT = 512
 """Keeps the wait of the first in a group short."""
+LONGEST_TURN = 0.005
+"""Seconds of statements after which requests that do not write get their turn."""
 
 
 class _Write:
@@ -151,7 +155,10 @@ class Writer:
             self._connection = None
 
     async def close(self) -> None:
-        """Refuse new writes, finish those in line, stop the thread."""
+        """Finish the writes in line, keep the timeline, stop the thread."""
+        if self.last_moment != self._kept_moment and not self.doubtful:
+            with suppress(Unavailable):
+                await self.run(_nothing, now=self.last_moment)
         self._closed = True
         await self._idle.wait()
         self._commits.put(None)
@@ -240,8 +247,12 @@ class Writer:
     def _statements(
         self, group: list[_Write], transaction: Transaction
     ) -> Generator[None, None, None]:
-        """Each write in turn; yields where a long one lets others have a turn."""
+        """Each write in turn; yields where a long one, or many, let others have a turn."""
+        began = perf_counter()  # uvloop's own time stands still within a callback
         for write in group:
+            if perf_counter() - began > LONGEST_TURN:
+                yield
+                began = perf_counter()
             transaction.now = self.moment(write.now)
             changes = transaction.changes()
             try:
@@ -344,6 +355,10 @@ class Writer:
                 self._connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         except apsw.Error:
             self.let_go(keep_log=True)
+
+
+def _nothing(_transaction: Transaction) -> None:
+    """A write whose commit keeps what every commit keeps."""
 
 
 def _answer(write: _Write) -> None:

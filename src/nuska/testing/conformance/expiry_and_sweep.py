@@ -214,6 +214,15 @@ class TimelineConformance(Conformance):
         assert await past.listed() == ["held", "later"]
         assert await past.counts() == (2, 0, 0)
 
+    async def test_a_store_tells_the_last_moment_it_has_seen(
+        self, store: Store, inbox: Inbox
+    ) -> None:
+        inbox.clock.advance(seconds=60)
+        await inbox.post("now")
+        assert store.latest == inbox.now
+        await self._behind(inbox).post("later")
+        assert store.latest == inbox.now
+
     async def test_what_is_done_with_a_clock_set_back_happens_at_the_last_moment_seen(
         self, inbox: Inbox
     ) -> None:

@@ -16,6 +16,9 @@ closing a socket with unread input would take it away."""
 MAX_FRAMING = 65_536
 """Bytes of chunk sizes, extensions and trailers beyond ``FRAMING_PER_BYTE`` a body byte."""
 FRAMING_PER_BYTE = 16
+MAX_UNSENT = 256 * 1024 * 1024
+"""Bytes of answers that clients do not read, over all connections; beyond it those that have
+not been reading for longest are dropped before their time."""
 LINGER = 5.0
 """Seconds for which input is still taken (and thrown away) after the last answer."""
 

@@ -73,6 +73,8 @@ class Connection(HttpToolsProtocol):
         self._last_words: Refusal | None = None
         """Said after the answers that are owed."""
         self._stalled_since = 0.0
+        self.piece = 0
+        """Bytes of the piece written last: it stays in memory until all of it has gone."""
         self._chunk = 0
         """Bytes of the piece of input that the parser is at."""
         self._begins = 0
@@ -101,6 +103,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self.shared.flowing(self)
         self.pipeline.clear()
         if self.running is not None:
             self.running.disconnected = True
@@ -136,6 +139,11 @@ class Connection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         self._stalled_since = self.shared.now
         super().pause_writing()
+        self.shared.stalled(self, max(self.piece, self.transport.get_write_buffer_size()))
+
+    def resume_writing(self) -> None:
+        self.shared.flowing(self)
+        super().resume_writing()
 
     # From the parser
 

@@ -133,6 +133,7 @@ class Exchange(RequestResponseCycle):
         if self._head:
             body, self._head = self._head + body, b""
         if body:
+            self.connection.piece = len(body)
             self.transport.write(body)
         if not more:
             self._complete()

@@ -9,12 +9,14 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from nuska.interfaces.clock import Clock
+from nuska.transport.server import bounds as at_most
 from nuska.transport.server.asgi import AsgiApp
 from nuska.transport.server.bounds import Bounds
 from nuska.transport.server.counters import Counters
 from nuska.transport.server.request_ids import RequestIds
 
 if TYPE_CHECKING:
+    from nuska.transport.server.connection import Connection
     from nuska.transport.server.exchange import Exchange
 
 LogRequest = Callable[["Exchange", float], None]
@@ -62,8 +64,24 @@ class Shared(ServerState):
         self.now = 0.0
         self.date_line = b""
         self.stopping = False
+        self.unread: dict[Connection, int] = {}
+        """Connections whose clients do not read, longest first, and the bytes kept for each."""
+        self._unread_bytes = 0
         self.deserted = asyncio.Event()
         """Set when, while stopping, the last connection has gone."""
+
+    def stalled(self, connection: "Connection", size: int) -> None:
+        """A client does not keep up with its answer, of which ``size`` bytes are left."""
+        self.unread[connection] = size
+        self._unread_bytes += size
+        while self._unread_bytes > at_most.MAX_UNSENT and len(self.unread) > 1:
+            slowest = next(iter(self.unread))
+            self.flowing(slowest)
+            slowest.transport.abort()
+
+    def flowing(self, connection: "Connection") -> None:
+        """The client reads on, or the connection has ended."""
+        self._unread_bytes -= self.unread.pop(connection, 0)
 
     def tick(self, now: float) -> None:
         """Take the time, and look after every connection."""
