@@ -214,7 +214,8 @@ async def test_a_command_whose_claim_is_lost_is_stopped(tmp_path, monkeypatch, c
         commands = Commands(("sh", "-c", TOUCH_AND_HOLD), queue, Options(), json_body=False)
         running = asyncio.create_task(commands.run(message))
         process = await asyncio.to_thread(held.wait_until_it_runs)
-        while not commands.running:  # the command can be quicker than the news of its start
+        # The command can be quicker than the news of its start.
+        while not commands.running:  # noqa: ASYNC110  nothing tells of it
             await asyncio.sleep(0.01)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
