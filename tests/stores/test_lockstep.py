@@ -32,7 +32,7 @@ QUICK = settings(
 THOROUGH = settings(QUICK, max_examples=150, stateful_step_count=60)
 UNTIL_FOUND = settings(
     QUICK,
-    max_examples=1000,
+    max_examples=5000,
     phases=[Phase.generate],
     derandomize=True,
     database=None,

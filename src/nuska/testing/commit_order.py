@@ -17,7 +17,6 @@ from collections.abc import Callable, Generator
 from contextvars import ContextVar
 from copy import deepcopy
 from difflib import unified_diff
-from operator import attrgetter
 from random import Random
 from types import GeneratorType
 from typing import Any
@@ -25,16 +24,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from nuska.domain.errors import Conflict, NuskaError, Unavailable
-from nuska.domain.messages import Added, Idempotency, QueueRef
+from nuska.domain.errors import NuskaError, Unavailable
+from nuska.domain.messages import Added, QueueRef
 from nuska.domain.moments import Moment
-from nuska.domain.positions import BEFORE_ALL, Position, parse_message_id
-from nuska.interfaces.storage import Store
+from nuska.domain.positions import Position, parse_message_id
 from nuska.stores.memory import MemoryStore
 from nuska.stores.sqlite.store import SqliteStore
 from nuska.stores.sqlite.transaction import Transaction
-
-EVERYTHING = 1_000_000
+from nuska.testing.questions import Call, Questions
 
 
 class Tape:
@@ -55,26 +52,6 @@ class Tape:
 
     def __deepcopy__(self, _memo: object) -> "Tape":
         return self
-
-
-class Call(Struct, frozen=True, kw_only=True):
-    """One call of a store, to be made on several."""
-
-    method: str
-    """``messages.add``, …"""
-    arguments: tuple[Any, ...] = ()
-    options: dict[str, Any] = {}
-
-    @property
-    def queues(self) -> list[QueueRef]:
-        """The queues it is about."""
-        first = self.arguments[0]
-        rule = self.options.get("dead_letters")
-        own: QueueRef = first if isinstance(first, QueueRef) else first.ref
-        return [own] if rule is None else [own, rule.queue]
-
-    async def make(self, store: Store, now: Moment) -> Any:
-        return await attrgetter(self.method)(store)(*self.arguments, **self.options, now=now)
 
 
 class Line(Struct, kw_only=True, eq=False):
@@ -236,7 +213,7 @@ class CommitOrder:
     async def check(self, rebuilt: SqliteStore, at_least: int) -> int:
         """The number of calls that the rebuilt store holds; else ``Unfaithful``."""
         now = rebuilt.writer.last_moment
-        questions = Questions(self.lines)
+        questions = Questions(line.call for line in self.lines)
         found = await questions.ask(rebuilt, now)
         for number in range(at_least, len(self._states)):
             if await self._state_seen(questions, number, now) == found:
@@ -250,9 +227,7 @@ class CommitOrder:
                 raise Unfaithful(f"{number} calls of {at_least} acknowledged; lost: {lost}")
         raise Unfaithful(await self._nearest(questions, found, at_least, now))
 
-    async def _nearest(
-        self, questions: "Questions", found: bytes, at_least: int, now: Moment
-    ) -> str:
+    async def _nearest(self, questions: Questions, found: bytes, at_least: int, now: Moment) -> str:
         """How the state found differs from the most similar one that would be right."""
         differences = []
         for number in range(at_least, len(self._states)):
@@ -262,69 +237,9 @@ class CommitOrder:
         _, number, lines = min(differences)
         return "\n".join([f"nothing it ever was; nearest after {number} calls:", *lines[:200]])
 
-    async def _state_seen(self, questions: "Questions", number: int, now: Moment) -> bytes:
+    async def _state_seen(self, questions: Questions, number: int, now: Moment) -> bytes:
         known = self._seen.get((number, now))
         if known is None:
             known = await questions.ask(deepcopy(self._states[number]), now)
             self._seen[number, now] = known
         return known
-
-
-class Questions:
-    """Everything that can be observed of a store, given the names that were used."""
-
-    def __init__(self, lines: list[Line]) -> None:
-        self._claims: dict[tuple[QueueRef, str], None] = {}
-        self._posts: dict[tuple[QueueRef, str], Idempotency] = {}
-        self._projects: dict[str, None] = {}
-        for line in lines:
-            queue = line.call.queues[0]
-            self._projects[queue.project] = None
-            if "claim_id" in line.call.options:
-                self._claims[queue, line.call.options["claim_id"]] = None
-            post = line.call.options.get("idempotency")
-            if post is not None:
-                self._posts.setdefault((queue, post.key), post)
-
-    async def ask(self, store: Store, now: Moment) -> bytes:
-        """The answers as one text. Asking for remembered posts writes to the store."""
-        answers: list[object] = []
-        for project in self._projects:
-            for queue in await store.queues.page(project, after=None, limit=EVERYTHING):
-                answers.append(msgspec.structs.replace(queue, version=0))
-                answers += await _content(store, queue.ref, now)
-        for ref, claim_id in self._claims:
-            claim = await store.claims.get(ref, claim_id, now=now)
-            answers.append(claim if claim is None else msgspec.to_builtins(claim))
-        for (ref, _), post in self._posts.items():
-            if await store.queues.get(ref) is not None:
-                answers.append(await _remembered(store, ref, post, now))
-        return msgspec.json.format(msgspec.json.encode(answers))
-
-
-async def _content(store: Store, ref: QueueRef, now: Moment) -> list[object]:
-    everything = await store.messages.page(
-        ref,
-        after=BEFORE_ALL,
-        limit=EVERYTHING,
-        include_claimed=True,
-        include_delayed=True,
-        now=now,
-    )
-    available = await store.messages.page(ref, after=BEFORE_ALL, limit=EVERYTHING, now=now)
-    stats = await store.queues.stats(ref, now=now)
-    return [
-        [
-            msgspec.structs.replace(message, available_at=Moment(max(message.available_at, now)))
-            for message in everything.messages
-        ],
-        [message.id for message in available.messages],
-        stats,
-    ]
-
-
-async def _remembered(store: Store, ref: QueueRef, post: Idempotency, now: Moment) -> object:
-    try:
-        return await store.messages.add(ref, [], idempotency=post, now=now)
-    except Conflict:
-        return "another post"

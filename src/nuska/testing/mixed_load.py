@@ -17,7 +17,7 @@ from nuska.domain.moments import Duration, Moment, seconds
 from nuska.domain.queues import Queue
 from nuska.interfaces.storage import Store
 from nuska.testing.clock import ManualClock
-from nuska.testing.commit_order import Call
+from nuska.testing.questions import Call
 
 JOBS = QueueRef("acme", "jobs")
 MAIL = QueueRef("acme", "mail")

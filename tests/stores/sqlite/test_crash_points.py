@@ -22,8 +22,9 @@ from nuska.interfaces.storage import StoreOptions
 from nuska.stores.sqlite import connection, messages
 from nuska.stores.sqlite.store import SqliteStore, open_sqlite
 from nuska.testing.clock import START, ManualClock
-from nuska.testing.commit_order import Call, CommitOrder, Tape
+from nuska.testing.commit_order import CommitOrder, Tape
 from nuska.testing.power_loss import Disk, lay_out
+from nuska.testing.questions import Call
 from nuska.testing.rebuilt_stores import Judge
 from nuska.testing.recording_vfs import Call as VfsCall
 from nuska.testing.recording_vfs import Fault, RecordingVfs

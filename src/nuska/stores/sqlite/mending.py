@@ -21,12 +21,10 @@ import apsw
 from nuska.stores.sqlite.queries import query
 
 LOG_SUFFIX = "-wal"
-CHUNK = 64 * 1024
-"""SQLite's own VFS takes less than 128 KiB at a time."""
-
-
 LOG_HEADER = 32
 FRAME_HEADER = 24
+CHUNK = 64 * 1024
+"""SQLite's own VFS takes less than 128 KiB at a time."""
 
 
 def committed_size(connection: apsw.Connection) -> int:
