@@ -21,12 +21,17 @@ serve: $(VENV)/.run ## Install into .venv (once) and run the server; ARGS='--lis
 
 .PHONY: test
 test: $(VENV)/.dev ## Run every test, on every store, and say which stores ran
-	@tools/need curl redis-server
-	$(BIN)/pytest $(PARALLEL) --stores sqlite,memory,redis $(ARGS)
+	@tools/need curl
+	$(BIN)/pytest $(PARALLEL) --stores sqlite,memory $(ARGS)
+
+.PHONY: test-redis
+test-redis: $(VENV)/.dev ## Run the tests of the Redis store, a preview that `make test` leaves out
+	@tools/need redis-server
+	$(BIN)/pytest $(PARALLEL) --stores redis $(ARGS) tests/stores/test_redis.py tests/stores/redis
 
 .PHONY: test-fast
 test-fast: $(VENV)/.dev ## Run the tests that take seconds, not minutes
-	@tools/need curl redis-server
+	@tools/need curl
 	$(BIN)/pytest $(PARALLEL) -m "not slow" $(ARGS)
 
 .PHONY: check

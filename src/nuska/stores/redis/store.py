@@ -43,6 +43,10 @@ class RedisStore:
         self.claims = RedisClaims(calls, outbox)
         self._sweeper = Sweeper(calls, outbox)
 
+    @property
+    def latest(self) -> Moment:
+        return self._calls.latest
+
     async def ping(self) -> None:
         for lane in await self._servers.primaries():
             try:
