@@ -24,6 +24,11 @@ test: $(VENV)/.dev ## Run every test, on every store, and say which stores ran
 	@tools/need curl
 	$(BIN)/pytest $(PARALLEL) --stores sqlite,memory $(ARGS)
 
+.PHONY: test-redis
+test-redis: $(VENV)/.dev ## Run the tests of the Redis store, a preview that `make test` leaves out
+	@tools/need redis-server
+	$(BIN)/pytest $(PARALLEL) --stores redis $(ARGS) tests/stores/test_redis.py tests/stores/redis
+
 .PHONY: test-fast
 test-fast: $(VENV)/.dev ## Run the tests that take seconds, not minutes
 	@tools/need curl
@@ -65,7 +70,7 @@ docs: $(VENV)/.dev ## Write the generated pages anew
 .PHONY: pins
 pins: $(VENV)/.dev ## Print the newest versions that fit together, for constraints.txt
 	@$(PIP) install --dry-run --ignore-installed --quiet --report - --group dev \
-	  . editables pip hatchling | $(BIN)/python -c 'import json, sys; print(*sorted( \
+	  ".[redis]" editables pip hatchling | $(BIN)/python -c 'import json, sys; print(*sorted( \
 	  "{name}=={version}".format(**item["metadata"]) for item in json.load(sys.stdin)["install"]), sep="\n")'
 
 .PHONY: clean
@@ -85,5 +90,5 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing Nuska and its tools into $(VENV) ..."
-	@$(PIP) install --quiet $(PINS) --editable . --group dev
+	@$(PIP) install --quiet $(PINS) --editable ".[redis]" --group dev
 	@touch $(VENV)/.run $@

@@ -3,6 +3,7 @@
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,13 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):  # not in the worker processes of xdist
         config.pluginmanager.register(StoreCount(config.getoption("stores")), "store-count")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The Redis store is a preview with a target of its own, ``make test-redis``."""
+    asked = "redis" in str(config.getoption("stores")).split(",")
+    of_redis = collection_path.name in {"redis", "test_redis.py"}
+    return True if of_redis and not asked else None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TypeAlias
+from urllib.parse import urlsplit, urlunsplit
 
 from msgspec import Struct
 
@@ -44,6 +45,12 @@ from nuska.upkeep.sweeper import Sweeper
 STORE_DRIVERS: dict[str, str] = {
     "sqlite": "nuska.stores.sqlite:open_store",
     "memory": "nuska.stores.memory:open_store",
+    "redis": "nuska.stores.redis:open_store",
+    "rediss": "nuska.stores.redis:open_store",
+    "redis+cluster": "nuska.stores.redis:open_store",
+    "rediss+cluster": "nuska.stores.redis:open_store",
+    "redis+sentinel": "nuska.stores.redis:open_store",
+    "rediss+sentinel": "nuska.stores.redis:open_store",
 }
 
 TOLERATED_LAG = 1000
@@ -155,7 +162,16 @@ async def _open_store(url: str, data: Path, clock: SystemClock) -> Store:
         known = ", ".join(f"{name}:" for name in STORE_DRIVERS)
         raise CannotStart(f"No store is called {scheme!r}; known are {known}.")
     module, _, name = STORE_DRIVERS[scheme].partition(":")
-    open_store: _Open = getattr(import_module(module), name)
+    try:
+        open_store: _Open = getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "nuska":
+            raise
+        extra = module.rpartition(".")[2]
+        raise CannotStart(
+            f"The store {scheme!r} needs the Python package {error.name!r}, which is not "
+            f"installed. Install it with: pip install 'nuska[{extra}]'"
+        ) from error
     options = StoreOptions(url=url, data_dir=str(data), now=clock.now(), random_bytes=os.urandom)
     try:
         return await open_store(options)
@@ -192,7 +208,14 @@ def _where(url: str, data: Path) -> str:
         case "sqlite:" | "sqlite://":
             return str(data)
         case _:
-            return url
+            return _without_password(url)
+
+
+def _without_password(url: str) -> str:
+    """``url`` for people and logs."""
+    split = urlsplit(url)
+    host = split.netloc.rpartition("@")[2]
+    return urlunsplit((split.scheme, host, split.path, "", "")) if split.netloc else url
 
 
 async def _stop_serving(server: HttpServer, core: Core) -> None:

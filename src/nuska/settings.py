@@ -50,7 +50,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description="Where messages live: `sqlite:` (in the data directory), "
-            "`sqlite:///absolute/path`, `memory:` (gone when the server stops)."
+            "`sqlite:///absolute/path`, `memory:` (gone when the server stops), "
+            "`redis://host`, `redis+cluster://host,host`, `redis+sentinel://host,host/service` "
+            "(see [Redis](redis.md))."
         ),
     ] = "sqlite:"
     data: Annotated[

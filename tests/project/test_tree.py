@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +28,7 @@ def test_every_direct_dependency_is_pinned_and_justified() -> None:
     asked = [
         *project["build-system"]["requires"],
         *project["project"]["dependencies"],
+        *chain.from_iterable(project["project"]["optional-dependencies"].values()),
         *project["dependency-groups"]["dev"],
     ]
     names = {re.match(r"[\w-]+", requirement)[0] for requirement in asked}

@@ -1,0 +1,75 @@
+"""How things are called in Redis: keys that no name of a project or queue can run into.
+
+    <prefix>{project:name}:…    a queue; the braces make it one hash slot
+    <prefix>{project}:queues    the names of a project's queues, sorted
+    <prefix>due:{0}…            which queues have something to clear away, and when
+
+Project and name are written with every byte but letters, digits and ``_.-~`` escaped, so
+a colon or brace in a name is never one in a key, and a key can be read back.
+"""
+
+from urllib.parse import quote, unquote
+from zlib import crc32
+
+from nuska.domain.messages import QueueRef
+
+DUE_SHARDS = 8
+"""So that the index of a big cluster does not lie on one server."""
+HEADER = "queue"
+
+_END = b"\x00\x00"
+_ESCAPED_NUL = b"\x00\x01"
+
+
+class Names:
+    """Every key of one store, which is everything that begins with ``prefix``."""
+
+    def __init__(self, prefix: str) -> None:
+        if "{" in prefix or "}" in prefix:
+            raise ValueError("a key prefix has no braces")
+        self._prefix = prefix
+        self.due = [f"{prefix}due:{{{shard}}}" for shard in range(DUE_SHARDS)]
+
+    def header(self, queue: QueueRef) -> str:
+        """The key of the hash that every function of this queue is given."""
+        return f"{self._prefix}{{{tag(queue)}}}:{HEADER}"
+
+    def listing(self, project: str) -> str:
+        return f"{self._prefix}{{{_escaped(project)}}}:queues"
+
+    def due_of(self, queue: QueueRef) -> str:
+        """The part of the due index in which this queue is; the same on every node."""
+        return self.due[crc32(tag(queue).encode()) % DUE_SHARDS]
+
+
+def tag(queue: QueueRef) -> str:
+    """Project and name as one text, unlike that of any other queue."""
+    return f"{_escaped(queue.project)}:{_escaped(queue.name)}"
+
+
+def queue_of_tag(text: str) -> QueueRef:
+    project, _, name = text.partition(":")
+    return QueueRef(unquote(project), unquote(name))
+
+
+def _escaped(name: str) -> str:
+    return quote(name, safe="")
+
+
+def listed(name: str, listing: str) -> bytes:
+    """A member of a project's listing: sorted by code point of the name."""
+    return _sortable(name) + _END + listing.encode()
+
+
+def after_name(name: str) -> bytes:
+    """Sorts after every member for ``name`` and before those of the next name."""
+    return _sortable(name) + _END + b"\xff"
+
+
+def _sortable(name: str) -> bytes:
+    return name.encode().replace(b"\x00", _ESCAPED_NUL)
+
+
+def name_and_listing(member: bytes) -> tuple[str, str]:
+    name, _, listing = member.rpartition(_END)
+    return name.replace(_ESCAPED_NUL, b"\x00").decode(), listing.decode()

@@ -1,0 +1,246 @@
+"""Which server a key is on: one server, the primary that sentinels name, or a cluster's.
+
+Nothing here knows what a queue is. Only what certainly was not done is sent again: a
+redirected command, and one whose function was not loaded.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.crc import key_slot
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MovedError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+
+from nuska.domain.errors import Unavailable
+from nuska.stores.redis.lane import CONNECT_WITHIN, Lane, Part, unavailable
+from nuska.stores.redis.url import Location, Topology
+
+MAX_REDIRECTS = 5
+LEARN_AT_MOST_EVERY = 0.2
+"""Seconds between looks at the map of a cluster, so that one silent server does not make every
+request of the others ask for it."""
+SLOTS = 16384
+NOT_DONE = ("READONLY", "OOM", "MISCONF", "LOADING", "NOREPLICAS", "MASTERDOWN", "BUSY", "NOAUTH")
+"""How Redis says that it cannot do something now, and has not done it."""
+
+Address = tuple[str, int]
+
+
+class Servers(Protocol):
+    """The servers of a store."""
+
+    async def call(self, key: str, *command: Part) -> Any:
+        """Send ``command`` to the server that holds ``key``."""
+        ...
+
+    async def primaries(self) -> list[Lane]:
+        """Every server that takes writes."""
+        ...
+
+    def in_one_slot(self, one: str, other: str) -> bool:
+        """Whether one call may touch both keys."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+def open_servers(location: Location) -> Servers:
+    """Nothing is connected until it is needed."""
+    match location.topology:
+        case Topology.CLUSTER:
+            return Cluster(location)
+        case Topology.SENTINEL:
+            return OneServer(Lane(Behind(location).connect))
+        case _:
+            [address] = location.hosts
+            return OneServer(Lane(lambda: connected(location, address)))
+
+
+async def connected(location: Location, address: Address, **other: Any) -> AbstractConnection:
+    """A connection that has logged in; the caller bounds how long it may take."""
+    host, port = address
+    settings: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "db": location.database,
+        "username": location.user,
+        "password": location.password,
+        "socket_timeout": None,  # the lane watches
+        "socket_connect_timeout": CONNECT_WITHIN,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,  # one shape of answers on every server, and no pushed notices
+        **other,
+    }
+    kind: type[Connection] = Connection
+    if location.encrypted:
+        kind = SSLConnection
+        settings["ssl_ca_certs"] = location.ca
+        settings["ssl_certfile"] = location.cert
+        settings["ssl_keyfile"] = location.key
+    connection = kind(**settings)
+    try:
+        await connection.connect()  # type: ignore[no-untyped-call]
+    except BaseException:
+        with suppress(RedisError, OSError):
+            await connection.disconnect(nowait=True)
+        raise
+    return connection
+
+
+def translated(refusal: ResponseError) -> Exception:
+    """What Redis refuses for the moment is unavailable; the rest is a bug or a setting."""
+    text = str(refusal)
+    passing = isinstance(refusal, ClusterDownError | TryAgainError) or text.startswith(NOT_DONE)
+    names = ("ReadOnlyError", "OutOfMemoryError", "NoPermissionError", "MasterDownError")
+    if passing or type(refusal).__name__ in names or "-READONLY" in text:
+        return unavailable(refusal)
+    return refusal
+
+
+class OneServer:
+    """A server on its own, or the primary behind sentinels."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+
+    async def call(self, key: str, *command: Part) -> Any:  # noqa: ARG002  all keys are here
+        try:
+            return await self._lane.call(*command)
+        except ResponseError as refusal:
+            raise translated(refusal) from refusal
+
+    async def primaries(self) -> list[Lane]:
+        return [self._lane]
+
+    def in_one_slot(self, one: str, other: str) -> bool:  # noqa: ARG002  all keys are here
+        return True
+
+    async def close(self) -> None:
+        await self._lane.close()
+
+
+class Behind:
+    """Asks sentinels who is the primary, at every connection."""
+
+    def __init__(self, location: Location) -> None:
+        self._location = location
+        self._sentinels = list(location.hosts)
+
+    async def connect(self) -> AbstractConnection:
+        problem: Exception = ConnectionError("no sentinel knows the primary")
+        for sentinel in list(self._sentinels):
+            try:
+                async with asyncio.timeout(CONNECT_WITHIN / len(self._sentinels)):
+                    connection = await connected(self._location, await self._ask(sentinel))
+                    await connection.send_command("ROLE")
+                    role = await connection.read_response()
+            except (RedisError, OSError) as error:
+                problem = error
+                continue
+            if role[0] == b"master":
+                self._sentinels.remove(sentinel)
+                self._sentinels.insert(0, sentinel)
+                return connection
+            await connection.disconnect(nowait=True)
+        raise problem
+
+    async def _ask(self, sentinel: Address) -> Address:
+        password = self._location.sentinel_password
+        asking = await connected(self._location, sentinel, db=0, username=None, password=password)
+        try:
+            await asking.send_command("SENTINEL", "get-master-addr-by-name", self._location.service)
+            found = await asking.read_response()
+        finally:
+            await asking.disconnect(nowait=True)
+        if found is None:
+            raise ConnectionError(f"no sentinel knows {self._location.service!r}")
+        return found[0].decode(), int(found[1])
+
+
+class Cluster:
+    """Primaries by hash slot; learns the map anew when one of them says it has changed."""
+
+    def __init__(self, location: Location) -> None:
+        self._location = location
+        self._lanes: dict[Address, Lane] = {}
+        self._slots: list[Address] = []
+        self._mapping = asyncio.Lock()
+        self._is_stale = True
+        self._learnt_at = -LEARN_AT_MOST_EVERY
+
+    async def call(self, key: str, *command: Part) -> Any:
+        slot = key_slot(key.encode())
+        asked: Address | None = None
+        for _ in range(MAX_REDIRECTS):
+            if self._is_stale:
+                await self._learn()
+            try:
+                if asked is not None:
+                    lane, asked = self._lane(asked), None
+                    return (await lane.call_together(("ASKING",), command))[1]
+                return await self._lane(self._slots[slot]).call(*command)
+            except MovedError as elsewhere:
+                self._is_stale = True
+                asked = (elsewhere.host, elsewhere.port)
+            except AskError as elsewhere:
+                asked = (elsewhere.host, elsewhere.port)
+            except ResponseError as refusal:
+                self._is_stale = self._is_stale or isinstance(refusal, ClusterDownError)
+                raise translated(refusal) from refusal
+            except Unavailable:
+                self._is_stale = True
+                raise
+        raise Unavailable("The Redis Cluster is being rearranged.")
+
+    async def _learn(self) -> None:
+        async with self._mapping:
+            now = asyncio.get_running_loop().time()
+            if not self._is_stale or (self._slots and now < self._learnt_at + LEARN_AT_MOST_EVERY):
+                return
+            problem: Exception = Unavailable("No server of the Redis Cluster answers.")
+            known = dict.fromkeys([*self._slots, *self._location.hosts])
+            for address in sorted(known, key=lambda one: not self._lane(one).is_connected):
+                try:
+                    ranges = await self._lane(address).call("CLUSTER", "SLOTS")
+                except (ResponseError, Unavailable) as error:
+                    problem = error
+                    continue
+                slots: list[Address | None] = [None] * SLOTS
+                for first, last, primary, *_ in ranges:
+                    host = primary[0].decode() if primary[0] else address[0]
+                    slots[first : last + 1] = [(host, primary[1])] * (last + 1 - first)
+                complete = [place for place in slots if place is not None]
+                if len(complete) == SLOTS:
+                    self._slots, self._is_stale, self._learnt_at = complete, False, now
+                    return
+                problem = Unavailable("Some hash slots of the Redis Cluster are on no server.")
+            raise problem
+
+    def _lane(self, address: Address) -> Lane:
+        lane = self._lanes.get(address)
+        if lane is None:
+            lane = self._lanes[address] = Lane(lambda: connected(self._location, address))
+        return lane
+
+    async def primaries(self) -> list[Lane]:
+        if self._is_stale:
+            await self._learn()
+        return [self._lane(address) for address in dict.fromkeys(self._slots)]
+
+    def in_one_slot(self, one: str, other: str) -> bool:
+        return bool(key_slot(one.encode()) == key_slot(other.encode()))
+
+    async def close(self) -> None:
+        lanes: Sequence[Lane] = list(self._lanes.values())
+        await asyncio.gather(*(lane.close() for lane in lanes))

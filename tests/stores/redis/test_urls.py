@@ -1,0 +1,121 @@
+"""Addresses of Redis stores: what they mean, what is refused, and encrypted ones."""
+
+import datetime
+import ipaddress
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from nuska.domain.errors import Unavailable
+from nuska.stores.redis.store import RedisStore
+from nuska.stores.redis.url import Topology, parse
+from nuska.testing.clock import ManualClock
+from nuska.testing.conformance.inbox import Inbox
+from nuska.testing.redis_server import RedisServer, free_ports, redis_server
+
+Open = Callable[[str], Awaitable[RedisStore]]
+
+
+def test_a_full_address_says_everything() -> None:
+    location = parse("rediss://u%40:p%2F@host:1/2?prefix=x:&ca=/c&cert=/d&key=/e")
+    assert (location.topology, location.encrypted) == (Topology.SERVER, True)
+    assert (location.user, location.password) == ("u@", "p/")
+    assert (location.hosts, location.database, location.prefix) == ([("host", 1)], 2, "x:")
+    assert (location.ca, location.cert, location.key) == ("/c", "/d", "/e")
+    assert "p/" not in repr(location)
+
+
+def test_an_address_may_be_short() -> None:
+    location = parse("redis://[::1]")
+    assert (location.hosts, location.database) == ([("::1", 6379)], 0)
+    assert (location.user, location.password, location.prefix) == (None, None, "nuska:")
+
+
+def test_clusters_and_sentinels_have_several_hosts() -> None:
+    cluster = parse("redis+cluster://:secret@a,b:1")
+    assert (cluster.hosts, cluster.password) == ([("a", 6379), ("b", 1)], "secret")
+    behind = parse("redis+sentinel://a,b:1/main/3?sentinel_password=x")
+    assert behind.hosts == [("a", 26379), ("b", 1)]
+    assert (behind.service, behind.database, behind.sentinel_password) == ("main", 3, "x")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis:",
+        "redis://",
+        "redis://a,b",
+        "redis://a/x",
+        "redis://a/1/2",
+        "redis://a:port",
+        "redis://a?unknown=1",
+        "redis://a?prefix",
+        "redis+cluster://a/1",
+        "redis+sentinel://a",
+        "redis+other://a",
+        "http://a",
+    ],
+)
+def test_a_wrong_address_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        parse(url)
+
+
+@pytest.mark.parametrize("prefix", ["{", "a}b"])
+async def test_a_prefix_with_braces_is_refused(
+    open_at: Open, server: RedisServer, prefix: str
+) -> None:
+    with pytest.raises(ValueError, match="braces"):
+        await open_at(f"{server.url}?prefix={prefix}")
+
+
+async def test_an_encrypted_connection_trusts_only_whom_it_was_told(
+    tmp_path: Path, open_at: Open
+) -> None:
+    cert, key = certificate(tmp_path)
+    [port] = free_ports(1)
+    arguments = ("--tls-port", str(port), "--tls-auth-clients", "no", "--appendonly", "no")
+    files = ("--tls-cert-file", str(cert), "--tls-key-file", str(key))
+    with redis_server(tmp_path / "redis", (*arguments, *files)):
+        inbox = Inbox(await open_at(f"rediss://127.0.0.1:{port}?ca={cert}"), ManualClock())
+        await inbox.post("secret")
+        assert await inbox.listed() == ["secret"]
+        with pytest.raises(Unavailable):
+            await open_at(f"rediss://127.0.0.1:{port}")
+        with pytest.raises(Unavailable):
+            await open_at(f"redis://127.0.0.1:{port}")
+
+
+def certificate(directory: Path) -> tuple[Path, Path]:
+    """One that vouches for itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "redis")])
+    now = datetime.datetime.now(datetime.UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    cert = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    paths = directory / "cert.pem", directory / "key.pem"
+    paths[0].write_bytes(cert.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return paths
