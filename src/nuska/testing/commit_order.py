@@ -117,10 +117,12 @@ class CommitOrder:
                 line.answered_at = self._place()
             _line.reset(token)
 
-    async def _noting(self, work: Any, *, now: Moment, relaxed: bool = False) -> Any:
+    async def _noting(
+        self, work: Any, *, now: Moment, relaxed: bool = False, long: bool = False
+    ) -> Any:
         line = _line.get()
         if line is None:
-            return await self._run(work, now=now, relaxed=relaxed)
+            return await self._run(work, now=now, relaxed=relaxed, long=long)
 
         def noted(transaction: Transaction) -> Any:
             if line.transaction is not None:  # its transaction was done again
@@ -137,7 +139,7 @@ class CommitOrder:
             self.lines.append(line)
             return self._statements(line, work, transaction)
 
-        return await self._run(noted, now=now, relaxed=relaxed)
+        return await self._run(noted, now=now, relaxed=relaxed, long=long)
 
     def _statements(self, line: Line, work: Any, transaction: Transaction) -> Any:
         before = transaction.changes()

@@ -15,7 +15,7 @@ from nuska.domain.messages import NewMessage, QueueRef
 from nuska.domain.moments import seconds
 from nuska.domain.positions import BEFORE_ALL
 from nuska.interfaces.storage import StoreOptions
-from nuska.stores.sqlite import checkpoint, connection, writer
+from nuska.stores.sqlite import checkpoint, connection, line
 from nuska.stores.sqlite import store as store_module
 from nuska.stores.sqlite.store import SqliteStore, open_sqlite
 from nuska.testing.clock import START, ManualClock
@@ -54,7 +54,7 @@ async def break_disk(
 ) -> AsyncIterator[Break]:
     monkeypatch.setattr(checkpoint, "CHECKPOINT_PAGES", 20)
     monkeypatch.setattr(checkpoint, "RESET_PAGES", 60)
-    monkeypatch.setattr(writer, "MAX_WRITES_PER_COMMIT", 6)
+    monkeypatch.setattr(line, "MAX_WRITES_PER_COMMIT", 6)
     monkeypatch.setattr(connection, "WRITER_CACHE_KIB", 40)
     monkeypatch.setattr(store_module, "IDLE_LOG_KEPT", 50_000)
 

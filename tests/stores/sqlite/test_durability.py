@@ -15,7 +15,7 @@ from uuid import uuid4
 import pytest
 
 from nuska.interfaces.storage import StoreOptions
-from nuska.stores.sqlite import checkpoint, connection, messages, store, sweeping, writer
+from nuska.stores.sqlite import checkpoint, connection, line, messages, store, sweeping, writer
 from nuska.stores.sqlite.store import open_sqlite
 from nuska.stores.sqlite.transaction import Transaction
 from nuska.stores.sqlite.writer import Writer
@@ -34,7 +34,7 @@ def _everything_happens_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Checkpoints, a log that starts over, spilt caches and slices within a short run."""
     monkeypatch.setattr(checkpoint, "CHECKPOINT_PAGES", 30)
     monkeypatch.setattr(checkpoint, "RESET_PAGES", 90)
-    monkeypatch.setattr(writer, "MAX_WRITES_PER_COMMIT", 6)
+    monkeypatch.setattr(line, "MAX_WRITES_PER_COMMIT", 6)
     monkeypatch.setattr(messages, "SLICE", 4)
     monkeypatch.setattr(sweeping, "ROWS_PER_STEP", 5)
     monkeypatch.setattr(sweeping, "FREE_PAGES_KEPT", 4)

@@ -113,7 +113,9 @@ class SqliteMessages:
                 transaction.execute(ADD_POST, values)
             return added
 
-        return await self._writer.run(long, now=now, relaxed=self._relaxed(queue))
+        return await self._writer.run(
+            long, now=now, relaxed=self._relaxed(queue), long=len(messages) > SLICE
+        )
 
     def _add(
         self,

@@ -20,52 +20,29 @@ recovers (mending.py), and everybody who waits is refused until that has succeed
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 from time import perf_counter
 from types import GeneratorType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import apsw
 
 from nuska.domain.errors import NuskaError, Unavailable
 from nuska.domain.moments import Moment
 from nuska.stores.sqlite.connection import SYNC_AT_CHECKPOINT, close, unavailable
+from nuska.stores.sqlite.line import Line, Work, Write
 from nuska.stores.sqlite.registry import Registry
 from nuska.stores.sqlite.transaction import Transaction
 
 T = TypeVar("T")
-Work = (
-    Callable[[Transaction], T]
-    | Callable[[Transaction], Generator[None, None, T]]
-    | Callable[[Transaction], T | Generator[None, None, T]]
-)
 
 MAX_WAITING = 10_000
 """Writes in line; more are refused, since they could not be answered in time."""
-MAX_WRITES_PER_COMMIT = 512
-"""Keeps the wait of the first in a group short."""
 LONGEST_TURN = 0.005
 """Seconds of statements after which requests that do not write get their turn."""
-
-
-class _Write:
-    """A write in line and the caller who waits for it."""
-
-    __slots__ = ("error", "future", "now", "relaxed", "result", "work")
-
-    def __init__(
-        self, work: Work[Any], now: Moment, relaxed: bool, future: asyncio.Future[Any]
-    ) -> None:
-        self.work = work
-        self.now = now
-        self.relaxed = relaxed
-        self.future = future
-        self.result: Any = None
-        self.error: BaseException | None = None
 
 
 class Writer:
@@ -94,7 +71,7 @@ class Writer:
         """What was written last may not be on the disk, though it can be read (mending.py)."""
         self._loop = asyncio.get_running_loop()
         self._connection: apsw.Connection | None = None
-        self._waiting: deque[_Write] = deque()
+        self._waiting = Line()
         self._busy = False
         self._held = False
         self._closed = False
@@ -116,7 +93,9 @@ class Writer:
             self.last_moment = now
         return self.last_moment
 
-    async def run(self, work: Work[T], *, now: Moment, relaxed: bool = False) -> T:
+    async def run(
+        self, work: Work[T], *, now: Moment, relaxed: bool = False, long: bool = False
+    ) -> T:
         """Do ``work`` in a transaction; returns when it is committed.
 
         ``work`` raises a ``NuskaError`` only before it has changed anything.
@@ -126,7 +105,7 @@ class Writer:
         if len(self._waiting) >= MAX_WAITING:
             raise Unavailable("Too many writes are waiting for the disk.")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._waiting.append(_Write(work, now, relaxed, future))
+        self._waiting.add(Write(work, now, relaxed, long, future))
         if not self._busy:
             self._start_soon()
         return await future
@@ -178,21 +157,15 @@ class Writer:
         if self.doubtful:
             self._recovery = self._loop.create_task(self._recover_first())
             return
-        relaxed = self._waiting[0].relaxed
-        group: list[_Write] = []
-        while self._waiting and len(group) < MAX_WRITES_PER_COMMIT:
-            if self._waiting[0].relaxed is not relaxed:
-                break
-            group.append(self._waiting.popleft())
-        self._perform(group, relaxed)
+        group = self._waiting.take()
+        self._perform(group, group[0].relaxed)
 
     async def _recover_first(self) -> None:
         """Make sure of what was written before, or refuse those who wait."""
         try:
             await self._recover()
         except Exception as error:
-            refused, self._waiting = self._waiting, deque()
-            for write in refused:
+            for write in self._waiting.clear():
                 write.error = _as_unavailable(error)
                 _answer(write)
         else:
@@ -205,7 +178,7 @@ class Writer:
         if not self._waiting:
             self._idle.set()
 
-    def _perform(self, group: list[_Write], relaxed: bool) -> None:
+    def _perform(self, group: list[Write], relaxed: bool) -> None:
         """Run the statements of a group; its commit follows when the last has run."""
         try:
             connection = self._usable_connection()
@@ -220,7 +193,7 @@ class Writer:
     def _advance(
         self,
         steps: Generator[None, None, None],
-        group: list[_Write],
+        group: list[Write],
         transaction: Transaction,
         relaxed: bool,
     ) -> None:
@@ -245,7 +218,7 @@ class Writer:
             self._fail(group, error, relaxed)
 
     def _statements(
-        self, group: list[_Write], transaction: Transaction
+        self, group: list[Write], transaction: Transaction
     ) -> Generator[None, None, None]:
         """Each write in turn; yields where a long one, or many, let others have a turn."""
         began = perf_counter()  # uvloop's own time stands still within a callback
@@ -270,7 +243,7 @@ class Writer:
                 write.error = error
                 return
 
-    def _again_without_faulty(self, group: list[_Write], relaxed: bool) -> None:
+    def _again_without_faulty(self, group: list[Write], relaxed: bool) -> None:
         """A write had a bug: give it its exception, and run the others without it."""
         self._roll_back(relaxed)
         healthy = []
@@ -290,7 +263,7 @@ class Writer:
         while (job := self._commits.get()) is not None:
             job()
 
-    def _commit(self, group: list[_Write], transaction: Transaction) -> None:
+    def _commit(self, group: list[Write], transaction: Transaction) -> None:
         """In the thread: wait for the disk, then go back to the event loop."""
         assert self._connection is not None
         try:
@@ -300,7 +273,7 @@ class Writer:
         else:
             self._loop.call_soon_threadsafe(self._committed, group, transaction)
 
-    def _committed(self, group: list[_Write], transaction: Transaction) -> None:
+    def _committed(self, group: list[Write], transaction: Transaction) -> None:
         """Make the new state of queues known, answer the callers, start the next group."""
         self._kept_moment = transaction.kept
         for ref, row in transaction.touched.items():
@@ -317,7 +290,7 @@ class Writer:
             self._held = True
         self._next()
 
-    def _fail(self, group: list[_Write], error: BaseException, relaxed: bool) -> None:
+    def _fail(self, group: list[Write], error: BaseException, relaxed: bool) -> None:
         """Nothing of this group has happened."""
         if isinstance(error, apsw.IOError):
             self.doubt()
@@ -361,7 +334,7 @@ def _nothing(_transaction: Transaction) -> None:
     """A write whose commit keeps what every commit keeps."""
 
 
-def _answer(write: _Write) -> None:
+def _answer(write: Write) -> None:
     """Hand a caller its result, unless the caller has gone."""
     if write.future.done():
         return

@@ -1,0 +1,83 @@
+"""Writes in line for a transaction, and who goes next.
+
+Short writes go in the order of their arrival. A long one (a post of thousands of messages)
+closes the group it is in, one a group: so a client that sends nothing but long posts makes
+others wait for one of them, not for all that it has sent, and is itself served every time.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
+
+from nuska.domain.moments import Moment
+from nuska.stores.sqlite.transaction import Transaction
+
+T = TypeVar("T")
+Work = (
+    Callable[[Transaction], T]
+    | Callable[[Transaction], Generator[None, None, T]]
+    | Callable[[Transaction], T | Generator[None, None, T]]
+)
+
+MAX_WRITES_PER_COMMIT = 512
+"""Keeps the wait of the first in a group short."""
+
+
+class Write:
+    """A write in line and the caller who waits for it."""
+
+    __slots__ = ("error", "future", "long", "now", "relaxed", "result", "work")
+
+    def __init__(
+        self,
+        work: Work[Any],
+        now: Moment,
+        relaxed: bool,
+        long: bool,
+        future: asyncio.Future[Any],
+    ) -> None:
+        self.work = work
+        self.now = now
+        self.relaxed = relaxed
+        self.long = long
+        self.future = future
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class Line:
+    """The writes that wait."""
+
+    def __init__(self) -> None:
+        self._short: deque[Write] = deque()
+        self._long: deque[Write] = deque()
+        self._passed_over = False
+        """A long write did not fit the last group, and so leads the next."""
+
+    def __len__(self) -> int:
+        return len(self._short) + len(self._long)
+
+    def add(self, write: Write) -> None:
+        (self._long if write.long else self._short).append(write)
+
+    def take(self) -> list[Write]:
+        """The next group: all relaxed or none (D18). There must be somebody in line."""
+        long_leads = self._long and (self._passed_over or not self._short)
+        relaxed = (self._long if long_leads else self._short)[0].relaxed
+        group: list[Write] = []
+        short = self._short
+        while short and len(group) < MAX_WRITES_PER_COMMIT and short[0].relaxed is relaxed:
+            group.append(short.popleft())
+        self._passed_over = bool(self._long)
+        if self._long and self._long[0].relaxed is relaxed:
+            group.append(self._long.popleft())
+            self._passed_over = False
+        return group
+
+    def clear(self) -> list[Write]:
+        """Everybody leaves the line."""
+        left = [*self._short, *self._long]
+        self._short.clear()
+        self._long.clear()
+        return left
