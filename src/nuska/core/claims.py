@@ -102,6 +102,9 @@ class ClaimService:
         )
         if rule is not None and claimed.dead_lettered:
             self._wakeups.wake(rule.queue, claimed.dead_lettered)
+            if not claimed.messages:
+                # One step moves a bounded number away, and there may be more behind them.
+                self._wakeups.wake(queue, 1)
         return Taken(new_id, claimed.messages) if claimed.messages else None
 
     async def get(self, caller: Caller, name: str, claim: str) -> Claim:

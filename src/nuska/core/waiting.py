@@ -72,7 +72,7 @@ class Watch:
         with self._wakeups.waiting(queue, taker=taker) as waiter:
             patience.attend(waiter)
             while True:
-                found = await self._look(look, queue)
+                found = await self._look(look, queue, taker)
                 left = deadline - loop.time()
                 if not nothing(found) or left <= 0 or patience.gone or self._wakeups.stopping:
                     return found
@@ -82,11 +82,14 @@ class Watch:
                         self._wakeups.wake(queue, 1)  # meant for somebody who is still there
                     return found
 
-    async def _look(self, look: Callable[[], Awaitable[Found]], queue: QueueRef) -> Found:
+    async def _look(
+        self, look: Callable[[], Awaitable[Found]], queue: QueueRef, taker: bool
+    ) -> Found:
         try:
             return await look()
         except BaseException:
-            self._wakeups.wake(queue, 1)  # whoever cannot look lets the next one try
+            if taker:
+                self._wakeups.wake(queue, 1)  # whoever cannot look lets the next one try
             raise
 
     async def _until_due(self, queue: QueueRef, left: float) -> float:

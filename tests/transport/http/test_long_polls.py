@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from nuska.core import Core
+from nuska.domain.limits import DEAD_LETTERS_PER_CLAIM
 from nuska.stores.memory import MemoryStore
 from nuska.testing.asgi import AsgiDriver, Connection, Reply
 from nuska.testing.clock import ManualClock
@@ -95,6 +96,20 @@ async def test_a_post_wakes_who_waits(
     await post(bob, "new")
     assert bodies(await waiting.reply()) == ["new"]
     assert core.wakeups.waiters == 0
+
+
+async def test_a_waiting_claim_gets_what_stands_behind_many_dead_letters(
+    bob: AsgiDriver, api: AsgiDriver
+) -> None:
+    rules = {"_max_claim_count": 1, "_dead_letter_queue": "dead"}
+    assert (await api.put(QUEUE, rules)).status == 201
+    for _ in range(DEAD_LETTERS_PER_CLAIM // 20 + 1):
+        await post(bob, *["tried"] * 20)
+        claimed = await api.post(f"{QUEUE}/claims?limit=20", {})
+        assert (await api.delete(claimed.headers["location"])).status == 204
+    await post(bob, "fresh")
+    got = await asyncio.wait_for(api.request(*CLAIM), 5)
+    assert bodies(got) == ["fresh"]
 
 
 @pytest.mark.parametrize(
