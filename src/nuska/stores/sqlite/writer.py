@@ -64,6 +64,7 @@ class Writer:
         self._open_connection = open_connection
         self._registry = registry
         self._synchronous = synchronous
+        self._synced_as = ""
         self._after_commit = after_commit
         self._recover = recover
         self._recovery: asyncio.Task[None] | None = None
@@ -182,13 +183,19 @@ class Writer:
         """Run the statements of a group; its commit follows when the last has run."""
         try:
             connection = self._usable_connection()
-            if relaxed:
-                connection.execute(f"PRAGMA synchronous = {SYNC_AT_CHECKPOINT}")
+            self._sync_as(connection, SYNC_AT_CHECKPOINT if relaxed else self._synchronous)
             connection.execute("BEGIN IMMEDIATE")
             transaction = Transaction(connection, self._registry)
             self._advance(self._statements(group, transaction), group, transaction, relaxed)
         except Exception as error:
-            self._fail(group, error, relaxed)
+            self._fail(group, error)
+
+    def _sync_as(self, connection: apsw.Connection, synchronous: str) -> None:
+        """Set how commits are synced, for this group and until it is set again."""
+        if self._synced_as != synchronous:
+            self._synced_as = ""  # unknown, should this fail
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
+            self._synced_as = synchronous
 
     def _advance(
         self,
@@ -207,15 +214,15 @@ class Writer:
                 self._again_without_faulty(group, relaxed)
                 return
             transaction.before_commit(self.last_moment, self._kept_moment)
-            if relaxed:
-                assert self._connection is not None
-                self._connection.execute("COMMIT")
-                self._connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-                self._committed(group, transaction)
-            else:
+            if not relaxed:
                 self._commits.put(lambda: self._commit(group, transaction))
+                return
+            assert self._connection is not None
+            self._connection.execute("COMMIT")
         except Exception as error:
-            self._fail(group, error, relaxed)
+            self._fail(group, error)
+        else:
+            self._committed(group, transaction)
 
     def _statements(
         self, group: list[Write], transaction: Transaction
@@ -237,7 +244,9 @@ class Writer:
                 raise
             except NuskaError as error:
                 if transaction.changes() != changes:
-                    raise AssertionError("a write changed something and then refused") from error
+                    write.error = AssertionError("a write changed something and then refused")
+                    write.error.__cause__ = error
+                    return
                 write.error = error
             except Exception as error:
                 write.error = error
@@ -245,7 +254,7 @@ class Writer:
 
     def _again_without_faulty(self, group: list[Write], relaxed: bool) -> None:
         """A write had a bug: give it its exception, and run the others without it."""
-        self._roll_back(relaxed)
+        self._roll_back()
         healthy = []
         for write in group:
             if write.error is not None and not isinstance(write.error, NuskaError):
@@ -269,7 +278,7 @@ class Writer:
         try:
             self._connection.execute("COMMIT")
         except BaseException as error:
-            self._loop.call_soon_threadsafe(self._fail, group, error, False)
+            self._loop.call_soon_threadsafe(self._fail, group, error)
         else:
             self._loop.call_soon_threadsafe(self._committed, group, transaction)
 
@@ -290,11 +299,11 @@ class Writer:
             self._held = True
         self._next()
 
-    def _fail(self, group: list[Write], error: BaseException, relaxed: bool) -> None:
+    def _fail(self, group: list[Write], error: BaseException) -> None:
         """Nothing of this group has happened."""
         if isinstance(error, apsw.IOError):
             self.doubt()
-        self._roll_back(relaxed)
+        self._roll_back()
         for write in group:
             if not isinstance(write.error, NuskaError):
                 write.error = _as_unavailable(error)
@@ -310,6 +319,7 @@ class Writer:
     def _usable_connection(self) -> apsw.Connection:
         if self._connection is None:
             self._connection = self._open_connection()
+            self._synced_as = self._synchronous
             self._connection.set_wal_hook(self._note_wal_pages)
         return self._connection
 
@@ -317,15 +327,13 @@ class Writer:
         self._wal_pages = pages
         return apsw.SQLITE_OK
 
-    def _roll_back(self, relaxed: bool) -> None:
+    def _roll_back(self) -> None:
         """Undo; a connection that cannot even do that is replaced."""
         if self._connection is None:
             return
         try:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            if relaxed:
-                self._connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         except apsw.Error:
             self.let_go(keep_log=True)
 
