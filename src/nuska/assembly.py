@@ -142,7 +142,7 @@ def _listen(settings: Settings, address: Address, stack: AsyncExitStack) -> List
     try:
         listener = open_listener(address)
     except CannotListen as error:
-        raise CannotStart(f"{error}.".capitalize()) from error
+        raise CannotStart(f"{error}.") from error
     stack.callback(listener.close)
     return listener
 

@@ -37,7 +37,7 @@ def test_an_address_is_had_only_once() -> None:
 
 
 def test_a_name_that_nobody_knows_is_a_sentence() -> None:
-    with pytest.raises(CannotListen, match=r"cannot listen on no\.such\.host\.invalid:80: "):
+    with pytest.raises(CannotListen, match=r"Cannot listen on no\.such\.host\.invalid:80: "):
         open_listener(TcpAddress("no.such.host.invalid", 80))
 
 
@@ -62,7 +62,7 @@ def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_path_that_cannot_be_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(CannotListen, match="cannot listen on unix:"):
+    with pytest.raises(CannotListen, match="Cannot listen on unix:"):
         open_listener(UnixAddress(str(tmp_path / ("a" * 200))))
 
 

@@ -51,7 +51,7 @@ def open_listener(address: Address) -> Listener:
             reason = "something else is listening there"
         elif error.errno == errno.EADDRNOTAVAIL:
             reason = "this machine has no such address"
-        raise CannotListen(f"cannot listen on {address}: {reason}") from error
+        raise CannotListen(f"Cannot listen on {address}: {reason}") from error
 
 
 def _open_tcp(address: TcpAddress) -> Listener:
