@@ -5,9 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PINS := --constraint constraints.txt --build-constraint constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-SOURCES := src tests docs
 
-# Where tests run at once; their stores and servers are each their own.
+# Tests run at once; their stores and servers are each their own.
 WORKERS ?= auto
 PARALLEL := -n $(WORKERS) --dist worksteal
 
