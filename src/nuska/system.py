@@ -1,4 +1,4 @@
-"""What the machine provides: the clock, and nothing else. The only file that reads time.
+"""What the machine provides: the clock, and nothing else. The only file that reads the time of day.
 
 ``SystemClock`` reads the wall clock once, at the start, and from then on the time since
 boot, unless what was stored is already ahead of the wall clock: then it goes on from there.
