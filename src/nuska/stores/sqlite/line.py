@@ -61,13 +61,15 @@ class Line:
     def add(self, write: Write) -> None:
         (self._long if write.long else self._short).append(write)
 
-    def take(self) -> list[Write]:
-        """The next group: all relaxed or none (D18). There must be somebody in line."""
+    def take(self, share: int = MAX_WRITES_PER_COMMIT) -> list[Write]:
+        """The next group: all relaxed or none (D18), of about ``share`` writes, and at least
+        one. There must be somebody in line."""
         long_leads = self._long and (self._passed_over or not self._short)
         relaxed = (self._long if long_leads else self._short)[0].relaxed
         group: list[Write] = []
         short = self._short
-        while short and len(group) < MAX_WRITES_PER_COMMIT and short[0].relaxed is relaxed:
+        most = min(share, MAX_WRITES_PER_COMMIT)
+        while short and len(group) < most and short[0].relaxed is relaxed:
             group.append(short.popleft())
         self._passed_over = bool(self._long)
         if self._long and self._long[0].relaxed is relaxed:

@@ -34,6 +34,7 @@ from nuska.domain.errors import NuskaError, Unavailable
 from nuska.domain.moments import Moment
 from nuska.stores.sqlite.connection import SYNC_AT_CHECKPOINT, close, unavailable
 from nuska.stores.sqlite.line import Line, Work, Write
+from nuska.stores.sqlite.pace import Pace
 from nuska.stores.sqlite.registry import Registry
 from nuska.stores.sqlite.transaction import Transaction
 
@@ -73,6 +74,7 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._connection: apsw.Connection | None = None
         self._waiting = Line()
+        self._pace = Pace()
         self._busy = False
         self._held = False
         self._closed = False
@@ -158,7 +160,11 @@ class Writer:
         if self.doubtful:
             self._recovery = self._loop.create_task(self._recover_first())
             return
-        group = self._waiting.take()
+        in_line = len(self._waiting)
+        if not self._pace.may_begin(in_line, perf_counter()):
+            self._loop.call_soon(self._start)  # a turn later more may have come
+            return
+        group = self._waiting.take(self._pace.share(in_line))
         self._perform(group, group[0].relaxed)
 
     async def _recover_first(self) -> None:
@@ -222,7 +228,7 @@ class Writer:
         except Exception as error:
             self._fail(group, error)
         else:
-            self._committed(group, transaction)
+            self._committed(group, transaction, None)
 
     def _statements(
         self, group: list[Write], transaction: Transaction
@@ -275,15 +281,26 @@ class Writer:
     def _commit(self, group: list[Write], transaction: Transaction) -> None:
         """In the thread: wait for the disk, then go back to the event loop."""
         assert self._connection is not None
+        began = perf_counter()
         try:
             self._connection.execute("COMMIT")
         except BaseException as error:
             self._loop.call_soon_threadsafe(self._fail, group, error)
         else:
-            self._loop.call_soon_threadsafe(self._committed, group, transaction)
+            seconds = perf_counter() - began
+            self._loop.call_soon_threadsafe(self._committed, group, transaction, seconds)
 
-    def _committed(self, group: list[Write], transaction: Transaction) -> None:
-        """Make the new state of queues known, answer the callers, start the next group."""
+    def _committed(
+        self, group: list[Write], transaction: Transaction, seconds: float | None
+    ) -> None:
+        """Make the new state of queues known, answer the callers, start the next group.
+
+        ``seconds`` is what the commit took; None: it was not synced.
+        """
+        if seconds is None:
+            self._pace.forget()
+        else:
+            self._pace.committed(len(group), len(self._waiting), seconds, perf_counter())
         self._kept_moment = transaction.kept
         for ref, row in transaction.touched.items():
             if row is None:
