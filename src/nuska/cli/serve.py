@@ -23,6 +23,7 @@ from nuska import __version__
 from nuska.addresses import UnixAddress
 from nuska.assembly import CannotStart, Service, assembled
 from nuska.cli.exits import Exit, complain
+from nuska.collector import settle
 from nuska.logs import set_up_logging
 from nuska.settings import Settings, SettingsError, default_data_directory, load_settings
 
@@ -111,6 +112,7 @@ async def _run(settings: Settings) -> None:
         settings = replace(settings, server=bounds)
         log.warning("the system allows fewer connections", extra={"connections": connections})
     async with assembled(settings, data.absolute()) as service:
+        settle()
         _say(banner(service))
         await stop.wait()
         _say("Stopping: finishing the requests in flight. A second signal stops at once.\n")
