@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 from nuska.domain.limits import DUE_PER_CLAIM
 from nuska.stores.sqlite.queries import query
-from nuska.stores.sqlite.rows import QueueRow
+from nuska.stores.sqlite.rows import MessageRow, QueueRow
 from nuska.stores.sqlite.transaction import Transaction
 
 ANY_DUE = query("any_due")
+LIST_CANDIDATES = query("list_candidates")
 MAKE_DUE_READY = query("make_due_ready")
 ANY_EXPIRED = query("any_expired")
 FIRST_LIVE = query("first_live")
@@ -74,3 +75,13 @@ def behind_expired(transaction: Transaction, row: QueueRow) -> Generator[None, N
         if count < WINDOW:
             return everything(transaction.begin_at(row, first))
         yield
+
+
+def candidates(
+    transaction: Transaction, stretch: Stretch, limit: int, *, after: int | None = None
+) -> list[MessageRow]:
+    """Up to ``limit`` ready messages of a stretch, oldest first; ``after`` a position if given."""
+    first = stretch.first - 1 if after is None else after
+    values = (stretch.row.generation, first, stretch.last, transaction.now, limit)
+    rows: list[MessageRow] = transaction.execute(LIST_CANDIDATES, values).fetchall()
+    return rows

@@ -18,6 +18,7 @@ from nuska.domain.positions import ClaimId, next_position, parse_claim_id
 from nuska.stores.sqlite.choosing import (
     Stretch,
     behind_expired,
+    candidates,
     everything,
     make_due_ready,
     none_expired,
@@ -31,9 +32,7 @@ from nuska.stores.sqlite.rows import MessageRow, QueueRow, encode_dead, message_
 from nuska.stores.sqlite.transaction import Transaction
 from nuska.stores.sqlite.writer import Writer
 
-CLAIM_MESSAGES = query("claim_messages")
 CLAIM_MESSAGE = query("claim_message")
-LIST_CANDIDATES = query("list_candidates")
 PROLONG_MESSAGE = query("prolong_message")
 ADD_CLAIM = query("add_claim")
 GET_CLAIM = query("get_claim")
@@ -54,10 +53,6 @@ class SqliteClaims:
         self._writer = writer
         self._reader = reader
         self._queues = queues
-
-    def _relaxed(self, queue: QueueRef) -> bool:
-        row = self._queues.row(queue)
-        return row is not None and row.queue.relaxed
 
     async def create(
         self,
@@ -92,28 +87,20 @@ class SqliteClaims:
             generation, moment = stretch.row.generation, transaction.now
             end = moment + ttl
             moved = 0
-            rows: list[MessageRow]
             if dead_letters is None:
-                values = {
-                    "claim_end": end,
-                    "claim": claim,
-                    "generation": generation,
-                    "now": moment,
-                    "first": stretch.first,
-                    "last": stretch.last,
-                    "limit": limit,
-                }
-                rows = transaction.execute(CLAIM_MESSAGES, values).fetchall()
-                rows.sort()
+                rows = candidates(transaction, stretch, limit)
             else:
-                rows, moved = _choose(transaction, stretch, limit, end, claim, dead_letters)
+                rows, moved = _choose(transaction, stretch, limit, dead_letters)
             if not rows:
                 return Claimed([], moved)
+            marks = [(end, claim, generation, row[0]) for row in rows]
+            transaction.executemany(CLAIM_MESSAGE, marks)
             transaction.execute(ADD_CLAIM, (generation, claim, ttl, moment, end))
+            rows = [(*row[:8], end, claim, row[10] + 1, *row[11:]) for row in rows]
             rows = _prolong(transaction, generation, rows, ttl, grace)
-            return Claimed([message_of(one, moment) for one in rows], moved)
+            return Claimed([message_of(row, moment) for row in rows], moved)
 
-        return await self._writer.run(work, now=now, relaxed=self._relaxed(queue))
+        return await self._writer.run(work, now=now, relaxed=self._queues.relaxed(queue))
 
     async def get(self, queue: QueueRef, claim_id: str, *, now: Moment) -> Claim | None:
         claim = parse_claim_id(claim_id)
@@ -163,7 +150,7 @@ class SqliteClaims:
             _prolong(transaction, generation, rows.fetchall(), ttl, grace)
             return True
 
-        return await self._writer.run(work, now=now, relaxed=self._relaxed(queue))
+        return await self._writer.run(work, now=now, relaxed=self._queues.relaxed(queue))
 
     async def release(
         self, queue: QueueRef, claim_id: str, *, uncount: bool = False, now: Moment
@@ -188,43 +175,37 @@ class SqliteClaims:
                 row.became_ready(position)
             return sum(1 for end, _ in ends if end > moment)
 
-        return await self._writer.run(work, now=now, relaxed=self._relaxed(queue))
+        return await self._writer.run(work, now=now, relaxed=self._queues.relaxed(queue))
 
 
 def _choose(
-    transaction: Transaction,
-    stretch: Stretch,
-    limit: int,
-    end: int,
-    claim: bytes,
-    rule: DeadLetterRule,
+    transaction: Transaction, stretch: Stretch, limit: int, rule: DeadLetterRule
 ) -> tuple[list[MessageRow], int]:
-    """Claim up to ``limit`` candidates; those handed out too often leave instead.
+    """Up to ``limit`` candidates to claim; those handed out too often leave instead.
 
     Looks no further than the tail as it was, so that a queue that is its own dead-letter
     queue ends.
     """
-    taken: list[MessageRow] = []
+    chosen: list[MessageRow] = []
     moved = 0
     row = stretch.row
-    position, tail = stretch.first - 1, min(stretch.last, row.last_position)
+    stretch = stretch._replace(last=min(stretch.last, row.last_position))
+    position: int | None = None
     target = transaction.row(rule.queue)
-    while len(taken) < limit and moved < DEAD_LETTERS_PER_CLAIM:
-        wanted = limit - len(taken)
-        values = (row.generation, position, tail, transaction.now, wanted)
-        candidates = transaction.execute(LIST_CANDIDATES, values).fetchall()
-        for candidate in candidates:
+    while len(chosen) < limit and moved < DEAD_LETTERS_PER_CLAIM:
+        wanted = limit - len(chosen)
+        found = candidates(transaction, stretch, wanted, after=position)
+        for candidate in found:
             position = candidate[0]
             if candidate[10] < rule.max_claims:
-                transaction.execute(CLAIM_MESSAGE, (end, claim, row.generation, position))
-                taken.append((*candidate[:8], end, claim, candidate[10] + 1, *candidate[11:]))
+                chosen.append(candidate)
             elif moved < DEAD_LETTERS_PER_CLAIM:
                 target = target or transaction.row_or_new(rule.queue)
                 _dead_letter(transaction, row, target, candidate, rule.ttl)
                 moved += 1
-        if len(candidates) < wanted:
+        if len(found) < wanted:
             break
-    return taken, moved
+    return chosen, moved
 
 
 def _dead_letter(

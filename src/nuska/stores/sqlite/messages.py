@@ -28,10 +28,12 @@ from nuska.interfaces.storage import RandomBytes
 from nuska.stores.sqlite.choosing import (
     Stretch,
     behind_expired,
+    candidates,
     everything,
     make_due_ready,
     none_expired,
 )
+from nuska.stores.sqlite.deleting import delete_all, delete_claimed, delete_one, remove
 from nuska.stores.sqlite.listing import list_page
 from nuska.stores.sqlite.queries import query
 from nuska.stores.sqlite.queues import SqliteQueues
@@ -47,11 +49,6 @@ ADD_POST = query("add_post")
 GET_MESSAGE = query("get_message")
 ADD_MOVED = query("add_moved")
 GET_MOVED = query("get_moved")
-GET_LEASE = query("get_lease")
-GET_CLAIM = query("get_claim")
-DELETE_MESSAGE = query("delete_message")
-DELETE_MOVED = query("delete_moved")
-POP_MESSAGES = query("pop_messages")
 RESTORE_MESSAGE = query("restore_message")
 NEXT_DUE = query("next_due")
 
@@ -70,10 +67,6 @@ class SqliteMessages:
         self._queues = queues
         self._random_bytes = random_bytes
 
-    def _relaxed(self, queue: QueueRef) -> bool:
-        row = self._queues.row(queue)
-        return row is not None and row.queue.relaxed
-
     async def add(
         self,
         queue: QueueRef,
@@ -88,7 +81,7 @@ class SqliteMessages:
             def short(transaction: Transaction) -> Added:
                 return self._add(transaction, transaction.row_or_new(queue), messages, poster)[0]
 
-            return await self._writer.run(short, now=now, relaxed=self._relaxed(queue))
+            return await self._writer.run(short, now=now, relaxed=self._queues.relaxed(queue))
 
         def long(transaction: Transaction) -> Generator[None, None, Added]:
             row = transaction.row(queue)
@@ -114,7 +107,7 @@ class SqliteMessages:
             return added
 
         return await self._writer.run(
-            long, now=now, relaxed=self._relaxed(queue), long=len(messages) > SLICE
+            long, now=now, relaxed=self._queues.relaxed(queue), long=len(messages) > SLICE
         )
 
     def _add(
@@ -227,17 +220,9 @@ class SqliteMessages:
             row = transaction.row(queue)
             if row is None:
                 return DeleteOutcome.MISSING
-            found = _lease(transaction, row.generation, parsed)
-            if found is None:
-                return DeleteOutcome.MISSING
-            position, posted_position, held_by = found
-            refusal = _refusal(transaction, row.generation, held_by, claim_id)
-            if refusal is not None:
-                return refusal
-            _remove(transaction, row.generation, position, posted_position, parsed[1])
-            return DeleteOutcome.DELETED
+            return delete_one(transaction, row.generation, parsed, claim_id)
 
-        return await self._writer.run(work, now=now, relaxed=self._relaxed(queue))
+        return await self._writer.run(work, now=now, relaxed=self._queues.relaxed(queue))
 
     async def delete_many(
         self,
@@ -256,20 +241,12 @@ class SqliteMessages:
             row = transaction.row(queue)
             if row is None:
                 return True
-            generation = row.generation
-            found = []
-            for parsed in wanted:
-                lease = _lease(transaction, generation, parsed)
-                if lease is None:
-                    continue
-                if named is not None and lease[2] not in named:
-                    return False
-                found.append((lease, parsed[1]))
-            for (position, posted_position, _), salt in found:
-                _remove(transaction, generation, position, posted_position, salt)
-            return True
+            if named is None:
+                delete_all(transaction, row.generation, wanted)
+                return True
+            return delete_claimed(transaction, row.generation, wanted, named)
 
-        return await self._writer.run(work, now=now, relaxed=self._relaxed(queue))
+        return await self._writer.run(work, now=now, relaxed=self._queues.relaxed(queue))
 
     async def pop(self, queue: QueueRef, *, limit: int, now: Moment) -> list[Message]:
         if self._queues.row(queue) is None:
@@ -289,7 +266,7 @@ class SqliteMessages:
         def behind(transaction: Transaction, row: QueueRow) -> Generator[None, None, list[Message]]:
             return _pop(transaction, (yield from behind_expired(transaction, row)), limit)
 
-        return await self._writer.run(work, now=now, relaxed=self._relaxed(queue))
+        return await self._writer.run(work, now=now, relaxed=self._queues.relaxed(queue))
 
     async def put_back(self, queue: QueueRef, popped: Sequence[Message], *, now: Moment) -> None:
         def work(transaction: Transaction) -> None:
@@ -300,7 +277,7 @@ class SqliteMessages:
                 if row.base_position < message.position and message.expires_at > transaction.now:
                     _restore(transaction, row, message)
 
-        await self._writer.run(work, now=now, relaxed=self._relaxed(queue))
+        await self._writer.run(work, now=now, relaxed=self._queues.relaxed(queue))
 
     async def next_due(self, queue: QueueRef, *, now: Moment) -> Moment | None:
         row = self._queues.row(queue)
@@ -318,20 +295,9 @@ class SqliteMessages:
 
 def _pop(transaction: Transaction, stretch: Stretch, limit: int) -> list[Message]:
     """Take the first live messages of a stretch away."""
-    generation = stretch.row.generation
-    values = {
-        "generation": generation,
-        "now": transaction.now,
-        "first": stretch.first,
-        "last": stretch.last,
-        "limit": limit,
-    }
-    rows = transaction.execute(POP_MESSAGES, values).fetchall()
-    rows.sort()
-    for taken in rows:
-        if taken[2] is not None:
-            transaction.execute(DELETE_MOVED, (generation, taken[2], taken[1]))
-    return [message_of(taken, transaction.now) for taken in rows]
+    rows = candidates(transaction, stretch, limit)
+    remove(transaction, stretch.row.generation, [(row[0], row[2], row[1]) for row in rows])
+    return [message_of(row, transaction.now) for row in rows]
 
 
 def _earlier_post(
@@ -366,54 +332,6 @@ def _find(connection: apsw.Connection, generation: int, wanted: str, now: Moment
             return None
         rows = message_rows(connection.execute(GET_MESSAGE, (generation, moved, now)))
     return message_of(rows[0], now) if rows else None
-
-
-def _lease(
-    transaction: Transaction, generation: int, parsed: tuple[Position, bytes]
-) -> tuple[int, int | None, bytes | None] | None:
-    """Where a message stands, where it was posted if elsewhere, and its live claim."""
-    position: int = parsed[0]
-    now = transaction.now
-    row = transaction.execute(GET_LEASE, (generation, position, now)).fetchone()
-    if row is None or row[0] != parsed[1] or row[1] is not None:
-        moved = transaction.execute(GET_MOVED, (generation, *parsed)).get
-        if moved is None:
-            return None
-        position = moved
-        row = transaction.execute(GET_LEASE, (generation, position, now)).fetchone()
-        if row is None:
-            return None
-    _, posted_position, available_at, claim = row
-    return position, posted_position, claim if claim and available_at > now else None
-
-
-def _refusal(
-    transaction: Transaction, generation: int, held_by: bytes | None, claim_id: str | None
-) -> DeleteOutcome | None:
-    """Why a message must not be deleted (contract http-v2 §3.5), or None if it may."""
-    if claim_id is None:
-        return None if held_by is None else DeleteOutcome.CLAIMED
-    named = parse_claim_id(claim_id)
-    if named is None:
-        return DeleteOutcome.CLAIM_GONE
-    if held_by == named:
-        return None
-    live = transaction.execute(GET_CLAIM, (generation, named, transaction.now)).fetchone()
-    if live is None:
-        return DeleteOutcome.CLAIM_GONE
-    return DeleteOutcome.NOT_CLAIMED if held_by is None else DeleteOutcome.OTHER_CLAIM
-
-
-def _remove(
-    transaction: Transaction,
-    generation: int,
-    position: int,
-    posted_position: int | None,
-    salt: bytes,
-) -> None:
-    transaction.execute(DELETE_MESSAGE, (generation, position))
-    if posted_position is not None:
-        transaction.execute(DELETE_MOVED, (generation, posted_position, salt))
 
 
 def _restore(transaction: Transaction, row: QueueRow, message: Message) -> None:

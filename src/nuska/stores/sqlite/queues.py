@@ -154,6 +154,11 @@ class SqliteQueues:
             self._registry.keep(ref, row, self._writer.last_moment)
         return row
 
+    def relaxed(self, ref: QueueRef) -> bool:
+        """Whether a write to the queue is acknowledged before it is synced (D18)."""
+        row = self.row(ref)
+        return row is not None and row.queue.relaxed
+
 
 def _asked_for(metadata_equals: Metadata | None) -> dict[str, str | int | float | None]:
     """One of the pairs, for the database to look for: it holds no lock of the interpreter

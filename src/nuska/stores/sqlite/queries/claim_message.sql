@@ -1,3 +1,3 @@
--- Mark one message as claimed: the way taken when some candidates may be dead-lettered.
+-- Mark one message as claimed.
 UPDATE messages SET available_at = ?, claim = ?, claim_count = claim_count + 1
 WHERE generation = ? AND position = ?

@@ -1,4 +1,4 @@
--- Ready messages after a position and up to the tail, for a claim that may dead-letter.
+-- Ready messages after a position and up to another, for a claim or a pop.
 SELECT position, salt, posted_position, body, poster, ttl, created_at, expires_at,
        available_at, claim, claim_count, attributes, dead
 FROM messages INDEXED BY ready

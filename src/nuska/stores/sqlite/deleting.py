@@ -1,0 +1,118 @@
+"""Deleting messages: where each stands, who may, and the removal itself."""
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from nuska.domain.messages import DeleteOutcome
+from nuska.domain.positions import Position, parse_claim_id
+from nuska.stores.sqlite.queries import query
+from nuska.stores.sqlite.transaction import Transaction
+
+GET_MOVED = query("get_moved")
+GET_LEASE = query("get_lease")
+GET_CLAIM = query("get_claim")
+DELETE_MESSAGE = query("delete_message")
+DELETE_MOVED = query("delete_moved")
+DELETE_WHERE_POSTED = query("delete_where_posted")
+
+MessageKey = tuple[Position, bytes]
+"""Position and salt, as a message's id names them."""
+Place = tuple[int, int | None, bytes]
+"""Where a message stands, where it was posted if elsewhere, and its salt."""
+
+
+class Lease(NamedTuple):
+    """A message to delete, and who holds it."""
+
+    place: Place
+    claim: bytes | None
+    """The live claim."""
+
+
+def delete_one(
+    transaction: Transaction, generation: int, key: MessageKey, claim_id: str | None
+) -> DeleteOutcome:
+    """Delete a message if it is free or held by ``claim_id`` (contract http-v2 §3.5)."""
+    lease = _lease(transaction, generation, key)
+    if lease is None:
+        return DeleteOutcome.MISSING
+    refusal = _refusal(transaction, generation, lease.claim, claim_id)
+    if refusal is not None:
+        return refusal
+    remove(transaction, generation, [lease.place])
+    return DeleteOutcome.DELETED
+
+
+def delete_all(transaction: Transaction, generation: int, keys: Sequence[MessageKey]) -> None:
+    """Delete those messages that exist, claimed or not."""
+    before = transaction.changes()
+    values = [(generation, *key, transaction.now) for key in keys]
+    transaction.executemany(DELETE_WHERE_POSTED, values)
+    if transaction.changes() - before == len(keys):
+        return
+    for key in keys:  # some have moved, or are gone
+        lease = _lease(transaction, generation, key)
+        if lease is not None:
+            remove(transaction, generation, [lease.place])
+
+
+def delete_claimed(
+    transaction: Transaction,
+    generation: int,
+    keys: Sequence[MessageKey],
+    claims: Collection[bytes | None],
+) -> bool:
+    """Delete those messages that exist; False, and nothing done, if one is in none of
+    ``claims``."""
+    places = []
+    for key in keys:
+        lease = _lease(transaction, generation, key)
+        if lease is None:
+            continue
+        if lease.claim not in claims:
+            return False
+        places.append(lease.place)
+    remove(transaction, generation, places)
+    return True
+
+
+def remove(transaction: Transaction, generation: int, places: Sequence[Place]) -> None:
+    """Take messages away, with what makes those that have moved findable."""
+    transaction.executemany(DELETE_MESSAGE, [(generation, place[0]) for place in places])
+    for _, posted_position, salt in places:
+        if posted_position is not None:
+            transaction.execute(DELETE_MOVED, (generation, posted_position, salt))
+
+
+def _lease(transaction: Transaction, generation: int, key: MessageKey) -> Lease | None:
+    position: int = key[0]
+    now = transaction.now
+    row = transaction.execute(GET_LEASE, (generation, position, now)).fetchone()
+    if row is None or row[0] != key[1] or row[1] is not None:
+        moved = transaction.execute(GET_MOVED, (generation, *key)).get
+        if moved is None:
+            return None
+        position = moved
+        row = transaction.execute(GET_LEASE, (generation, position, now)).fetchone()
+        if row is None:
+            return None
+    _, posted_position, available_at, claim = row
+    held = claim if claim and available_at > now else None
+    return Lease((position, posted_position, key[1]), held)
+
+
+def _refusal(
+    transaction: Transaction, generation: int, held_by: bytes | None, claim_id: str | None
+) -> DeleteOutcome | None:
+    """Why a message must not be deleted (contract http-v2 §3.5), or None if it may."""
+    if claim_id is None:
+        return None if held_by is None else DeleteOutcome.CLAIMED
+    named = parse_claim_id(claim_id)
+    if named is None:
+        return DeleteOutcome.CLAIM_GONE
+    if held_by == named:
+        return None
+    live = transaction.execute(GET_CLAIM, (generation, named, transaction.now)).fetchone()
+    if live is None:
+        return DeleteOutcome.CLAIM_GONE
+    return DeleteOutcome.NOT_CLAIMED if held_by is None else DeleteOutcome.OTHER_CLAIM
