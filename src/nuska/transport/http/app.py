@@ -167,10 +167,12 @@ class _First:
         self._allowed_host = allowed_host
 
     async def process_request(self, req: ApiRequest, resp: Response) -> None:
-        request_id = req.scope.get("nuska.request_id")
-        if request_id is None:
+        self._admit(req, resp)
+
+    def _admit(self, req: ApiRequest, resp: Response) -> None:
+        if "nuska.request_id" not in req.scope:  # the server below shows the id that it gave
             request_id = req.scope["nuska.request_id"] = f"req-{uuid4()}"
-        resp.set_header(REQUEST_ID, request_id)
+            resp.set_header(REQUEST_ID, request_id)
         if self._allowed_host is not None:
             check_origin(req, self._allowed_host)
 
@@ -184,7 +186,7 @@ class _FirstAndLast(_First):
 
     async def process_request(self, req: ApiRequest, resp: Response) -> None:
         req.started = time.perf_counter()
-        await super().process_request(req, resp)
+        self._admit(req, resp)
 
     async def process_response(
         self, req: ApiRequest, resp: Response, _resource: object, _succeeded: bool

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from uvicorn._types import ASGISendEvent, HTTPScope
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent, HTTPScope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from nuska.transport.server.asgi import AsgiApp
@@ -18,11 +18,35 @@ _NO_BODY = frozenset({204, 304})
 logger = logging.getLogger("nuska.server")
 
 
+class News:
+    """An event for one listener, made for every request: ``asyncio.Event`` costs thrice that."""
+
+    __slots__ = ("_listener", "there")
+
+    def __init__(self) -> None:
+        self.there = False
+        self._listener: asyncio.Future[None] | None = None
+
+    def set(self) -> None:
+        self.there = True
+        if self._listener is not None and not self._listener.done():
+            self._listener.set_result(None)
+
+    async def wait(self) -> None:
+        self._listener = asyncio.get_running_loop().create_future()
+        try:
+            await self._listener
+        finally:
+            self._listener = None
+
+
 class Exchange(RequestResponseCycle):
     """uvicorn's cycle with its answer encoded in one piece and nothing left to its own words.
 
     Every answer carries the request's id, whether the application added it or not.
     """
+
+    message_event: News  # type: ignore[assignment]  # as much of an event as is used
 
     def __init__(
         self,
@@ -38,7 +62,7 @@ class Exchange(RequestResponseCycle):
         self.flow = connection.flow
         self.keep_alive = keep_alive
         self.waiting_for_100_continue = expects_continue
-        self.message_event = asyncio.Event()
+        self.message_event = News()
         self.disconnected = False
         self.body = bytearray()
         self.more_body = True
@@ -66,6 +90,20 @@ class Exchange(RequestResponseCycle):
         finally:
             if self.task is not None:
                 self.connection.tasks.discard(self.task)
+
+    async def receive(self) -> ASGIReceiveEvent:
+        if self.waiting_for_100_continue and not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.waiting_for_100_continue = False
+        if not (self.disconnected or self.response_complete):
+            self.flow.resume_reading()
+            if not self.message_event.there:
+                await self.message_event.wait()
+            self.message_event.there = False
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        body, self.body = bytes(self.body), bytearray()
+        return {"type": "http.request", "body": body, "more_body": self.more_body}
 
     async def send(self, message: ASGISendEvent) -> None:
         if self.flow.write_paused and not self.disconnected:
