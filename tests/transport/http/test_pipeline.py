@@ -178,9 +178,9 @@ async def test_every_answer_carries_a_request_id_of_our_own(api: AsgiDriver, tar
     assert reply.headers["x-openstack-request-id"] != sent
 
 
-async def test_the_request_id_of_the_server_below_is_used(api: AsgiDriver) -> None:
+async def test_a_server_below_that_gives_the_request_id_shows_it_itself(api: AsgiDriver) -> None:
     reply = await api.get("/v2/nowhere", scope={"nuska.request_id": "req-given"})
-    assert reply.headers["x-openstack-request-id"] == "req-given"
+    assert "x-openstack-request-id" not in reply.headers
 
 
 @pytest.mark.parametrize("value", ["", "0" * 64])

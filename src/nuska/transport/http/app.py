@@ -66,7 +66,8 @@ def build_app(
     port) of a Host or Origin header, and False refuses the request; None allows every name.
     ``observe`` is called once per request, and must not fail or block.
 
-    From the server below, the scope may hold ``nuska.request_id``, the id to answer with, and
+    From the server below, the scope may hold ``nuska.request_id``, the id that the server
+    itself puts on the answer (without one, the application makes and shows its own), and
     ``nuska.gone``, a function that says whether the connection is closed at this moment.
     """
     first = _First(allowed_host) if observe is None else _FirstAndLast(allowed_host, observe)
