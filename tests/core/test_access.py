@@ -4,7 +4,9 @@ import pytest
 
 from nuska.core.access import ADMIN, RULES, allow
 from nuska.domain.errors import NotAllowed
+from nuska.domain.limits import Limits
 from nuska.interfaces.identity import Caller
+from nuska.transport.http.routes import routes_for
 
 ANYBODY = Caller("acme")
 AN_ADMIN = Caller("acme", frozenset({ADMIN}))
@@ -27,3 +29,9 @@ def test_only_health_asks_for_a_role(action: str) -> None:
 def test_an_action_that_nobody_named_is_a_bug_and_no_permission() -> None:
     with pytest.raises(KeyError):
         allow(AN_ADMIN, "queues:burn")
+
+
+def test_the_rules_name_what_the_routes_do_and_nothing_else() -> None:
+    routes = routes_for(Limits(admin_mode=True))
+    asked = {operation.action for route in routes for operation in route.operations}
+    assert asked - {None} == RULES.keys()

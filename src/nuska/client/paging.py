@@ -55,7 +55,9 @@ class Listing(Generic[T]):
         """Page by page; an empty page is never given."""
         href, query = self._start
         poll: Query = {"wait": self._wait or None}
+        timing = self._connection.timing
         while True:
+            asked_at = timing.clock()
             answer = await self._connection.call(
                 "GET", href, query=query | poll, timeout=self._connection.timeout + self._wait
             )
@@ -67,6 +69,8 @@ class Listing(Generic[T]):
                 href, query = following, {}
             elif not self._follow:
                 return
+            elif not items and (early := self._wait / 2 - (timing.clock() - asked_at)) > 0:
+                await timing.sleep(early)  # a server that is stopping, say, does not wait
 
     async def __aiter__(self) -> AsyncIterator[T]:
         async for page in self.pages():

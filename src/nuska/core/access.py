@@ -29,7 +29,6 @@ RULES: dict[str, str] = {
     "claims:get": ANYONE,
     "claims:delete": ANYONE,
     "claims:update": ANYONE,
-    "ping:get": ANYONE,
     "health:get": ADMIN,
 }
 

@@ -43,7 +43,7 @@ RENEW_MESSAGES = query("renew_messages")
 RELEASE_MESSAGES = query("release_messages")
 DELETE_MESSAGE = query("delete_message")
 DELETE_MOVED = query("delete_moved")
-MOVE_MESSAGE = query("restore_message")
+MOVE_MESSAGE = query("move_message")
 
 
 class SqliteClaims:

@@ -167,9 +167,13 @@ def _delete_posts(transaction: Transaction) -> SweepReport:
 
 def _delete_generation(transaction: Transaction) -> SweepReport:
     generation = transaction.execute(OLD_GENERATION).get
-    for sql in (DELETE_OLD_MESSAGES, DELETE_OLD_CLAIMS, DELETE_OLD_MOVED):
-        gone = transaction.execute(sql, (generation, generation, ROWS_PER_STEP)[-sql.count("?") :])
-        removed = len(gone.fetchall())
+    twice = (generation, generation, ROWS_PER_STEP)
+    for sql, values in (
+        (DELETE_OLD_MESSAGES, twice),
+        (DELETE_OLD_CLAIMS, twice),
+        (DELETE_OLD_MOVED, twice[1:]),
+    ):
+        removed = len(transaction.execute(sql, values).fetchall())
         if removed:
             return SweepReport(removed=removed, more=True)
     transaction.execute(FORGET_GENERATION, (generation,))
