@@ -37,6 +37,7 @@ def _everything_happens_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(line, "MAX_WRITES_PER_COMMIT", 6)
     monkeypatch.setattr(messages, "SLICE", 4)
     monkeypatch.setattr(sweeping, "ROWS_PER_STEP", 5)
+    monkeypatch.setattr(sweeping, "CLEARED_PER_STEP", 5)
     monkeypatch.setattr(sweeping, "FREE_PAGES_KEPT", 4)
     monkeypatch.setattr(connection, "WRITER_CACHE_KIB", 40)
     monkeypatch.setattr(connection, "WAL_SIZE_LIMIT", 200_000)

@@ -40,6 +40,9 @@ CLAIMS_PER_STEP = 100
 DELAYS_PER_STEP = 100
 """Moments at which delays end; most of them free only a message or a few."""
 ROWS_PER_STEP = 150
+"""Messages made ready, which somebody may wait for."""
+CLEARED_PER_STEP = 80
+"""Rows removed, which nobody waits for: half a millisecond in the way of others."""
 OTHER_EVERY = 3
 """Every so many steps what is not urgent comes first, or a stream of ending claims and delays
 would keep it waiting and the file would grow."""
@@ -152,7 +155,7 @@ def _position(made_ready: tuple[int, int]) -> int:
 
 
 def _delete_expired(transaction: Transaction) -> SweepReport:
-    expired = transaction.execute(LIST_EXPIRED, (transaction.now, ROWS_PER_STEP)).fetchall()
+    expired = transaction.execute(LIST_EXPIRED, (transaction.now, CLEARED_PER_STEP)).fetchall()
     for generation, position, salt, posted_position in expired:
         transaction.execute(DELETE_MESSAGE, (generation, position))
         if posted_position is not None:
@@ -161,13 +164,13 @@ def _delete_expired(transaction: Transaction) -> SweepReport:
 
 
 def _delete_posts(transaction: Transaction) -> SweepReport:
-    gone = transaction.execute(DELETE_ENDED_POSTS, (transaction.now, ROWS_PER_STEP)).fetchall()
+    gone = transaction.execute(DELETE_ENDED_POSTS, (transaction.now, CLEARED_PER_STEP)).fetchall()
     return SweepReport(removed=len(gone), more=True)
 
 
 def _delete_generation(transaction: Transaction) -> SweepReport:
     generation = transaction.execute(OLD_GENERATION).get
-    twice = (generation, generation, ROWS_PER_STEP)
+    twice = (generation, generation, CLEARED_PER_STEP)
     for sql, values in (
         (DELETE_OLD_MESSAGES, twice),
         (DELETE_OLD_CLAIMS, twice),
