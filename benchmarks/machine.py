@@ -39,7 +39,7 @@ def describe(directory: Path) -> Machine:
         cpu=_cpu(),
         cores=len(os.sched_getaffinity(0)),
         memory_gb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
-        kernel=platform.release(),
+        kernel=platform.release().partition("-")[0],
         python=platform.python_version(),
         filesystem=_filesystem(directory),
         sync_p50_ms=percentile(syncs, 50),

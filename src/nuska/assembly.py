@@ -180,7 +180,8 @@ async def _open_store(url: str, data: Path, clock: SystemClock) -> Store:
     except ValueError as error:
         raise CannotStart(f"The store cannot be opened: {error}.") from error
     except OSError as error:
-        raise CannotStart(f"The data in {data} cannot be used: {error.strerror or error}.") from error
+        reason = error.strerror or error
+        raise CannotStart(f"The data in {data} cannot be used: {reason}.") from error
 
 
 def _catch_up(clock: SystemClock, store: Store) -> None:
