@@ -1,4 +1,4 @@
-"""The clock: close to the wall's at the start, and never backwards afterwards."""
+"""The clock, close to the wall's at the start and never backwards afterwards; and chance."""
 
 import time
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 import nuska
 from nuska.domain.moments import Moment
-from nuska.system import SystemClock
+from nuska.system import Chance, SystemClock
 
 
 def test_it_starts_at_the_wall_time_in_milliseconds() -> None:
@@ -59,3 +59,17 @@ def test_only_one_file_of_the_service_reads_the_wall_clock() -> None:
         and any(call in path.read_text() for call in ("time.time(", "time_ns(", "datetime.now("))
     }
     assert readers == {"system.py"}
+
+
+def test_no_piece_of_chance_is_drawn_twice() -> None:
+    chance = Chance()
+    drawn = [chance(9) for _ in range(5_000)]
+    assert {len(piece) for piece in drawn} == {9}
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_a_draw_larger_than_what_is_in_stock_is_whole() -> None:
+    chance = Chance()
+    chance(1)
+    assert len(chance(Chance.BLOCK)) == Chance.BLOCK
+    assert len(chance(Chance.BLOCK + 1)) == Chance.BLOCK + 1

@@ -7,7 +7,6 @@ reverse order: no new connections, waiters told, requests in flight answered, up
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
@@ -33,7 +32,7 @@ from nuska.logs import log_request
 from nuska.metrics import PATH as METRICS_PATH
 from nuska.metrics import Sources, build_metrics_app
 from nuska.settings import Settings
-from nuska.system import SystemClock
+from nuska.system import Chance, SystemClock
 from nuska.transport.http.app import build_app
 from nuska.transport.server.counters import Counters
 from nuska.transport.server.listeners import CannotListen, Listener, open_listener
@@ -90,11 +89,11 @@ async def assembled(settings: Settings, data: Path) -> AsyncIterator[Service]:
         apart = None
         if settings.metrics not in ("path", "off"):
             apart = _listen(settings, parse_address(settings.metrics), stack)
-        clock = SystemClock()
-        store = await _open_store(settings.store, data, clock)
+        clock, chance = SystemClock(), Chance()
+        store = await _open_store(settings.store, data, clock, chance)
         stack.push_async_callback(store.close)
         _catch_up(clock, store)
-        core = build_core(store=store, clock=clock, limits=settings.limits)
+        core = build_core(store=store, clock=clock, limits=settings.limits, random_bytes=chance)
         sweeper = Sweeper(store, core.wakeups, clock)
         allowed = _guard(settings, listener.address)
         counters = Counters()
@@ -102,7 +101,7 @@ async def assembled(settings: Settings, data: Path) -> AsyncIterator[Service]:
         server = HttpServer(
             app,
             clock=clock,
-            random_bytes=os.urandom,
+            random_bytes=chance,
             bounds=settings.server,
             counters=counters,
             log_request=log_request if settings.access_log else None,
@@ -114,9 +113,7 @@ async def assembled(settings: Settings, data: Path) -> AsyncIterator[Service]:
         stack.push_async_callback(_stop_sweeping, sweeper, sweeping)
         if apart is not None:
             names = _guard(settings, apart.address)
-            side = HttpServer(
-                build_metrics_app(sources, names), clock=clock, random_bytes=os.urandom
-            )
+            side = HttpServer(build_metrics_app(sources, names), clock=clock, random_bytes=chance)
             await side.start([apart])
             stack.push_async_callback(side.stop)
         await server.start([listener])
@@ -156,7 +153,7 @@ def _guard(settings: Settings, address: Address) -> Callable[[str], bool]:
     return host_guard([*own, *settings.allowed_hosts], allow_literals=settings.insecure_open)
 
 
-async def _open_store(url: str, data: Path, clock: SystemClock) -> Store:
+async def _open_store(url: str, data: Path, clock: SystemClock, chance: Chance) -> Store:
     scheme = url.partition(":")[0]
     if scheme not in STORE_DRIVERS:
         known = ", ".join(f"{name}:" for name in STORE_DRIVERS)
@@ -172,7 +169,7 @@ async def _open_store(url: str, data: Path, clock: SystemClock) -> Store:
             f"The store {scheme!r} needs the Python package {error.name!r}, which is not "
             f"installed. Install it with: pip install 'nuska[{extra}]'"
         ) from error
-    options = StoreOptions(url=url, data_dir=str(data), now=clock.now(), random_bytes=os.urandom)
+    options = StoreOptions(url=url, data_dir=str(data), now=clock.now(), random_bytes=chance)
     try:
         return await open_store(options)
     except Unavailable as error:

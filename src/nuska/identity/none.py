@@ -6,7 +6,7 @@ like this anywhere else unless told so by name.
 
 from collections.abc import Mapping
 
-PROJECT_HEADERS = ("x-project-id", "x-tenant-id", "x-tenant")
+PROJECT_HEADERS = (b"x-project-id", b"x-tenant-id", b"x-tenant")
 """In the order in which they are believed."""
 _NO_ROLES: frozenset[str] = frozenset()
 
@@ -14,16 +14,16 @@ _NO_ROLES: frozenset[str] = frozenset()
 class NoAuthentication:
     """``Identity`` that believes ``X-Project-Id`` and ``X-Roles``."""
 
-    def identify(self, headers: Mapping[str, str]) -> tuple[str | None, frozenset[str]]:
-        roles = headers.get("x-roles")
-        return _project(headers), _roles(roles) if roles else _NO_ROLES
+    def identify(self, headers: Mapping[bytes, bytes]) -> tuple[str | None, frozenset[str]]:
+        roles = headers.get(b"x-roles")
+        return _project(headers), _roles(roles.decode("latin-1")) if roles else _NO_ROLES
 
 
-def _project(headers: Mapping[str, str]) -> str | None:
+def _project(headers: Mapping[bytes, bytes]) -> str | None:
     for name in PROJECT_HEADERS:
         project = headers.get(name)
         if project is not None:
-            return project
+            return project.decode("latin-1")
     return None
 
 

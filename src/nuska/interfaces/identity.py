@@ -16,8 +16,9 @@ class Caller(Struct, frozen=True, gc=False):
 
 
 class Identity(Protocol):
-    def identify(self, headers: Mapping[str, str]) -> tuple[str | None, frozenset[str]]:
-        """Project (None when the request names none) and roles, from lower-case header names.
+    def identify(self, headers: Mapping[bytes, bytes]) -> tuple[str | None, frozenset[str]]:
+        """Project (None when the request names none) and roles, from headers as they came:
+        lower-case names, values in Latin-1.
 
         Raises ``NotAuthenticated`` when credentials are present and do not hold.
         """

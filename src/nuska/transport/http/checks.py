@@ -15,7 +15,7 @@ Steps 1 to 3 (CORS, the request id, tokens) are not here: there is no CORS yet, 
 is the server's and the application's, and a token is checked by the ``Identity`` in step 9.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -37,31 +37,6 @@ LONGEST_REMEMBERED = 256
 nobody can fill the memory with headers."""
 
 AllowedHost = Callable[[str], bool]
-
-
-class Headers(Mapping[str, str]):
-    """Headers for an ``Identity``, decoded only when looked at."""
-
-    __slots__ = ("_raw",)
-
-    def __init__(self, raw: dict[bytes, bytes]) -> None:
-        self._raw = raw
-
-    def __getitem__(self, name: str) -> str:
-        return self._raw[name.encode("latin-1")].decode("latin-1")
-
-    def get(  # type: ignore[override]  # one signature for the three overloads
-        self, name: str, default: str | None = None
-    ) -> str | None:
-        # Without the inherited detour through an exception: two of three lookups miss.
-        value = self._raw.get(name.encode("latin-1"))
-        return default if value is None else value.decode("latin-1")
-
-    def __iter__(self) -> Iterator[str]:
-        return (name.decode("latin-1") for name in self._raw)
-
-    def __len__(self) -> int:
-        return len(self._raw)
 
 
 def check_origin(req: ApiRequest, allowed: AllowedHost) -> None:
@@ -137,7 +112,7 @@ class CallerCheck:
 
     def __call__(self, req: ApiRequest) -> None:
         client = self._client_of(req.header(b"client-id"))
-        project, roles = self._identity.identify(Headers(req.raw_headers))
+        project, roles = self._identity.identify(req.raw_headers)
         if project is None:
             raise InvalidHeader("Project-Id Missing", "The header X-Project-Id is missing.")
         if not project:
@@ -184,8 +159,11 @@ def _uuid_bytes(text: bytes) -> bytes | None:
     return value if len(value) == UUID_BYTES else None
 
 
+_is_remembered_name = lru_cache(maxsize=4096)(is_queue_name)
+
+
 def _check_queue(name: str, project: str) -> None:
-    if not is_queue_name(name):
+    if len(name) > MAX_QUEUE_NAME or not _is_remembered_name(name):
         raise InvalidHeader(
             "Invalid queue identification",
             f"The name of a queue must be 1 to {MAX_QUEUE_NAME} letters, digits, underscores, "
