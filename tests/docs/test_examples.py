@@ -1,7 +1,8 @@
 """The examples of the documents run in a real shell, against a real server, as they are written.
 
 A fenced ``console`` block holds commands after ``$``, their further lines after ``>``, and
-below each what it prints; ``...`` there stands for anything, and an age for any age. The
+below each what it prints; ``...`` there stands for anything, and an age for any age. A ``bash``
+block is one command to paste as it stands, and an ``output`` block after it what it prints. The
 blocks of one document are one session in one shell, against a server of its own.
 """
 
@@ -19,7 +20,11 @@ import pytest
 from nuska.testing.server_process import ServerProcess
 
 ROOT = Path(__file__).resolve().parents[2]
-BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"^```console\n(?P<console>.*?)^```$"
+    r"|^```bash\n(?P<command>.*?)^```$(?:\n+```output\n(?P<prints>.*?)^```$)?",
+    re.MULTILINE | re.DOTALL,
+)
 ADDRESS = "127.0.0.1:8888"
 """Where the documents say the server is."""
 SESSION_LIMIT = 60.0
@@ -34,8 +39,10 @@ class Example:
 
 def examples_in(document: Path) -> list[Example]:
     found: list[Example] = []
-    for block in BLOCK.findall(document.read_text("utf-8")):
-        for line in block.splitlines():
+    for block in BLOCK.finditer(document.read_text("utf-8")):
+        if block["command"]:
+            found.append(Example(block["command"].rstrip("\n"), block["prints"] or ""))
+        for line in (block["console"] or "").splitlines():
             if line.startswith("$ "):
                 found.append(Example(line[2:], ""))
             elif line.startswith("> ") and not found[-1].prints:

@@ -70,7 +70,7 @@ class Options:
     async def client(self, *, connections: int = 8) -> AsyncIterator[Client]:
         """A client for the length of a command; its errors become the command's end."""
         if self.timeout <= 0:
-            raise CommandFailed(Exit.USAGE, "--timeout is more than 0.")
+            raise CommandFailed(Exit.USAGE, "--timeout must be more than 0.")
         try:
             client = Client(
                 self.url,

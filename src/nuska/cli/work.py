@@ -71,7 +71,8 @@ async def work(
     if jobs < 1 or retry_delay < 0:
         raise CommandFailed(Exit.USAGE, "--jobs is at least 1 and --retry-delay at least 0.")
     if wait < 1:
-        raise CommandFailed(Exit.USAGE, "--wait is at least 1.")
+        reason = "--wait must be at least 1; --until-empty stops when there is nothing."
+        raise CommandFailed(Exit.USAGE, reason)
     if shutil.which(command[0]) is None:
         raise CommandFailed(Exit.USAGE, f"There is no command {command[0]!r}.")
     async with options.client(connections=2 * jobs + 2) as client:

@@ -77,7 +77,9 @@ def check_formats(req: ApiRequest) -> None:
         and req.header(b"content-length") is not None
     ):
         raise InvalidHeader(
-            "Invalid Content-Type", "The API takes JSON, not application/x-www-form-urlencoded."
+            "Invalid Content-Type",
+            "The API takes JSON, not application/x-www-form-urlencoded: send the header "
+            "Content-Type: application/json.",
         )
     accept = req.header(b"accept")
     if accept is not None and accept != b"*/*":
