@@ -1,5 +1,7 @@
 """The clock, close to the wall's at the start and never backwards afterwards; and chance."""
 
+import os
+import random
 import time
 from pathlib import Path
 
@@ -61,11 +63,18 @@ def test_only_one_file_of_the_service_reads_the_wall_clock() -> None:
     assert readers == {"system.py"}
 
 
-def test_no_piece_of_chance_is_drawn_twice() -> None:
+def test_no_byte_of_chance_is_handed_out_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks: list[bytes] = []
+
+    def urandom(count: int) -> bytes:
+        blocks.append(random.randbytes(count))
+        return blocks[-1]
+
+    monkeypatch.setattr(os, "urandom", urandom)
     chance = Chance()
-    drawn = [chance(9) for _ in range(5_000)]
-    assert {len(piece) for piece in drawn} == {9}
-    assert len(set(drawn)) == len(drawn)
+    drawn = b"".join(chance(8) for _ in range(2 * Chance.BLOCK // 8))
+    assert drawn == b"".join(blocks)
+    assert len(blocks) == 2
 
 
 def test_a_draw_larger_than_what_is_in_stock_is_whole() -> None:

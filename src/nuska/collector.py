@@ -1,8 +1,8 @@
 """The cyclic garbage collector, kept from looking where no cycles are.
 
-A request leaves none, yet each few hundred new objects make the collector look at all the
-requests in flight, which was a twentieth of a post. And JSON has none: a quarter of a megabyte
-of empty arrays, decoded under its eyes, took five times as long.
+A request leaves none, or next to none, yet each few hundred new objects make the collector
+look at all the requests in flight, which was a twentieth of a post. And JSON has none: a
+quarter of a megabyte of empty arrays, decoded under its eyes, took five times as long.
 """
 
 import gc

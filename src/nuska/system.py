@@ -39,7 +39,10 @@ class SystemClock:
 
 
 class Chance:
-    """``os.urandom``, drawn in advance: most of what a small draw costs is the call itself."""
+    """``os.urandom``, drawn in advance: most of what a small draw costs is the call itself.
+
+    For the event loop's thread only, and not to be taken along by a fork: ids would repeat.
+    """
 
     BLOCK = 4_096
 

@@ -16,6 +16,7 @@ from nuska.client import (
     UnreadableAnswer,
 )
 from nuska.client.address import Address
+from nuska.client.paging import PAUSE
 
 STATS = {"messages": {"free": 0, "claimed": 0, "total": 0}}
 
@@ -209,6 +210,15 @@ async def test_to_follow_goes_on_after_the_empty_page(client, server, reply):
             break
     assert listed == [1, 2]
     assert [seen.query.get("marker") for seen in server.seen] == [None, "1", "1", "1"]
+
+
+async def test_to_follow_pauses_when_the_server_does_not_wait(client, server, reply, hurried):
+    message = {"id": "m1", "ttl": 60, "age": 0, "body": 1}
+    empty = reply.says(200, {"messages": [], "links": []})
+    server.answers(empty, empty, empty, reply.says(200, {"messages": [message], "links": []}))
+    async for _ in client.queue("jobs").messages(wait=30, follow=True):
+        break
+    assert hurried.slept == [PAUSE] * 3
 
 
 def test_to_follow_without_waiting_is_refused():

@@ -3,7 +3,9 @@
 import asyncio
 import gc
 import json
+import os
 import socket
+import uuid
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from nuska.testing.raw_http import converse
 from nuska.transport.server import bounds
 from nuska.transport.server.bounds import MAX_HEAD, MAX_PIPELINED
+from nuska.transport.server.request_ids import RequestIds
 from nuska.transport.server.server import HttpServer
 
 GET = b"GET /thing HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -533,3 +536,13 @@ async def test_stopping_cuts_off_what_does_not_end(
     await served.server.stop()
     assert (await talking).answers == []
     assert "cut off" in caplog.text
+
+
+def test_request_ids_are_random_uuids_and_never_the_same() -> None:
+    ids = RequestIds(os.urandom)
+    given = [ids.next() for _ in range(1_000)]
+    assert len(set(given)) == len(given)
+    for one in given:
+        parsed = uuid.UUID(one.removeprefix("req-"))
+        assert (parsed.version, parsed.variant) == (4, uuid.RFC_4122)
+        assert f"req-{parsed}" == one

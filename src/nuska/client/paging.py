@@ -15,6 +15,10 @@ from nuska.client.connection import Answer, Connection
 T = TypeVar("T")
 
 
+PAUSE = 0.5
+"""Seconds between two empty answers to a listing that follows, at least."""
+
+
 class Link(Struct, frozen=True):
     """Where a listing goes on."""
 
@@ -69,7 +73,7 @@ class Listing(Generic[T]):
                 href, query = following, {}
             elif not self._follow:
                 return
-            elif not items and (early := self._wait / 2 - (timing.clock() - asked_at)) > 0:
+            elif not items and (early := PAUSE - (timing.clock() - asked_at)) > 0:
                 await timing.sleep(early)  # a server that is stopping, say, does not wait
 
     async def __aiter__(self) -> AsyncIterator[T]:

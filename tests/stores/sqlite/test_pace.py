@@ -52,6 +52,14 @@ def test_the_pause_begins_anew_with_every_write_that_comes() -> None:
     assert pace.may_begin(4, QUICK * 3 / 2)
 
 
+def test_the_first_in_line_waits_no_longer_however_steadily_others_come() -> None:
+    pace = _paced((512, 0), seconds=0.002)
+    begun = next(
+        number for number in range(1, 256) if pace.may_begin(number, number * LONGEST_PAUSE / 10)
+    )
+    assert begun <= 12
+
+
 def test_a_slow_disk_is_shared_by_all_in_line() -> None:
     assert _paced((31, 1), seconds=SLOW).share(32) == 32
 

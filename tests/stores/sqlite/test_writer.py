@@ -1,15 +1,20 @@
 """Group commit: who shares a transaction, who is told what, and when."""
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
 
+import apsw
 import pytest
 
 from nuska.domain.errors import NotFound, Unavailable
 from nuska.domain.messages import NewMessage, QueueRef
 from nuska.domain.moments import seconds
+from nuska.stores.sqlite import pace
 from nuska.stores.sqlite import writer as writer_module
+from nuska.stores.sqlite.line import Write
 from nuska.stores.sqlite.store import SqliteStore
 from nuska.stores.sqlite.transaction import Transaction
 from nuska.testing.clock import ManualClock
@@ -196,3 +201,64 @@ async def test_writes_to_a_relaxed_queue_are_not_synced(
     assert synced == 0
     await sqlite.messages.add(INBOX, [LETTER], now=clock.now())
     assert synced == 1
+
+
+class Held:
+    """What a write holds on to; bytes themselves cannot be watched."""
+
+
+@pytest.mark.parametrize("error", [NotFound("nothing there"), apsw.FullError("no room")])
+async def test_a_write_that_fails_leaves_nothing_for_the_garbage_collector(
+    sqlite: SqliteStore, clock: ManualClock, error: Exception
+) -> None:
+    async def fails() -> weakref.ref[Held]:
+        held = Held()
+
+        def work(transaction: Transaction) -> None:
+            raise type(error)(f"{error} for {held}")
+
+        try:
+            await sqlite.writer.run(work, now=clock.now())
+        except (NotFound, Unavailable):
+            return weakref.ref(held)
+        raise AssertionError("it did not fail")
+
+    gc.disable()
+    try:
+        left = await asyncio.create_task(fails())
+        await sqlite.writer.run(lambda _: None, now=clock.now())
+        assert left() is None
+    finally:
+        gc.enable()
+
+
+async def test_after_a_crowd_a_group_takes_about_half_of_it(
+    sqlite: SqliteStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "WRITES_PER_SECOND", 1)  # any disk is quick enough for halves
+    sizes: list[int] = []
+    perform = sqlite.writer._perform
+
+    def noted(group: list[Write], relaxed: bool) -> None:
+        sizes.append(len(group))
+        perform(group, relaxed)
+
+    monkeypatch.setattr(sqlite.writer, "_perform", noted)
+    for _ in range(3):
+        async with asyncio.TaskGroup() as crowd:
+            for _ in range(32):
+                crowd.create_task(sqlite.messages.add(INBOX, [LETTER], now=clock.now()))
+    assert sizes[0] == 32
+    assert sizes[1] == 16
+
+
+async def test_after_a_relaxed_commit_a_lone_write_begins_at_once(
+    sqlite: SqliteStore, clock: ManualClock
+) -> None:
+    relaxed = QueueRef("acme", "relaxed")
+    await sqlite.queues.create(relaxed, {}, relaxed=True, now=clock.now())
+    async with asyncio.TaskGroup() as crowd:
+        for _ in range(32):
+            crowd.create_task(sqlite.messages.add(INBOX, [LETTER], now=clock.now()))
+    await sqlite.messages.add(relaxed, [LETTER], now=clock.now())
+    assert sqlite.writer._pace.may_begin(1, time.perf_counter())

@@ -24,6 +24,7 @@ from nuska.stores.sqlite.choosing import (
     none_expired,
 )
 from nuska.stores.sqlite.connection import snapshot
+from nuska.stores.sqlite.deleting import remove
 from nuska.stores.sqlite.messages import remember_move
 from nuska.stores.sqlite.queries import query
 from nuska.stores.sqlite.queues import SqliteQueues
@@ -41,8 +42,6 @@ DELETE_CLAIM = query("delete_claim")
 LIST_CLAIM_MESSAGES = query("list_claim_messages")
 RENEW_MESSAGES = query("renew_messages")
 RELEASE_MESSAGES = query("release_messages")
-DELETE_MESSAGE = query("delete_message")
-DELETE_MOVED = query("delete_moved")
 MOVE_MESSAGE = query("move_message")
 
 
@@ -220,9 +219,7 @@ def _dead_letter(
     claim_count, attributes = candidate[10], candidate[11]
     now = transaction.now
     posted = position if posted_position is None else posted_position
-    transaction.execute(DELETE_MESSAGE, (source.generation, position))
-    if posted_position is not None:
-        transaction.execute(DELETE_MOVED, (source.generation, posted_position, salt))
+    remove(transaction, source.generation, [(position, posted_position, salt)])
     target.last_position = next_position(target.last_position, now)
     dead = DeadLetter(
         origin=source.queue.ref.name, reason=OVER_CLAIM_COUNT, claim_count=claim_count, at=now

@@ -45,6 +45,13 @@ class Write:
         self.result: Any = None
         self.error: BaseException | None = None
 
+    def let_go(self) -> None:
+        """Hold nothing any more: the traceback of an error leads to the frames that had this,
+        and so to the error itself. What was refused would stay in memory, bodies and all,
+        until the collector comes."""
+        del self.future, self.work, self.result
+        self.error = None
+
 
 class Line:
     """The writes that wait."""

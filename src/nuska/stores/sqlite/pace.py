@@ -12,7 +12,7 @@ keep coming, and when all are in line at once it takes half of them.
 WRITES_PER_SECOND = 10_000
 """What the event loop serves, about: halves pay if serving one takes as long as a commit."""
 LONGEST_PAUSE = 0.001
-"""Seconds without a new write after which those in line are not kept waiting, at most."""
+"""Seconds that the first in line waits for others, at most, whoever else comes meanwhile."""
 _SMOOTHING = 0.2
 """Weight of the last commit in the mean."""
 
@@ -27,6 +27,8 @@ class Pace:
         """How long a commit takes, smoothed."""
         self._in_line = 0
         self._grew_at = 0.0
+        self._waits_since: float | None = None
+        """When the first of the next group was seen to be alone."""
 
     def committed(self, answered: int, in_line: int, seconds: float, now: float) -> None:
         """A commit has answered so many, and so many came meanwhile."""
@@ -34,19 +36,24 @@ class Pace:
         self._commit_seconds += _SMOOTHING * (seconds - self._commit_seconds)
         self._in_line = in_line
         self._grew_at = now
+        self._waits_since = None
 
     def forget(self) -> None:
         """Nothing is known about the next commit: let it begin at once, with all in line."""
         self._half = 0
+        self._waits_since = None
 
     def may_begin(self, in_line: int, now: float) -> bool:
         """Whether waiting for more writes is over."""
         if in_line >= self._half:
             return True
+        if self._waits_since is None:
+            self._waits_since = now
         if in_line > self._in_line:
             self._in_line = in_line
             self._grew_at = now
-        return now - self._grew_at > min(self._commit_seconds / 2, LONGEST_PAUSE)
+        nobody_comes = now - self._grew_at > self._commit_seconds / 2
+        return nobody_comes or now - self._waits_since > LONGEST_PAUSE
 
     def share(self, in_line: int) -> int:
         """How many of those in line the group takes."""

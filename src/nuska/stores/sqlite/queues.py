@@ -53,7 +53,7 @@ class SqliteQueues:
         return await self._writer.run(work, now=now)
 
     async def get(self, ref: QueueRef) -> Queue | None:
-        row = self._registry.cached(ref) or self.row(ref)
+        row = self.row(ref)
         return None if row is None else row.queue
 
     async def replace_metadata(

@@ -41,7 +41,7 @@ DELAYS_PER_STEP = 100
 """Moments at which delays end; most of them free only a message or a few."""
 ROWS_PER_STEP = 150
 """Messages made ready, which somebody may wait for."""
-CLEARED_PER_STEP = 80
+CLEARED_PER_STEP = 100
 """Rows removed, which nobody waits for: half a millisecond in the way of others."""
 OTHER_EVERY = 3
 """Every so many steps what is not urgent comes first, or a stream of ending claims and delays

@@ -111,7 +111,11 @@ class Writer:
         self._waiting.add(Write(work, now, relaxed, long, future))
         if not self._busy:
             self._start_soon()
-        return await future
+        try:
+            return await future
+        finally:
+            # An error leads to this frame, and the future to the error (``Write.let_go``).
+            del future, work
 
     def hold(self) -> bool:
         """Start no transaction until ``resume``; False, and no hold, when one is under way."""
@@ -320,6 +324,7 @@ class Writer:
         """Nothing of this group has happened."""
         if isinstance(error, apsw.IOError):
             self.doubt()
+        self._pace.forget()
         self._roll_back()
         for write in group:
             if not isinstance(write.error, NuskaError):
@@ -360,13 +365,15 @@ def _nothing(_transaction: Transaction) -> None:
 
 
 def _answer(write: Write) -> None:
-    """Hand a caller its result, unless the caller has gone."""
-    if write.future.done():
+    """Hand a caller its result, unless the caller has gone; this ends the write."""
+    future, error, result = write.future, write.error, write.result
+    write.let_go()
+    if future.done():
         return
-    if write.error is not None:
-        write.future.set_exception(write.error)
+    if error is not None:
+        future.set_exception(error)
     else:
-        write.future.set_result(write.result)
+        future.set_result(result)
 
 
 def _as_unavailable(error: BaseException) -> Exception:

@@ -162,6 +162,7 @@ def _uuid_bytes(text: bytes) -> bytes | None:
 
 
 _is_remembered_name = lru_cache(maxsize=4096)(is_queue_name)
+"""Asked only for names that are not too long, so what is remembered is small."""
 
 
 def _check_queue(name: str, project: str) -> None:

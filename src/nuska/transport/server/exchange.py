@@ -33,6 +33,7 @@ class News:
             self._listener.set_result(None)
 
     async def wait(self) -> None:
+        assert self._listener is None, "a request has one reader"
         self._listener = asyncio.get_running_loop().create_future()
         try:
             await self._listener
