@@ -12,7 +12,7 @@ PARALLEL := -n $(WORKERS) --dist worksteal
 
 .PHONY: help
 help: ## List the commands
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: serve
 serve: $(VENV)/.run ## Install into .venv (once) and run the server; ARGS='--listen …' are passed on
@@ -27,6 +27,10 @@ test: $(VENV)/.dev ## Run every test, on every store, and say which stores ran
 test-redis: $(VENV)/.dev ## Run the tests of the Redis store, a preview that `make test` leaves out
 	@tools/need redis-server
 	$(BIN)/pytest $(PARALLEL) --stores redis $(ARGS) tests/stores/test_redis.py tests/stores/redis
+
+.PHONY: test-postgresql
+test-postgresql: $(VENV)/.dev ## Run the tests of the PostgreSQL store, a preview likewise
+	$(BIN)/pytest $(PARALLEL) --stores sql $(ARGS) tests/stores/test_postgresql.py
 
 .PHONY: test-fast
 test-fast: $(VENV)/.dev ## Run the tests that take seconds, not minutes
@@ -69,7 +73,7 @@ docs: $(VENV)/.dev ## Write the generated pages anew
 .PHONY: pins
 pins: $(VENV)/.dev ## Print the newest versions that fit together, for constraints.txt
 	@$(PIP) install --dry-run --ignore-installed --quiet --report - --group dev \
-	  ".[redis]" editables pip hatchling | $(BIN)/python -c 'import json, sys; print(*sorted( \
+	  ".[redis,postgresql]" editables pip hatchling | $(BIN)/python -c 'import json, sys; print(*sorted( \
 	  "{name}=={version}".format(**item["metadata"]) for item in json.load(sys.stdin)["install"]), sep="\n")'
 
 .PHONY: clean
@@ -89,5 +93,5 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing Nuska and its tools into $(VENV) ..."
-	@$(PIP) install --quiet $(PINS) --editable ".[redis]" --group dev
+	@$(PIP) install --quiet $(PINS) --editable ".[redis,postgresql]" --group dev
 	@touch $(VENV)/.run $@

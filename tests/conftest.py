@@ -8,6 +8,13 @@ from pathlib import Path
 import pytest
 
 RAN_ON = "ran_on_store"
+PREVIEWS = {
+    "redis": "redis",
+    "test_redis.py": "redis",
+    "postgresql": "sql",
+    "test_postgresql.py": "sql",
+}
+"""Tests of stores that ``make test`` leaves out, and the store by which they are asked for."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,10 +35,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """The Redis store is a preview with a target of its own, ``make test-redis``."""
-    asked = "redis" in str(config.getoption("stores")).split(",")
-    of_redis = collection_path.name in {"redis", "test_redis.py"}
-    return True if of_redis and not asked else None
+    """Previews have targets of their own, ``make test-redis`` and ``make test-postgresql``."""
+    asked = str(config.getoption("stores")).split(",")
+    store = PREVIEWS.get(collection_path.name)
+    return True if store is not None and store not in asked else None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -50,7 +50,11 @@ STORE_DRIVERS: dict[str, str] = {
     "rediss+cluster": "nuska.stores.redis:open_store",
     "redis+sentinel": "nuska.stores.redis:open_store",
     "rediss+sentinel": "nuska.stores.redis:open_store",
+    "postgresql": "nuska.stores.sql:open_store",
 }
+
+# What to install for a driver, where that is not named as its folder is.
+STORE_EXTRAS = {"postgresql": "postgresql"}
 
 TOLERATED_LAG = 1000
 """Milliseconds by which the clock may lag behind the store without a word."""
@@ -164,7 +168,7 @@ async def _open_store(url: str, data: Path, clock: SystemClock, chance: Chance) 
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "nuska":
             raise
-        extra = module.rpartition(".")[2]
+        extra = STORE_EXTRAS.get(scheme, module.rpartition(".")[2])
         raise CannotStart(
             f"The store {scheme!r} needs the Python package {error.name!r}, which is not "
             f"installed. Install it with: pip install 'nuska[{extra}]'"

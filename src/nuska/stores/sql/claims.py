@@ -1,0 +1,324 @@
+"""Claims: leases on messages, and the dead-lettering that happens inside them (D8)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import case, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from nuska.domain.claims import OVER_CLAIM_COUNT, Claim, Claimed, DeadLetterRule
+from nuska.domain.limits import DEAD_LETTERS_PER_CLAIM
+from nuska.domain.messages import DeadLetter, QueueRef
+from nuska.domain.moments import Duration, Moment
+from nuska.domain.positions import ClaimId, next_position, parse_claim_id
+from nuska.stores.sql import locking
+from nuska.stores.sql.choosing import candidates, make_due_ready
+from nuska.stores.sql.database import Database
+from nuska.stores.sql.locking import Lock
+from nuska.stores.sql.moving import remember, remove
+from nuska.stores.sql.rows import MESSAGE, AnyRow, MessageRow, QueueRow, encode, messages_of
+from nuska.stores.sql.tables import READY, claims, messages
+
+
+class SqlClaims:
+    """``ClaimStore`` on one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(
+        self,
+        queue: QueueRef,
+        *,
+        claim_id: str,
+        limit: int,
+        ttl: Duration,
+        grace: Duration,
+        dead_letters: DeadLetterRule | None = None,
+        now: Moment,
+    ) -> Claimed:
+        claim = parse_claim_id(claim_id)
+        if claim is None:
+            raise ValueError("a claim id is 24 hexadecimal digits")
+
+        async def work(connection: AsyncConnection) -> Claimed:
+            found = await locking.find_at(connection, self._database, queue, now)
+            if found is None:
+                return Claimed([])
+            row, moment = found
+            await make_due_ready(connection, row.generation, moment)
+            moved = 0
+            if dead_letters is None:
+                chosen = await candidates(connection, row.generation, moment, limit)
+            else:
+                choice = Choice(connection, self._database, queue, row, moment)
+                chosen, moved = await choice.make(limit, dead_letters)
+            moment = await locking.moment_since(connection, self._database, row, moment)
+            chosen = [one for one in chosen if one.expires_at > moment]
+            if not chosen:
+                return Claimed([], moved)
+            end = Moment(moment + ttl)
+            rows = await _hand_out(
+                connection, row.generation, chosen, claim, end, _prolonged(end, ttl, grace)
+            )
+            await connection.execute(
+                insert(claims).values(
+                    generation=row.generation,
+                    claim=claim,
+                    ttl=ttl,
+                    started_at=moment,
+                    expires_at=end,
+                )
+            )
+            return Claimed(messages_of(rows, moment), moved)
+
+        return await self._database.write(work)
+
+    async def get(self, queue: QueueRef, claim_id: str, *, now: Moment) -> Claim | None:
+        claim = parse_claim_id(claim_id)
+        if claim is None:
+            return None
+
+        async def work(connection: AsyncConnection) -> Claim | None:
+            row = await locking.find(connection, queue, Lock.NONE)
+            if row is None:
+                return None
+            moment = self._database.moment(max(now, row.last_moment))
+            live = (await connection.execute(_live(row.generation, claim, moment))).one_or_none()
+            if live is None:
+                return None
+            wanted = select(*MESSAGE).where(
+                *_held(row.generation, claim, live.expires_at), messages.c.expires_at > moment
+            )
+            rows = (await connection.execute(wanted.order_by(messages.c.position))).all()
+            return Claim(
+                id=ClaimId(claim_id),
+                ttl=Duration(live.ttl),
+                started_at=Moment(live.started_at),
+                expires_at=Moment(live.expires_at),
+                messages=messages_of(rows, moment),
+            )
+
+        return await self._database.read(work)
+
+    async def renew(
+        self, queue: QueueRef, claim_id: str, *, ttl: Duration, grace: Duration, now: Moment
+    ) -> bool:
+        claim = parse_claim_id(claim_id)
+        if claim is None:
+            return False
+
+        async def work(connection: AsyncConnection) -> bool:
+            found = await self._lock(connection, queue, claim, now)
+            if found is None:
+                return False
+            generation, moment, live = found
+            end = Moment(moment + ttl)
+            held = await _lock_held(connection, generation, claim, live.expires_at)
+            living = [row.position for row in held if row.expires_at > moment]
+            await connection.execute(
+                update(claims)
+                .where(claims.c.generation == generation, claims.c.claim == claim)
+                .values(ttl=ttl, started_at=moment, expires_at=end)
+            )
+            await connection.execute(
+                update(messages)
+                .where(messages.c.generation == generation, messages.c.position.in_(living))
+                .values(available_at=end, **_prolonged(end, ttl, grace))
+            )
+            return True
+
+        return await self._database.write(work)
+
+    async def release(
+        self, queue: QueueRef, claim_id: str, *, uncount: bool = False, now: Moment
+    ) -> int:
+        claim = parse_claim_id(claim_id)
+        if claim is None:
+            return 0
+
+        async def work(connection: AsyncConnection) -> int:
+            found = await self._lock(connection, queue, claim, now)
+            if found is None:
+                return 0
+            generation, moment, live = found
+            ends = await end_claim(
+                connection, generation, claim, live.expires_at, uncount=int(uncount)
+            )
+            return sum(1 for end in ends if end > moment)
+
+        return await self._database.write(work)
+
+    async def _lock(
+        self, connection: AsyncConnection, queue: QueueRef, claim: bytes, now: Moment
+    ) -> tuple[int, Moment, AnyRow] | None:
+        """A live claim, locked: its generation, the moment, and itself."""
+        found = await locking.find_at(connection, self._database, queue, now)
+        if found is None:
+            return None
+        row, moment = found
+        wanted = _live(row.generation, claim, moment).with_for_update()
+        live = (await connection.execute(wanted)).one_or_none()
+        if live is None:
+            return None
+        settled = await locking.moment_since(connection, self._database, row, moment)
+        return (row.generation, settled, live) if live.expires_at > settled else None
+
+
+class Choice:
+    """What one claim hands out, and what it moves away because it was handed out too often."""
+
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        database: Database,
+        queue: QueueRef,
+        row: QueueRow,
+        moment: int,
+    ) -> None:
+        self._connection = connection
+        self._database = database
+        self._queue = queue
+        self._row = row
+        self._moment = Moment(moment)
+
+    async def make(self, limit: int, rule: DeadLetterRule) -> tuple[list[MessageRow], int]:
+        """Up to ``limit`` candidates to claim; those handed out too often leave instead.
+
+        Looks no further than the tail as it was, so that a queue that is its own dead-letter
+        queue ends.
+        """
+        chosen: list[MessageRow] = []
+        tired: list[MessageRow] = []
+        position = 0
+        while len(chosen) < limit and len(tired) < DEAD_LETTERS_PER_CLAIM:
+            wanted = limit - len(chosen)
+            found = await candidates(
+                self._connection, self._row.generation, self._moment, wanted, after=position
+            )
+            for row in found:
+                position = row.position
+                if row.claim_count < rule.max_claims:
+                    chosen.append(row)
+                elif len(tired) < DEAD_LETTERS_PER_CLAIM:
+                    tired.append(row)
+            if len(found) < wanted:
+                break
+        if tired:
+            await self._move(tired, rule)
+        return chosen, len(tired)
+
+    async def _move(self, tired: Sequence[MessageRow], rule: DeadLetterRule) -> None:
+        """Move messages to the tail of the dead-letter queue, in this very transaction."""
+        connection = self._connection
+        places = [(row.position, row.posted_position, row.salt) for row in tired]
+        await remove(connection, self._row.generation, places)
+        target = await locking.find_or_create(connection, self._database, rule.queue, self._moment)
+        moment = max(self._moment, target.last_moment)
+        position = target.last_position
+        for row in tired:
+            position = next_position(position, self._moment)
+            posted = row.position if row.posted_position is None else row.posted_position
+            values = self._moved(row, posted, rule)
+            await connection.execute(
+                insert(messages).values(generation=target.generation, position=position, **values)
+            )
+            await remember(connection, target.generation, (posted, row.salt), position)
+        await locking.keep_counter(connection, target, position, moment)
+
+    def _moved(self, row: MessageRow, posted: int, rule: DeadLetterRule) -> dict[str, Any]:
+        """What a dead letter keeps, and what is new about it."""
+        dead = DeadLetter(
+            origin=self._queue.name,
+            reason=OVER_CLAIM_COUNT,
+            claim_count=row.claim_count,
+            at=self._moment,
+        )
+        return {
+            "salt": row.salt,
+            "posted_position": posted,
+            "body": row.body,
+            "poster": row.poster,
+            "ttl": row.ttl if rule.ttl is None else rule.ttl,
+            "created_at": row.created_at,
+            "expires_at": row.expires_at if rule.ttl is None else self._moment + rule.ttl,
+            "available_at": READY,
+            "claim_count": row.claim_count,
+            "attributes": row.attributes,
+            "dead": encode(dead),
+        }
+
+
+async def _hand_out(
+    connection: AsyncConnection,
+    generation: int,
+    chosen: Sequence[MessageRow],
+    claim: bytes,
+    end: Moment,
+    prolonged: dict[str, Any],
+) -> list[MessageRow]:
+    """Mark messages as claimed; as they are then, in order."""
+    positions = [row.position for row in chosen]
+    changed = await connection.execute(
+        update(messages)
+        .where(messages.c.generation == generation, messages.c.position.in_(positions))
+        .values(available_at=end, claim=claim, claim_count=messages.c.claim_count + 1, **prolonged)
+        .returning(*MESSAGE)
+    )
+    return sorted(changed.all(), key=lambda row: int(row.position))
+
+
+def _prolonged(end: Moment, ttl: Duration, grace: Duration) -> dict[str, Any]:
+    """A claim may prolong a message, never shorten it (I9)."""
+    lives_until = end + grace
+    return {
+        "expires_at": case(
+            (messages.c.expires_at < lives_until, lives_until), else_=messages.c.expires_at
+        ),
+        "ttl": case((messages.c.expires_at < lives_until, ttl + grace), else_=messages.c.ttl),
+    }
+
+
+def _live(generation: int, claim: bytes, now: int) -> Any:
+    """A claim, if it is live."""
+    return select(claims.c.ttl, claims.c.started_at, claims.c.expires_at).where(
+        claims.c.generation == generation, claims.c.claim == claim, claims.c.expires_at > now
+    )
+
+
+def _held(generation: int, claim: bytes, end: int) -> tuple[Any, ...]:
+    """The messages of a claim wait until its end and carry its id."""
+    return (
+        messages.c.generation == generation,
+        messages.c.available_at == end,
+        messages.c.claim == claim,
+    )
+
+
+async def _lock_held(
+    connection: AsyncConnection, generation: int, claim: bytes, end: int
+) -> Sequence[AnyRow]:
+    wanted = select(messages.c.position, messages.c.expires_at).where(
+        *_held(generation, claim, end)
+    )
+    locked = wanted.order_by(messages.c.position).with_for_update()
+    return (await connection.execute(locked)).all()
+
+
+async def end_claim(
+    connection: AsyncConnection, generation: int, claim: bytes, end: int, *, uncount: int = 0
+) -> list[int]:
+    """Make the messages of a claim ready, where they never left, and remove it; their ends."""
+    held = await _lock_held(connection, generation, claim, end)
+    await connection.execute(
+        update(messages)
+        .where(
+            messages.c.generation == generation,
+            messages.c.position.in_([row.position for row in held]),
+        )
+        .values(available_at=READY, claim=None, claim_count=messages.c.claim_count - uncount)
+    )
+    await connection.execute(
+        delete(claims).where(claims.c.generation == generation, claims.c.claim == claim)
+    )
+    return [row.expires_at for row in held]

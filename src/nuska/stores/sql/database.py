@@ -1,0 +1,140 @@
+"""Connections and transactions: each of bounded length, retried only when it is certain that
+nothing of it has happened.
+
+A deadlock or a failed serialization is such a case: the server has rolled back and says so.
+A connection that is lost, or silent for too long, is not: the transaction may have been
+committed. It is answered with ``Unavailable`` and never repeated here, for a repeated post
+would be a second message.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, event
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    DisconnectionError,
+    IntegrityError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from nuska.domain.errors import Unavailable
+from nuska.domain.moments import Moment
+
+T = TypeVar("T")
+Work = Callable[[AsyncConnection], Awaitable[T]]
+
+CONNECTIONS = 16
+"""Transactions a node has under way at most; more wait for one of them."""
+CONNECT_WITHIN = 3.0
+"""Seconds."""
+ANSWER_WITHIN = 5.0
+"""Seconds a transaction may take, its wait for a connection and its repetitions included."""
+LOCKED_AT_MOST = 3_000
+"""Milliseconds a statement waits for a lock."""
+IDLE_AT_MOST = 10_000
+"""Milliseconds until the server gives up a transaction whose node has fallen silent, so that
+its locks are in nobody's way."""
+ATTEMPTS = 8
+PAUSE = 0.005
+"""Seconds before a second attempt, at most; doubled with each."""
+ROLLED_BACK = frozenset({"40001", "40P01"})
+"""SQLSTATEs that say that nothing has happened: serialization failure, deadlock."""
+BUGS = (IntegrityError, ProgrammingError, DataError)
+"""What the server says when it was asked for nonsense."""
+
+
+class Database:
+    """A pool of connections to one database, and the node's end of its timeline."""
+
+    def __init__(self, url: URL, now: Moment) -> None:
+        engine = create_async_engine(
+            url,
+            isolation_level="READ COMMITTED",
+            pool_size=CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=ANSWER_WITHIN,
+            connect_args={
+                "timeout": CONNECT_WITHIN,
+                "server_settings": {
+                    "application_name": "nuska",
+                    "lock_timeout": str(LOCKED_AT_MOST),
+                    "idle_in_transaction_session_timeout": str(IDLE_AT_MOST),
+                },
+            },
+        )
+        event.listen(engine.sync_engine, "checkout", _refuse_closed)
+        self._engine: AsyncEngine = engine
+        self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ")
+        self._closed = False
+        self.latest = now
+
+    def moment(self, now: int) -> Moment:
+        """The moment of an operation of which the caller, or a queue, says ``now``."""
+        if now > self.latest:
+            self.latest = Moment(now)
+        return self.latest
+
+    async def write(self, work: Work[T]) -> T:
+        """Do ``work`` in a transaction; returns when it is committed.
+
+        ``work`` may run several times, each on what the one before has left: nothing.
+        """
+        return await self._bounded(self._attempts(work))
+
+    async def read(self, work: Work[T]) -> T:
+        """Do ``work`` on one unchanging state of the database."""
+        return await self._bounded(self._once(self._snapshots, work))
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            await self._engine.dispose()
+
+    async def _attempts(self, work: Work[T]) -> T:
+        for attempt in range(ATTEMPTS - 1):
+            try:
+                return await self._once(self._engine, work)
+            except DBAPIError as error:
+                if _state(error) not in ROLLED_BACK:
+                    raise
+            await asyncio.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311  not a secret
+        return await self._once(self._engine, work)
+
+    async def _once(self, engine: AsyncEngine, work: Work[T]) -> T:
+        async with engine.connect() as connection, connection.begin():
+            return await work(connection)
+
+    async def _bounded(self, doing: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                return await doing
+        except BUGS:
+            raise
+        except TimeoutError as error:
+            raise Unavailable("The database does not answer.") from error
+        except (SQLAlchemyError, OSError) as error:
+            raise unavailable(error) from error
+
+
+def unavailable(error: BaseException) -> Unavailable:
+    """What callers are told; nothing of what the statement carried."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    state = _state(error)
+    return Unavailable(f"The database cannot do this now ({state or type(cause).__name__}).")
+
+
+def _state(error: BaseException) -> str:
+    """The server's own code for what went wrong, if it was the server who said so."""
+    return str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+
+
+def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
+    """A connection that the server has ended while it was idle is replaced, not used."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError

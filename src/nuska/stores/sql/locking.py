@@ -1,0 +1,172 @@
+"""The row of a queue, and the two ways to lock it.
+
+``sharing``: for what works on messages that exist. Any number may, beside one another and
+beside posts. ``counting``: for what gives positions; one at a time, so that they follow
+commit order. Purge and delete exclude both, so that nothing is written into a generation
+that is over.
+"""
+
+from collections.abc import Collection
+from enum import Enum, auto
+from typing import Any
+
+from sqlalchemy import Select, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as insert_or
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from nuska.domain.messages import QueueRef
+from nuska.domain.moments import Duration, Moment
+from nuska.domain.positions import floor_at
+from nuska.domain.queues import Metadata
+from nuska.stores.sql.database import Database
+from nuska.stores.sql.rows import QUEUE_ROW, QueueRow, encode
+from nuska.stores.sql.tables import deleted_queues, generations, queues
+
+KEPT_WITHIN = Duration(1_000)
+"""A queue's last moment may be this much behind what was done in it: it is not worth a lock
+that excludes others with every claim."""
+CREATIONS_AT_MOST = 20
+
+
+class Lock(Enum):
+    NONE = auto()
+    SHARING = auto()
+    COUNTING = auto()
+    EXCLUDING = auto()
+
+
+def of(ref: QueueRef) -> tuple[bytes, bytes]:
+    """Project and name as the tables have them."""
+    return ref.project.encode(), ref.name.encode()
+
+
+def _locked(statement: Select[*tuple[Any, ...]], lock: Lock) -> Select[*tuple[Any, ...]]:
+    if lock is Lock.NONE:
+        return statement
+    return statement.with_for_update(
+        read=lock is Lock.SHARING, key_share=lock is not Lock.EXCLUDING
+    )
+
+
+async def find(connection: AsyncConnection, ref: QueueRef, lock: Lock) -> QueueRow | None:
+    """The queue, locked until the end of the transaction; None when there is none."""
+    project, name = of(ref)
+    statement = select(*QUEUE_ROW).where(queues.c.project == project, queues.c.name == name)
+    row = (await connection.execute(_locked(statement, lock))).one_or_none()
+    return None if row is None else QueueRow(*row)
+
+
+async def find_at(
+    connection: AsyncConnection, database: Database, ref: QueueRef, now: int
+) -> tuple[QueueRow, int] | None:
+    """The queue, locked for work on its messages, and the moment at which that happens."""
+    row = await find(connection, ref, Lock.SHARING)
+    if row is None:
+        return None
+    moment = database.moment(max(now, row.last_moment))
+    if moment > row.last_moment + KEPT_WITHIN:
+        await keep_moment(connection, [row.generation], moment)
+    return row, moment
+
+
+async def keep_moment(
+    connection: AsyncConnection, generations: Collection[int], moment: int
+) -> None:
+    """Let nothing happen in these queues before a moment that has left its mark on them."""
+    await connection.execute(
+        update(queues)
+        .where(queues.c.generation.in_(generations), queues.c.last_moment < moment)
+        .values(last_moment=moment)
+    )
+
+
+async def moment_since(
+    connection: AsyncConnection, database: Database, row: QueueRow, moment: int
+) -> Moment:
+    """The moment of an operation once it has its locks. Whoever had them before may have made
+    messages ready at a later one, and then this happens after that."""
+    kept = await connection.execute(select(queues.c.last_moment).where(queues.c.id == row.id))
+    return database.moment(max(moment, int(kept.scalar_one())))
+
+
+async def find_or_create(
+    connection: AsyncConnection, database: Database, ref: QueueRef, now: int
+) -> QueueRow:
+    """The queue, locked to be added to; created with empty metadata when nobody has."""
+    for _ in range(CREATIONS_AT_MOST):
+        row = await find(connection, ref, Lock.COUNTING)
+        if row is None:
+            row = await create(connection, database, ref, {}, relaxed=False, now=now)
+        if row is not None:
+            return row
+    raise AssertionError("a queue is neither there nor can it be created")
+
+
+async def create(
+    connection: AsyncConnection,
+    database: Database,
+    ref: QueueRef,
+    metadata: Metadata,
+    *,
+    relaxed: bool,
+    now: int,
+) -> QueueRow | None:
+    """A queue above every position that its name ever had; None when it exists."""
+    project, name = of(ref)
+    moment = database.moment(now)
+    base = floor_at(moment) - 1
+    generation = await new_generation(connection)
+    values = {
+        "project": project,
+        "name": name,
+        "generation": generation,
+        "base_position": base,
+        "last_position": base,
+        "last_moment": moment,
+        "metadata": encode(metadata),
+        "relaxed": relaxed,
+        "version": 1,
+    }
+    made = insert_or(queues).values(values).on_conflict_do_nothing().returning(queues.c.id)
+    row_id = (await connection.execute(made)).scalar_one_or_none()
+    if row_id is None:
+        await connection.execute(generations.delete().where(generations.c.id == generation))
+        return None
+    key = (deleted_queues.c.project == project, deleted_queues.c.name == name)
+    before = (
+        await connection.execute(
+            deleted_queues.delete().where(*key).returning(deleted_queues.c.last_position)
+        )
+    ).scalar_one_or_none()
+    if before is not None and before > base:
+        base = before
+        await connection.execute(
+            update(queues)
+            .where(queues.c.id == row_id)
+            .values(base_position=base, last_position=base)
+        )
+    return QueueRow(row_id, generation, base, base, moment)
+
+
+async def new_generation(connection: AsyncConnection) -> int:
+    """A generation that no row carries."""
+    made = insert(generations).values(retired=False).returning(generations.c.id)
+    return int((await connection.execute(made)).scalar_one())
+
+
+async def retire(connection: AsyncConnection, generation: int) -> None:
+    """Leave a generation's rows to the sweep."""
+    await connection.execute(
+        update(generations).where(generations.c.id == generation).values(retired=True)
+    )
+
+
+async def keep_counter(
+    connection: AsyncConnection, row: QueueRow, last_position: int, moment: int
+) -> None:
+    """Write down the last position given, and when."""
+    await connection.execute(
+        update(queues)
+        .where(queues.c.id == row.id)
+        .values(last_position=last_position, last_moment=moment)
+    )

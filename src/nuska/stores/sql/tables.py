@@ -1,0 +1,112 @@
+"""The tables, as queries see them. ``migrations/`` makes them and their indexes.
+
+A message stands at (generation, position). A generation is one life of a queue's content:
+purge and delete start another one, and the old one's rows are swept later (D17).
+``available_at`` is ``READY`` or the moment until which a message waits, delayed (claim NULL)
+or claimed. Names are bytes: they compare by code point on every server, and may hold any
+character.
+"""
+
+from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, MetaData, Table
+
+READY = 0
+"""``available_at`` of a message that stands in line. A number, since one index then serves
+ready messages, waiting ones and those of a claim."""
+
+metadata = MetaData()
+
+timeline = Table(
+    "timeline",
+    metadata,
+    Column("one", Integer, primary_key=True),
+    Column("last_moment", BigInteger, nullable=False),
+)
+
+generations = Table(
+    "generations",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("retired", Boolean, nullable=False),
+)
+
+queues = Table(
+    "queues",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("project", LargeBinary, nullable=False),
+    Column("name", LargeBinary, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("base_position", BigInteger, nullable=False),
+    Column("last_position", BigInteger, nullable=False),
+    Column("last_moment", BigInteger, nullable=False),
+    Column("metadata", LargeBinary, nullable=False),
+    Column("relaxed", Boolean, nullable=False),
+    Column("version", BigInteger, nullable=False),
+)
+
+deleted_queues = Table(
+    "deleted_queues",
+    metadata,
+    Column("project", LargeBinary, primary_key=True),
+    Column("name", LargeBinary, primary_key=True),
+    Column("last_position", BigInteger, nullable=False),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("generation", BigInteger, primary_key=True),
+    Column("position", BigInteger, primary_key=True),
+    Column("salt", LargeBinary, nullable=False),
+    Column("posted_position", BigInteger),
+    Column("body", LargeBinary, nullable=False),
+    Column("poster", LargeBinary, nullable=False),
+    Column("ttl", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("available_at", BigInteger, nullable=False),
+    Column("claim", LargeBinary),
+    Column("claim_count", BigInteger, nullable=False),
+    Column("attributes", LargeBinary),
+    Column("dead", LargeBinary),
+)
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("generation", BigInteger, primary_key=True),
+    Column("claim", LargeBinary, primary_key=True),
+    Column("ttl", BigInteger, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
+# When delayed messages of a generation come due, one row per moment.
+delays_ending = Table(
+    "delays_ending",
+    metadata,
+    Column("available_at", BigInteger, primary_key=True),
+    Column("generation", BigInteger, primary_key=True),
+)
+
+# Ids of messages that no longer stand where they were posted.
+moved = Table(
+    "moved",
+    metadata,
+    Column("generation", BigInteger, primary_key=True),
+    Column("posted_position", BigInteger, primary_key=True),
+    Column("salt", LargeBinary, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+)
+
+# Posts remembered by their Idempotency-Key. Their ids are consecutive positions.
+posts = Table(
+    "posts",
+    metadata,
+    Column("queue", BigInteger, primary_key=True),
+    Column("key", LargeBinary, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("first_position", BigInteger, nullable=False),
+    Column("salts", LargeBinary, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
