@@ -1,0 +1,88 @@
+"""What is repeated, and what never is."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from nuska.domain.errors import Unavailable
+from nuska.stores.sql.database import Database
+from nuska.stores.sql.url import parse
+from nuska.testing.clock import START
+from nuska.testing.postgresql_server import PostgresqlServer
+
+
+@pytest.fixture
+async def database(server: PostgresqlServer):
+    database = Database(parse(server.url()), START)
+    yield database
+    await database.close()
+
+
+async def lock(connection: AsyncConnection, number: int) -> None:
+    await connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
+
+
+async def test_a_deadlock_is_repeated_until_both_are_through(database: Database) -> None:
+    attempts = 0
+    holding = asyncio.Barrier(2)
+
+    def crossing(first: int, second: int):
+        async def work(connection: AsyncConnection) -> int:
+            nonlocal attempts
+            attempts += 1
+            await lock(connection, first)
+            if attempts <= 2:
+                await holding.wait()
+            await lock(connection, second)
+            return first
+
+        return work
+
+    done = await asyncio.gather(database.write(crossing(1, 2)), database.write(crossing(2, 1)))
+    assert done == [1, 2]
+    assert attempts == 3
+
+
+async def test_a_connection_that_is_lost_is_not_repeated(database: Database) -> None:
+    attempts = 0
+
+    async def work(connection: AsyncConnection) -> None:
+        nonlocal attempts
+        attempts += 1
+        await connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+    with pytest.raises(Unavailable):
+        await database.write(work)
+    assert attempts == 1
+
+
+async def test_a_commit_without_an_answer_is_not_called_a_success(
+    server: PostgresqlServer, database: Database
+) -> None:
+    async def work(connection: AsyncConnection) -> None:
+        await connection.execute(text("SELECT 1"))
+        server.pause()
+
+    try:
+        with pytest.raises(Unavailable, match="does not answer"):
+            await database.write(work)
+    finally:
+        server.resume()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://host",
+        "postgresql:///database",
+        "postgresql://host:port/database",
+        "postgresql://user:secret@host/database?prefix=x",
+        "postgresql://user:secret@host/database?ssl=perhaps",
+    ],
+)
+def test_a_wrong_address_is_refused_without_showing_the_password(url: str) -> None:
+    with pytest.raises(ValueError, match=r"\w") as refusal:
+        parse(url)
+    assert "secret" not in str(refusal.value)
