@@ -30,7 +30,7 @@ test-redis: $(VENV)/.dev ## Run the tests of the Redis store, a preview that `ma
 
 .PHONY: test-postgresql
 test-postgresql: $(VENV)/.dev ## Run the tests of the PostgreSQL store, a preview likewise
-	$(BIN)/pytest $(PARALLEL) --stores sql $(ARGS) tests/stores/test_postgresql.py
+	$(BIN)/pytest $(PARALLEL) --stores sql $(ARGS) tests/stores/test_postgresql.py tests/stores/postgresql
 
 .PHONY: test-fast
 test-fast: $(VENV)/.dev ## Run the tests that take seconds, not minutes
