@@ -7,11 +7,11 @@ reverse order: no new connections, waiters told, requests in flight answered, up
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 from msgspec import Struct
@@ -53,6 +53,11 @@ STORE_DRIVERS: dict[str, str] = {
     "postgresql": "nuska.stores.sql:open_store",
 }
 
+# Stores whose content an operator brings to a newer version by name: ``nuska store migrate``.
+STORE_MIGRATIONS: dict[str, str] = {
+    "postgresql": "nuska.stores.sql:migrate",
+}
+
 # What to install for a driver, where that is not named as its folder is.
 STORE_EXTRAS = {"postgresql": "postgresql"}
 
@@ -62,6 +67,7 @@ TOLERATED_LAG = 1000
 log = logging.getLogger("nuska.assembly")
 
 _Open: TypeAlias = Callable[[StoreOptions], Awaitable[Store]]
+_Migrate: TypeAlias = Callable[[str], Awaitable[bool]]
 
 
 class CannotStart(Exception):
@@ -158,21 +164,7 @@ def _guard(settings: Settings, address: Address) -> Callable[[str], bool]:
 
 
 async def _open_store(url: str, data: Path, clock: SystemClock, chance: Chance) -> Store:
-    scheme = url.partition(":")[0]
-    if scheme not in STORE_DRIVERS:
-        known = ", ".join(f"{name}:" for name in STORE_DRIVERS)
-        raise CannotStart(f"No store is called {scheme!r}; known are {known}.")
-    module, _, name = STORE_DRIVERS[scheme].partition(":")
-    try:
-        open_store: _Open = getattr(import_module(module), name)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "nuska":
-            raise
-        extra = STORE_EXTRAS.get(scheme, module.rpartition(".")[2])
-        raise CannotStart(
-            f"The store {scheme!r} needs the Python package {error.name!r}, which is not "
-            f"installed. Install it with: pip install 'nuska[{extra}]'"
-        ) from error
+    open_store: _Open = _driver_function(url, STORE_DRIVERS)
     options = StoreOptions(url=url, data_dir=str(data), now=clock.now(), random_bytes=chance)
     try:
         return await open_store(options)
@@ -183,6 +175,40 @@ async def _open_store(url: str, data: Path, clock: SystemClock, chance: Chance) 
     except OSError as error:
         reason = error.strerror or error
         raise CannotStart(f"The data in {data} cannot be used: {reason}.") from error
+
+
+async def migrate_store(url: str) -> bool:
+    """Bring a store that an earlier version made to what this one knows; whether there was
+    anything to do. Raises ``CannotStart``."""
+    scheme = url.partition(":")[0]
+    if scheme in STORE_DRIVERS and scheme not in STORE_MIGRATIONS:
+        raise CannotStart(f"A store of the kind {scheme!r} never needs this.")
+    migrate: _Migrate = _driver_function(url, STORE_MIGRATIONS)
+    try:
+        return await migrate(url)
+    except Unavailable as error:
+        raise CannotStart(error.description) from error
+    except ValueError as error:
+        raise CannotStart(f"The store cannot be opened: {error}.") from error
+
+
+def _driver_function(url: str, drivers: Mapping[str, str]) -> Any:
+    """What a driver offers for this URL, imported only now."""
+    scheme = url.partition(":")[0]
+    if scheme not in drivers:
+        known = ", ".join(f"{name}:" for name in drivers)
+        raise CannotStart(f"No store is called {scheme!r}; known are {known}.")
+    module, _, name = drivers[scheme].partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "nuska":
+            raise
+        extra = STORE_EXTRAS.get(scheme, module.rpartition(".")[2])
+        raise CannotStart(
+            f"The store {scheme!r} needs the Python package {error.name!r}, which is not "
+            f"installed. Install it with: pip install 'nuska[{extra}]'"
+        ) from error
 
 
 def _catch_up(clock: SystemClock, store: Store) -> None:

@@ -20,6 +20,7 @@ flags, such as the limits: docs/settings.md has them all.
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("nuska.cli.serve:serve", _SERVE),
+    "store": ("nuska.cli.store:app", "Look after the store that a server uses."),
     "queue": ("nuska.cli.queue:app", "Queues, their metadata and statistics."),
     "message": ("nuska.cli.message:app", "Post, look at, delete and pop messages."),
     "claim": ("nuska.cli.claim:app", "Claim messages, renew and release claims."),

@@ -6,9 +6,9 @@ somebody else has locked. The driver keeps no copy of anything that the database
 """
 
 from nuska.interfaces.storage import Store, StoreOptions
-from nuska.stores.sql.store import open_sql
+from nuska.stores.sql.store import migrate_sql, open_sql
 
-__all__ = ["open_store"]
+__all__ = ["migrate", "open_store"]
 
 
 async def open_store(options: StoreOptions) -> Store:
@@ -17,3 +17,8 @@ async def open_store(options: StoreOptions) -> Store:
     Raises ``Unavailable`` with a sentence for people, and ``ValueError`` for a wrong URL.
     """
     return await open_sql(options)
+
+
+async def migrate(url: str) -> bool:
+    """Make the tables of a database current; whether there was anything to do."""
+    return await migrate_sql(url)

@@ -52,7 +52,7 @@ BUGS = (IntegrityError, ProgrammingError, DataError)
 class Database:
     """A pool of connections to one database, and the node's end of its timeline."""
 
-    def __init__(self, url: URL, now: Moment) -> None:
+    def __init__(self, url: URL, now: Moment, answer_within: float = ANSWER_WITHIN) -> None:
         engine = create_async_engine(
             url,
             isolation_level="READ COMMITTED",
@@ -72,6 +72,7 @@ class Database:
         self._engine: AsyncEngine = engine
         self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ")
         self._closed = False
+        self._answer_within = answer_within
         self.latest = now
 
     def moment(self, now: int) -> Moment:
@@ -112,7 +113,7 @@ class Database:
 
     async def _bounded(self, doing: Awaitable[T]) -> T:
         try:
-            async with asyncio.timeout(ANSWER_WITHIN):
+            async with asyncio.timeout(self._answer_within):
                 return await doing
         except BUGS:
             raise

@@ -23,6 +23,8 @@ from nuska.stores.sql.sweeping import Sweeper
 from nuska.stores.sql.tables import timeline
 from nuska.stores.sql.url import parse
 
+MIGRATE_WITHIN = 3600.0
+"""Seconds: rewriting a large table takes its time."""
 NAMES = frozenset({"FIFO", "CLAIMS", "AOD", "HIGH_THROUGHPUT"})
 
 
@@ -85,6 +87,19 @@ async def open_sql(options: StoreOptions) -> SqlStore:
             raise Unavailable(f"The PostgreSQL store cannot be opened: {error}") from error
         raise
     return SqlStore(database, found, options)
+
+
+async def migrate_sql(url: str) -> bool:
+    """Bring a database to the tables of this version; False when it has them already."""
+    database = Database(parse(url), Moment(0), answer_within=MIGRATE_WITHIN)
+    try:
+        return await database.write(_migrate)
+    finally:
+        await database.close()
+
+
+async def _migrate(connection: AsyncConnection) -> bool:
+    return await connection.run_sync(prepare, migrate=True)
 
 
 async def _prepare(connection: AsyncConnection) -> None:
