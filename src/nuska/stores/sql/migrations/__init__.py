@@ -4,6 +4,7 @@ An empty database is set up at the start. One of an earlier version is not touch
 since nodes of that version may still be at work: ``nuska store migrate`` does it, by name.
 """
 
+import logging
 from pathlib import Path
 
 from alembic.operations import Operations
@@ -17,6 +18,7 @@ ONE_AT_A_TIME = 7_811_884_105_021_973_867
 """Number of the lock under which tables are made, so that nodes that start together do not
 both try."""
 
+logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells its plugins one by one
 _script = ScriptDirectory(Path(__file__).parent)
 
 
