@@ -44,7 +44,7 @@ class SqlQueues:
             row = (await connection.execute(wanted)).one_or_none()
             return None if row is None else queue_of(ref, row)
 
-        return await self._database.read(work)
+        return await self._database.ask(work)
 
     async def replace_metadata(
         self, queue: Queue, metadata: Metadata, *, relaxed: bool = False, now: Moment
@@ -142,7 +142,7 @@ class SqlQueues:
         async def work(connection: AsyncConnection) -> int:
             return int((await connection.execute(counted)).scalar_one())
 
-        return await self._database.read(work)
+        return await self._database.ask(work)
 
     async def stats(self, ref: QueueRef, *, now: Moment) -> Stats:
         async def work(connection: AsyncConnection) -> Stats:

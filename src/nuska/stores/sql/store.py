@@ -52,7 +52,7 @@ class SqlStore:
         async def work(connection: AsyncConnection) -> None:
             await connection.execute(select(1))
 
-        await self._database.read(work)
+        await self._database.ask(work)
 
     async def sweep(self, *, now: Moment) -> SweepReport:
         return await self._sweeper.sweep(now)

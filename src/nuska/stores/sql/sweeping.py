@@ -52,7 +52,7 @@ class Sweeper:
     async def sweep(self, now: Moment) -> SweepReport:
         """Do one step; see ``interfaces.storage.Store.sweep``."""
         moment = self._database.moment(now)
-        if not await self._database.read(lambda connection: _anything(connection, moment)):
+        if not await self._database.ask(lambda connection: _anything(connection, moment)):
             return SweepReport()
         self._steps += 1
         order = (*URGENT, *OTHER) if self._steps % OTHER_EVERY else (*OTHER, *URGENT)
