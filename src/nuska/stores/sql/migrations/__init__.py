@@ -7,18 +7,20 @@ since nodes of that version may still be at work: ``nuska store migrate`` does i
 import logging
 from pathlib import Path
 
-from alembic.operations import Operations
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+# Before it is imported: it tells its plugins one by one.
+logging.getLogger("alembic").setLevel(logging.WARNING)
 
-from nuska.domain.errors import Unavailable
+from alembic.operations import Operations  # noqa: E402
+from alembic.runtime.migration import MigrationContext  # noqa: E402
+from alembic.script import ScriptDirectory  # noqa: E402
+from sqlalchemy import Connection, text  # noqa: E402
+
+from nuska.domain.errors import Unavailable  # noqa: E402
 
 ONE_AT_A_TIME = 7_811_884_105_021_973_867
 """Number of the lock under which tables are made, so that nodes that start together do not
 both try."""
 
-logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells its plugins one by one
 _script = ScriptDirectory(Path(__file__).parent)
 
 
