@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 RAN_ON = "ran_on_store"
+PREVIEWS = frozenset({"redis", "mongodb"})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,10 +29,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """The Redis store is a preview with a target of its own, ``make test-redis``."""
-    asked = "redis" in str(config.getoption("stores")).split(",")
-    of_redis = collection_path.name in {"redis", "test_redis.py"}
-    return True if of_redis and not asked else None
+    """Stores that are previews have targets of their own, such as ``make test-redis``."""
+    asked = str(config.getoption("stores")).split(",")
+    store = collection_path.name.removeprefix("test_").removesuffix(".py")
+    return True if store in PREVIEWS and store not in asked else None
 
 
 @pytest.hookimpl(wrapper=True)
