@@ -50,6 +50,8 @@ STORE_DRIVERS: dict[str, str] = {
     "rediss+cluster": "nuska.stores.redis:open_store",
     "redis+sentinel": "nuska.stores.redis:open_store",
     "rediss+sentinel": "nuska.stores.redis:open_store",
+    "mongodb": "nuska.stores.mongodb:open_store",
+    "mongodb+srv": "nuska.stores.mongodb:open_store",
 }
 
 TOLERATED_LAG = 1000
