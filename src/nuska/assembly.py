@@ -51,6 +51,8 @@ STORE_DRIVERS: dict[str, str] = {
     "redis+sentinel": "nuska.stores.redis:open_store",
     "rediss+sentinel": "nuska.stores.redis:open_store",
     "postgresql": "nuska.stores.sql:open_store",
+    "mongodb": "nuska.stores.mongodb:open_store",
+    "mongodb+srv": "nuska.stores.mongodb:open_store",
 }
 
 # Stores whose content an operator brings to a newer version by name: ``nuska store migrate``.

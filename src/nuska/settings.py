@@ -52,7 +52,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             description="Where messages live: `sqlite:` (in the data directory), "
             "`sqlite:///absolute/path`, `memory:` (gone when the server stops), "
             "`redis://host`, `redis+cluster://host,host`, `redis+sentinel://host,host/service` "
-            "(see [Redis](redis.md))."
+            "(see [Redis](redis.md)), `mongodb://host/database?replicaSet=name` "
+            "(see [MongoDB](mongodb.md))."
         ),
     ] = "sqlite:"
     data: Annotated[

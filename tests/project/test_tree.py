@@ -29,7 +29,7 @@ def test_every_direct_dependency_is_pinned_and_justified() -> None:
         *project["build-system"]["requires"],
         *project["project"]["dependencies"],
         *chain.from_iterable(project["project"]["optional-dependencies"].values()),
-        *project["dependency-groups"]["dev"],
+        *chain.from_iterable(project["dependency-groups"].values()),
     ]
     names = {re.match(r"[\w-]+", requirement)[0] for requirement in asked}
     pins = (ROOT / "constraints.txt").read_text()

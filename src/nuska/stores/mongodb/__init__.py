@@ -1,0 +1,20 @@
+"""MongoDB 6 or later, as a replica set or a sharded cluster. A preview.
+
+Every write of a queue is a transaction that begins by changing the queue's own document, so
+of two at once one is refused and tried again; writes of one node that wait for the same queue
+share a transaction (``writer.py``). All documents of a queue have one value of the shard key
+(``records.py``). The driver keeps no copy of anything that MongoDB knows.
+"""
+
+from nuska.interfaces.storage import Store, StoreOptions
+from nuska.stores.mongodb.store import open_mongodb
+
+__all__ = ["open_store"]
+
+
+async def open_store(options: StoreOptions) -> Store:
+    """Open ``mongodb://host[,host…]/[database]?replicaSet=…`` or ``mongodb+srv://…``.
+
+    Raises ``Unavailable`` with a sentence for people, and ``ValueError`` for a wrong URL.
+    """
+    return await open_mongodb(options)

@@ -1,0 +1,63 @@
+"""Reading a queue: its document and what belongs to it, of one instant."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+from nuska.domain.messages import QueueRef
+from nuska.domain.moments import Moment
+from nuska.stores.mongodb.connection import Connection, Session
+from nuska.stores.mongodb.headers import Header, header_of
+from nuska.stores.mongodb.records import Document, queue_key
+from nuska.stores.mongodb.writer import Writer
+
+T = TypeVar("T")
+
+
+class View:
+    """A queue that exists, as it is at one instant."""
+
+    def __init__(
+        self, connection: Connection, session: Session, header: Header, now: Moment
+    ) -> None:
+        self._records = connection.in_session
+        self._session = session
+        self.header = header
+        self.now = now
+
+    async def find(self, query: Document, *, sort: Any = None, limit: int = 0) -> list[Document]:
+        cursor = self._records.find(
+            {"q": self.header.key, **query}, session=self._session, limit=limit
+        )
+        if sort is not None:
+            cursor = cursor.sort(sort)
+        return await cursor.to_list()
+
+    async def aggregate(self, pipeline: list[Mapping[str, Any]]) -> list[Document]:
+        cursor = await self._records.aggregate(pipeline, session=self._session)
+        return await cursor.to_list()
+
+
+class Reader:
+    """Opens views."""
+
+    def __init__(self, connection: Connection, writer: Writer) -> None:
+        self._connection = connection
+        self._writer = writer
+
+    async def look(
+        self, ref: QueueRef, now: Moment, find: Callable[[View], Awaitable[T]], nothing: T
+    ) -> T:
+        """What ``find`` finds in the queue, or ``nothing`` when there is no such queue."""
+        moment = self._writer.moment(now)
+        key = queue_key(ref)
+        records = self._connection.in_session
+
+        async def work(session: Session) -> T:
+            found = await records.find_one({"_id": key, "q": key}, session=session)
+            if found is None or "project" not in found:
+                return nothing
+            header = header_of(ref, found)
+            seen = self._writer.moment(Moment(max(moment, header.moment)))
+            return await find(View(self._connection, session, header, seen))
+
+        return await self._connection.read(work)

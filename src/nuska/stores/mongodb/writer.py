@@ -1,0 +1,187 @@
+"""Carries out writes: one transaction at a time per queue and node, for all who wait (D11).
+
+A transaction that MongoDB refused because another node was at the same queue is tried again
+after a random rest, for as long as a request may take. One whose outcome is not known is
+never tried again, and everybody in it is told ``Unavailable``.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import ReadPreference
+from pymongo.write_concern import WriteConcern
+
+from nuska.domain.errors import NuskaError, Unavailable
+from nuska.domain.messages import QueueRef
+from nuska.domain.moments import Moment
+from nuska.stores.mongodb.connection import (
+    ANSWER_WITHIN,
+    Connection,
+    Session,
+    attempts,
+    bounded,
+    busy,
+    unavailable,
+)
+from nuska.stores.mongodb.transaction import Transaction
+
+GROUP_AT_MOST = 64
+TRANSIENT = "TransientTransactionError"
+
+T = TypeVar("T")
+Work = Callable[[Transaction], Awaitable[T]]
+
+logger = logging.getLogger("nuska.stores.mongodb")
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    work: Work[Any]
+    answer: asyncio.Future[Any]
+    now: Moment
+    since: float
+
+
+class Writer:
+    """Writes of one store."""
+
+    def __init__(self, connection: Connection, now: Moment) -> None:
+        self._connection = connection
+        self._latest = now
+        self._lines: dict[QueueRef, deque[_Waiting]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def moment(self, now: Moment) -> Moment:
+        """The later of ``now`` and the last moment this node has seen."""
+        self._latest = max(self._latest, now)
+        return self._latest
+
+    @property
+    def latest(self) -> Moment:
+        return self._latest
+
+    async def run(self, queue: QueueRef, work: Work[T], *, now: Moment) -> T:
+        """What ``work`` returns, once it is committed.
+
+        It may be called several times, and what it raises must come before its first change.
+        """
+        if self._closed:
+            raise Unavailable("The MongoDB store is closed.")
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(work, loop.create_future(), self.moment(now), loop.time())
+        line = self._lines.get(queue)
+        if line is None:
+            self._lines[queue] = deque([waiting])
+            task = loop.create_task(self._work_off(queue))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            line.append(waiting)
+        answer: T = await waiting.answer
+        return answer
+
+    async def _work_off(self, queue: QueueRef) -> None:
+        line = self._lines[queue]
+        try:
+            while line:
+                group = [line.popleft() for _ in range(min(GROUP_AT_MOST, len(line)))]
+                await self._settle([one for one in group if self._is_worth_it(one)])
+        finally:
+            del self._lines[queue]
+
+    def _is_worth_it(self, one: _Waiting) -> bool:
+        """Whether somebody still waits, and not for too long already."""
+        if one.answer.done():
+            return False
+        if asyncio.get_running_loop().time() - one.since > ANSWER_WITHIN:
+            one.answer.set_exception(busy())
+            return False
+        return True
+
+    async def _settle(self, group: list[_Waiting]) -> None:
+        """Answer everybody in the group."""
+        if not group:
+            return
+        try:
+            outcomes = await self._commit(group)
+        except Unavailable as error:
+            outcomes = [error] * len(group)
+        except Exception as error:
+            if len(group) > 1:  # one of them is at fault, and the others shall not suffer
+                for one in group:
+                    await self._settle([one])
+                return
+            outcomes = [error]
+        for one, outcome in zip(group, outcomes, strict=True):
+            if one.answer.done():
+                continue
+            if isinstance(outcome, Exception):
+                one.answer.set_exception(outcome)
+            else:
+                one.answer.set_result(outcome)
+
+    async def _commit(self, group: list[_Waiting]) -> list[Any]:
+        now = max(one.now for one in group)
+        with bounded():
+            async for _ in attempts():
+                async with self._connection.client.start_session() as session:
+                    try:
+                        return await self._attempt(session, group, now)
+                    except DuplicateKeyError:
+                        await _abort(session)  # somebody created the same thing meanwhile
+                    except PyMongoError as error:
+                        await _abort(session)
+                        if not error.has_error_label(TRANSIENT) or error.timeout:
+                            raise
+                    except BaseException:
+                        await _abort(session)
+                        raise
+        raise busy()
+
+    async def _attempt(self, session: Session, group: list[_Waiting], now: Moment) -> list[Any]:
+        await session.start_transaction(
+            read_concern=ReadConcern("snapshot"),
+            write_concern=WriteConcern("majority"),
+            read_preference=ReadPreference.PRIMARY,
+        )
+        transaction = Transaction(self._connection.in_session, session, now)
+        outcomes: list[Any] = []
+        for one in group:
+            try:
+                outcomes.append(await one.work(transaction))
+            except NuskaError as refusal:
+                outcomes.append(refusal)
+        if await transaction.finish():
+            await session.commit_transaction()
+        else:
+            await session.abort_transaction()  # queues were opened, and nothing was done
+        self.moment(transaction.moment)
+        return outcomes
+
+    async def close(self) -> None:
+        """Finish what has begun; nothing else is taken."""
+        self._closed = True
+        tasks = list(self._tasks)
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=2 * ANSWER_WITHIN)
+            for task in late:
+                task.cancel()
+        for line in self._lines.values():
+            for one in line:
+                if not one.answer.done():
+                    one.answer.set_exception(unavailable(ConnectionError("closed")))
+
+
+async def _abort(session: Session) -> None:
+    """So that nobody waits for a transaction of ours; MongoDB forgets it in the end anyway."""
+    if session.in_transaction:
+        with suppress(PyMongoError):
+            await session.abort_transaction()
