@@ -27,7 +27,7 @@ from nuska.addresses import (
 from nuska.core import Core, build_core
 from nuska.domain.errors import Unavailable
 from nuska.identity.none import NoAuthentication
-from nuska.interfaces.storage import Store, StoreOptions
+from nuska.interfaces.storage import Durability, Store, StoreOptions
 from nuska.logs import log_request
 from nuska.metrics import PATH as METRICS_PATH
 from nuska.metrics import Sources, build_metrics_app
@@ -90,8 +90,17 @@ async def assembled(settings: Settings, data: Path) -> AsyncIterator[Service]:
         if settings.metrics not in ("path", "off"):
             apart = _listen(settings, parse_address(settings.metrics), stack)
         clock, chance = SystemClock(), Chance()
-        store = await _open_store(settings.store, data, clock, chance)
+        required = Durability[settings.require_durability.upper()]
+        options = StoreOptions(
+            url=settings.store,
+            data_dir=str(data),
+            now=clock.now(),
+            random_bytes=chance,
+            required=required,
+        )
+        store = await _open_store(options)
         stack.push_async_callback(store.close)
+        _check_durability(store, required)
         _catch_up(clock, store)
         core = build_core(store=store, clock=clock, limits=settings.limits, random_bytes=chance)
         sweeper = Sweeper(store, core.wakeups, clock)
@@ -153,8 +162,8 @@ def _guard(settings: Settings, address: Address) -> Callable[[str], bool]:
     return host_guard([*own, *settings.allowed_hosts], allow_literals=settings.insecure_open)
 
 
-async def _open_store(url: str, data: Path, clock: SystemClock, chance: Chance) -> Store:
-    scheme = url.partition(":")[0]
+async def _open_store(options: StoreOptions) -> Store:
+    scheme = options.url.partition(":")[0]
     if scheme not in STORE_DRIVERS:
         known = ", ".join(f"{name}:" for name in STORE_DRIVERS)
         raise CannotStart(f"No store is called {scheme!r}; known are {known}.")
@@ -169,7 +178,6 @@ async def _open_store(url: str, data: Path, clock: SystemClock, chance: Chance) 
             f"The store {scheme!r} needs the Python package {error.name!r}, which is not "
             f"installed. Install it with: pip install 'nuska[{extra}]'"
         ) from error
-    options = StoreOptions(url=url, data_dir=str(data), now=clock.now(), random_bytes=chance)
     try:
         return await open_store(options)
     except Unavailable as error:
@@ -178,7 +186,15 @@ async def _open_store(url: str, data: Path, clock: SystemClock, chance: Chance) 
         raise CannotStart(f"The store cannot be opened: {error}.") from error
     except OSError as error:
         reason = error.strerror or error
-        raise CannotStart(f"The data in {data} cannot be used: {reason}.") from error
+        raise CannotStart(f"The data in {options.data_dir} cannot be used: {reason}.") from error
+
+
+def _check_durability(store: Store, required: Durability) -> None:
+    if store.capabilities.durability < required:
+        raise CannotStart(
+            f"--require-durability {required.name.lower()}: this store does not promise that. What "
+            f"an acknowledged write survives here: {store.durability}."
+        )
 
 
 def _catch_up(clock: SystemClock, store: Store) -> None:

@@ -19,6 +19,7 @@ Shared by all methods:
 """
 
 from collections.abc import Callable, Sequence
+from enum import IntEnum
 from typing import Protocol
 
 from msgspec import Struct
@@ -41,6 +42,17 @@ RandomBytes = Callable[[int], bytes]
 """Unpredictable bytes, as ``os.urandom``; tests pass a seeded source."""
 
 
+class Durability(IntEnum):
+    """How far an acknowledged write has come before it is acknowledged; more includes less."""
+
+    NONE = 0
+    """To a process, or a disk, that may yet lose it."""
+    FSYNC = 1
+    """Synced to a disk."""
+    MAJORITY = 2
+    """And received by more than half of the servers that keep a copy."""
+
+
 class Capabilities(Struct, frozen=True, kw_only=True):
     """What a driver can do, as data."""
 
@@ -50,6 +62,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     """Acknowledged writes survive a restart of the process."""
     shared: bool
     """Several processes may open the same store."""
+    durability: Durability = Durability.NONE
+    """What every acknowledged write has reached (D18: unless the queue is relaxed)."""
 
 
 class SweepReport(Struct, frozen=True, gc=False, kw_only=True):
@@ -305,3 +319,6 @@ class StoreOptions(Struct, frozen=True, kw_only=True):
     now: Moment
     """The moment of opening; the timeline starts no earlier."""
     random_bytes: RandomBytes
+    required: Durability = Durability.NONE
+    """The least that acknowledged writes must reach: a driver that can wait for it waits.
+    Whoever opens the store looks at its capabilities, and refuses less."""
