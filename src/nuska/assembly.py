@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from msgspec import Struct
@@ -27,7 +27,8 @@ from nuska.addresses import (
 from nuska.core import Core, build_core
 from nuska.domain.errors import Unavailable
 from nuska.identity.none import NoAuthentication
-from nuska.interfaces.storage import Durability, Store, StoreOptions
+from nuska.interfaces.clock import Clock
+from nuska.interfaces.storage import Durability, SharedStore, Store, StoreOptions
 from nuska.logs import log_request
 from nuska.metrics import PATH as METRICS_PATH
 from nuska.metrics import Sources, build_metrics_app
@@ -37,6 +38,7 @@ from nuska.transport.http.app import build_app
 from nuska.transport.server.counters import Counters
 from nuska.transport.server.listeners import CannotListen, Listener, open_listener
 from nuska.transport.server.server import HttpServer
+from nuska.upkeep.store_clock import ServerClock
 from nuska.upkeep.sweeper import Sweeper
 
 # Every storage driver, by URL scheme. Imported only when chosen, so that nobody installs a
@@ -89,19 +91,19 @@ async def assembled(settings: Settings, data: Path) -> AsyncIterator[Service]:
         apart = None
         if settings.metrics not in ("path", "off"):
             apart = _listen(settings, parse_address(settings.metrics), stack)
-        clock, chance = SystemClock(), Chance()
+        local, chance = SystemClock(), Chance()
         required = Durability[settings.require_durability.upper()]
         options = StoreOptions(
             url=settings.store,
             data_dir=str(data),
-            now=clock.now(),
+            now=local.now(),
             random_bytes=chance,
             required=required,
         )
         store = await _open_store(options)
         stack.push_async_callback(store.close)
         _check_durability(store, required)
-        _catch_up(clock, store)
+        clock = await _timeline(local, store, stack)
         core = build_core(store=store, clock=clock, limits=settings.limits, random_bytes=chance)
         sweeper = Sweeper(store, core.wakeups, clock)
         allowed = _guard(settings, listener.address)
@@ -109,7 +111,7 @@ async def assembled(settings: Settings, data: Path) -> AsyncIterator[Service]:
         app = build_app(core, NoAuthentication(), allowed_host=allowed, observe=counters.answered)
         server = HttpServer(
             app,
-            clock=clock,
+            clock=local,
             random_bytes=chance,
             bounds=settings.server,
             counters=counters,
@@ -122,7 +124,7 @@ async def assembled(settings: Settings, data: Path) -> AsyncIterator[Service]:
         stack.push_async_callback(_stop_sweeping, sweeper, sweeping)
         if apart is not None:
             names = _guard(settings, apart.address)
-            side = HttpServer(build_metrics_app(sources, names), clock=clock, random_bytes=chance)
+            side = HttpServer(build_metrics_app(sources, names), clock=local, random_bytes=chance)
             await side.start([apart])
             stack.push_async_callback(side.stop)
         await server.start([listener])
@@ -195,6 +197,26 @@ def _check_durability(store: Store, required: Durability) -> None:
             f"--require-durability {required.name.lower()}: this store does not promise that. What "
             f"an acknowledged write survives here: {store.durability}."
         )
+
+
+async def _timeline(local: SystemClock, store: Store, stack: AsyncExitStack) -> Clock:
+    """The clock that messages live by: the store's where nodes share it, else this machine's."""
+    if not store.capabilities.shared:
+        _catch_up(local, store)
+        return local
+    clock = ServerClock(local, cast(SharedStore, store).time)
+    try:
+        await clock.measure()
+    except Unavailable as error:
+        raise CannotStart(f"The store does not say what time it is: {error.description}") from error
+    measuring = asyncio.create_task(clock.run(), name="the store's time")
+    stack.push_async_callback(_cancel, measuring)
+    return clock
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 def _catch_up(clock: SystemClock, store: Store) -> None:

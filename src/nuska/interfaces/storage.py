@@ -310,6 +310,14 @@ class Store(Protocol):
         ...
 
 
+class SharedStore(Store, Protocol):
+    """A store with ``capabilities.shared``: several nodes have it open, and one timeline."""
+
+    async def time(self) -> Moment:
+        """What the server's clock says; every node asks the same one."""
+        ...
+
+
 class StoreOptions(Struct, frozen=True, kw_only=True):
     """What a driver's ``open_store(options)`` is given."""
 
@@ -317,7 +325,8 @@ class StoreOptions(Struct, frozen=True, kw_only=True):
     """``sqlite:`` (under the data directory), ``sqlite:///absolute/path``, ``memory:``, …"""
     data_dir: str
     now: Moment
-    """The moment of opening; the timeline starts no earlier."""
+    """The moment of opening; the timeline starts no earlier, unless the store is shared: then
+    a node's own clock says nothing."""
     random_bytes: RandomBytes
     required: Durability = Durability.NONE
     """The least that acknowledged writes must reach: a driver that can wait for it waits.

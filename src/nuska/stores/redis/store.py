@@ -138,7 +138,7 @@ async def open_redis(options: StoreOptions) -> RedisStore:
         if isinstance(cause, RedisError | OSError):
             raise Unavailable(f"The Redis store cannot be opened: {cause}") from cause
         raise
-    calls = Calls(servers, Names(location.prefix), options.now)
+    calls = Calls(servers, Names(location.prefix))
     return RedisStore(servers, calls, demand, promise, options)
 
 
