@@ -104,8 +104,18 @@ async def assembled(settings: Settings, data: Path) -> AsyncIterator[Service]:
         stack.push_async_callback(store.close)
         _check_durability(store, required)
         clock = await _timeline(local, store, stack)
-        core = build_core(store=store, clock=clock, limits=settings.limits, random_bytes=chance)
-        sweeper = Sweeper(store, core.wakeups, clock)
+        shared = cast(SharedStore, store) if store.capabilities.shared else None
+        core = build_core(
+            store=store,
+            clock=clock,
+            limits=settings.limits,
+            random_bytes=chance,
+            tell=None if shared is None else shared.tell,
+        )
+        if shared is not None:
+            hearing = asyncio.create_task(shared.listen(core.wakeups.hear), name="other nodes")
+            stack.push_async_callback(_cancel, hearing)
+        sweeper = Sweeper(store, core.announcing, clock)
         allowed = _guard(settings, listener.address)
         counters = Counters()
         app = build_app(core, NoAuthentication(), allowed_host=allowed, observe=counters.answered)

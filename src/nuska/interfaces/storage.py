@@ -42,6 +42,10 @@ RandomBytes = Callable[[int], bytes]
 """Unpredictable bytes, as ``os.urandom``; tests pass a seeded source."""
 
 
+Hear = Callable[[QueueRef | None, int], None]
+"""Told that so many messages became available in a queue, or, for None, perhaps in any."""
+
+
 class Durability(IntEnum):
     """How far an acknowledged write has come before it is acknowledged; more includes less."""
 
@@ -315,6 +319,15 @@ class SharedStore(Store, Protocol):
 
     async def time(self) -> Moment:
         """What the server's clock says; every node asks the same one."""
+        ...
+
+    def tell(self, queue: QueueRef, messages: int) -> None:
+        """Let other nodes know that ``messages`` became available. Never waits, never fails."""
+        ...
+
+    async def listen(self, hear: Hear) -> None:
+        """Pass on what other nodes tell, until cancelled; when that may be incomplete,
+        ``hear(None, 0)``: any queue may have something. Hints, never the truth (D13)."""
         ...
 
 

@@ -80,7 +80,7 @@ class Lane:
     """Commands to one server, which ``connect`` finds."""
 
     def __init__(self, connect: Connect, confirmed: Confirmed | None = None) -> None:
-        self._connect = connect
+        self.connect = connect
         self._confirmed = confirmed
         self._confirmation: Confirmation | None = None
         self._owed: Confirmation | None = None
@@ -136,7 +136,7 @@ class Lane:
     async def _open(self) -> AbstractConnection:
         try:
             async with asyncio.timeout(CONNECT_WITHIN):
-                connection = await self._connect()
+                connection = await self.connect()
                 self._confirmation = await self._learn_confirmation(connection)
         except (RedisError, OSError, TooWeak) as error:
             raise unavailable(error) from error

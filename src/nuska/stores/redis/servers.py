@@ -5,6 +5,7 @@ redirected command, and one whose function was not loaded.
 """
 
 import asyncio
+import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Protocol
@@ -42,6 +43,10 @@ class Servers(Protocol):
 
     async def call(self, key: str, *command: Part) -> Any:
         """Send ``command`` to the server that holds ``key``."""
+        ...
+
+    async def connect(self) -> AbstractConnection:
+        """A connection of one's own, to any server; the caller bounds how long it may take."""
         ...
 
     async def primaries(self) -> list[Lane]:
@@ -119,6 +124,9 @@ class OneServer:
             return await self._lane.call(*command)
         except ResponseError as refusal:
             raise translated(refusal) from refusal
+
+    async def connect(self) -> AbstractConnection:
+        return await self._lane.connect()
 
     async def primaries(self) -> list[Lane]:
         return [self._lane]
@@ -234,6 +242,9 @@ class Cluster:
             lane = Lane(lambda: connected(self._location, address), self._confirmed)
             self._lanes[address] = lane
         return lane
+
+    async def connect(self) -> AbstractConnection:
+        return await secrets.choice(await self.primaries()).connect()
 
     async def primaries(self) -> list[Lane]:
         if self._is_stale:

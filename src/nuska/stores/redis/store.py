@@ -11,11 +11,13 @@ from contextlib import suppress
 from redis.exceptions import RedisError
 
 from nuska.domain.errors import Unavailable
+from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
-from nuska.interfaces.storage import Capabilities, Durability, StoreOptions, SweepReport
+from nuska.interfaces.storage import Capabilities, Durability, Hear, StoreOptions, SweepReport
 from nuska.stores.redis.calls import Calls, load
 from nuska.stores.redis.claims import RedisClaims
 from nuska.stores.redis.durability import Demand, Promise
+from nuska.stores.redis.hints import Hints
 from nuska.stores.redis.lane import Lane, TooWeak, unavailable
 from nuska.stores.redis.messages import RedisMessages
 from nuska.stores.redis.names import Names
@@ -52,6 +54,7 @@ class RedisStore:
         self.messages = RedisMessages(calls, self.queues, options.random_bytes)
         self.claims = RedisClaims(calls, outbox)
         self._sweeper = Sweeper(calls, outbox)
+        self._hints = Hints(servers, calls.names.hints)
         self._looking = asyncio.create_task(self._look_at_settings(), name="redis settings")
 
     @property
@@ -88,6 +91,12 @@ class RedisStore:
             raise unavailable(refusal) from refusal
         return Moment(int(seconds) * 1000 + int(microseconds) // 1000)
 
+    def tell(self, queue: QueueRef, messages: int) -> None:
+        self._hints.tell(queue, messages)
+
+    async def listen(self, hear: Hear) -> None:
+        await self._hints.listen(hear)
+
     async def sweep(self, *, now: Moment) -> SweepReport:
         return await self._sweeper.sweep(now)
 
@@ -117,6 +126,7 @@ class RedisStore:
         self._looking.cancel()
         with suppress(asyncio.CancelledError):
             await self._looking
+        await self._hints.close()
         await self._servers.close()
 
 
