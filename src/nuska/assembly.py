@@ -27,7 +27,8 @@ from nuska.addresses import (
 from nuska.core import Core, build_core
 from nuska.domain.errors import Unavailable
 from nuska.identity.none import NoAuthentication
-from nuska.interfaces.storage import Store, StoreOptions
+from nuska.interfaces.clock import Clock
+from nuska.interfaces.storage import Durability, SharedStore, Store, StoreOptions
 from nuska.logs import log_request
 from nuska.metrics import PATH as METRICS_PATH
 from nuska.metrics import Sources, build_metrics_app
@@ -37,6 +38,7 @@ from nuska.transport.http.app import build_app
 from nuska.transport.server.counters import Counters
 from nuska.transport.server.listeners import CannotListen, Listener, open_listener
 from nuska.transport.server.server import HttpServer
+from nuska.upkeep.store_clock import ServerClock
 from nuska.upkeep.sweeper import Sweeper
 
 # Every storage driver, by URL scheme. Imported only when chosen, so that nobody installs a
@@ -101,18 +103,37 @@ async def assembled(settings: Settings, data: Path) -> AsyncIterator[Service]:
         apart = None
         if settings.metrics not in ("path", "off"):
             apart = _listen(settings, parse_address(settings.metrics), stack)
-        clock, chance = SystemClock(), Chance()
-        store = await _open_store(settings.store, data, clock, chance)
+        local, chance = SystemClock(), Chance()
+        required = Durability[settings.require_durability.upper()]
+        options = StoreOptions(
+            url=settings.store,
+            data_dir=str(data),
+            now=local.now(),
+            random_bytes=chance,
+            required=required,
+        )
+        store = await _open_store(options)
         stack.push_async_callback(store.close)
-        _catch_up(clock, store)
-        core = build_core(store=store, clock=clock, limits=settings.limits, random_bytes=chance)
-        sweeper = Sweeper(store, core.wakeups, clock)
+        _check_durability(store, required)
+        clock = await _timeline(local, store, stack)
+        shared = store if isinstance(store, SharedStore) else None
+        core = build_core(
+            store=store,
+            clock=clock,
+            limits=settings.limits,
+            random_bytes=chance,
+            tell=None if shared is None else shared.tell,
+        )
+        if shared is not None:
+            hearing = asyncio.create_task(shared.listen(core.wakeups.hear), name="other nodes")
+            stack.push_async_callback(_cancel, hearing)
+        sweeper = Sweeper(store, core.announcing, clock)
         allowed = _guard(settings, listener.address)
         counters = Counters()
         app = build_app(core, NoAuthentication(), allowed_host=allowed, observe=counters.answered)
         server = HttpServer(
             app,
-            clock=clock,
+            clock=local,
             random_bytes=chance,
             bounds=settings.server,
             counters=counters,
@@ -125,7 +146,7 @@ async def assembled(settings: Settings, data: Path) -> AsyncIterator[Service]:
         stack.push_async_callback(_stop_sweeping, sweeper, sweeping)
         if apart is not None:
             names = _guard(settings, apart.address)
-            side = HttpServer(build_metrics_app(sources, names), clock=clock, random_bytes=chance)
+            side = HttpServer(build_metrics_app(sources, names), clock=local, random_bytes=chance)
             await side.start([apart])
             stack.push_async_callback(side.stop)
         await server.start([listener])
@@ -165,9 +186,8 @@ def _guard(settings: Settings, address: Address) -> Callable[[str], bool]:
     return host_guard([*own, *settings.allowed_hosts], allow_literals=settings.insecure_open)
 
 
-async def _open_store(url: str, data: Path, clock: SystemClock, chance: Chance) -> Store:
-    open_store: _Open = _driver_function(url, STORE_DRIVERS)
-    options = StoreOptions(url=url, data_dir=str(data), now=clock.now(), random_bytes=chance)
+async def _open_store(options: StoreOptions) -> Store:
+    open_store: _Open = _driver_function(options.url, STORE_DRIVERS)
     try:
         return await open_store(options)
     except Unavailable as error:
@@ -176,7 +196,35 @@ async def _open_store(url: str, data: Path, clock: SystemClock, chance: Chance) 
         raise CannotStart(f"The store cannot be opened: {error}.") from error
     except OSError as error:
         reason = error.strerror or error
-        raise CannotStart(f"The data in {data} cannot be used: {reason}.") from error
+        raise CannotStart(f"The data in {options.data_dir} cannot be used: {reason}.") from error
+
+
+def _check_durability(store: Store, required: Durability) -> None:
+    if store.capabilities.durability < required:
+        raise CannotStart(
+            f"--require-durability {required.name.lower()}: this store does not promise that. What "
+            f"an acknowledged write survives here: {store.durability}."
+        )
+
+
+async def _timeline(local: SystemClock, store: Store, stack: AsyncExitStack) -> Clock:
+    """The clock that messages live by: the store's where nodes share it, else this machine's."""
+    if not isinstance(store, SharedStore):
+        _catch_up(local, store)
+        return local
+    clock = ServerClock(local, store.time)
+    try:
+        await clock.measure()
+    except Unavailable as error:
+        raise CannotStart(f"The store does not say what time it is: {error.description}") from error
+    measuring = asyncio.create_task(clock.run(), name="the store's time")
+    stack.push_async_callback(_cancel, measuring)
+    return clock
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 async def migrate_store(url: str) -> bool:

@@ -56,6 +56,14 @@ class Settings(Struct, frozen=True, kw_only=True):
             "(see [MongoDB](mongodb.md))."
         ),
     ] = "sqlite:"
+    require_durability: Annotated[
+        Literal["none", "fsync", "majority"],
+        Meta(
+            description="Refuse to start unless an acknowledged write has been synced to disk "
+            "(`fsync`), and received by most of the servers that keep a copy (`majority`, on "
+            "Redis)."
+        ),
+    ] = "none"
     data: Annotated[
         str,
         Meta(

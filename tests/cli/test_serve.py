@@ -99,6 +99,19 @@ def test_it_says_where_it_listens_where_data_live_how_durable_and_that_it_is_ope
     assert re.search(r"access +open: no authentication; only this machine", said)
 
 
+def test_a_durability_that_is_demanded_is_promised_or_it_does_not_start(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, "--require-durability", "fsync") as server:
+        assert call(f"{server.url}/v2")[0] == 200
+    for store, demand, why in (
+        ("memory:", "fsync", "everything is gone when this process ends"),
+        ("sqlite:", "majority", "every acknowledged write has been synced to disk"),
+    ):
+        code, said = fails(tmp_path, "--require-durability", demand, store=store)
+        assert code == 1
+        assert f"--require-durability {demand}: this store does not promise that" in said
+        assert why in said
+
+
 @pytest.mark.parametrize("over", ["tcp", "unix"])
 def test_the_three_commands_it_shows_work_when_pasted(tmp_path: Path, over: str) -> None:
     assert shutil.which("curl"), "this test runs the banner's commands, which are for curl"

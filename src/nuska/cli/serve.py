@@ -38,6 +38,7 @@ def serve(
     *,
     listen: str | None = None,
     store: str | None = None,
+    require_durability: str | None = None,
     data: Path | None = None,
     config: Path | None = None,
     insecure_open: bool | None = None,
@@ -56,6 +57,8 @@ def serve(
         HOST:PORT (IPv6 in brackets) or unix:PATH. Default 127.0.0.1:8888.
     store
         sqlite: (the default), sqlite:///absolute/path or memory:
+    require_durability
+        Refuse to start with less: none, fsync or majority.
     data
         Data directory. Default $XDG_DATA_HOME/nuska or ~/.local/share/nuska.
     config
@@ -78,6 +81,7 @@ def serve(
     flags = {
         "listen": listen,
         "store": store,
+        "require_durability": require_durability,
         "data": None if data is None else str(data),
         "insecure_open": insecure_open,
         "allowed_hosts": allowed_host,

@@ -5,6 +5,7 @@ the wake-up. No status codes, headers, JSON or SQL; no clock but the one passed 
 """
 
 import os
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -14,10 +15,12 @@ from nuska.core.messages import MessageService
 from nuska.core.queues import QueueService
 from nuska.core.terms import Terms
 from nuska.core.waiting import Watch
-from nuska.core.wakeups import LocalWakeups
+from nuska.core.wakeups import LocalWakeups, SharedWakeups
 from nuska.domain.limits import Limits
+from nuska.domain.messages import QueueRef
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.storage import RandomBytes, Store
+from nuska.interfaces.wakeups import Wakeups
 
 __all__ = ["Core", "build_core"]
 
@@ -32,8 +35,10 @@ class Core(Struct, frozen=True, kw_only=True):
     clock: Clock
     limits: Limits
     wakeups: LocalWakeups
-    """Upkeep calls ``wake`` for queues in which messages became due; ``stop`` ends every
-    long poll at once, with what it has."""
+    """``stop`` ends every long poll at once, with what it has; ``hear`` is for what other
+    nodes tell."""
+    announcing: Wakeups
+    """Upkeep calls ``wake`` for queues in which messages became due; other nodes hear of it."""
 
 
 def build_core(
@@ -43,18 +48,24 @@ def build_core(
     limits: Limits | None = None,
     random_bytes: RandomBytes = os.urandom,
     wakeups: LocalWakeups | None = None,
+    tell: Callable[[QueueRef, int], None] | None = None,
 ) -> Core:
-    """The services over an open store. The caller keeps the store and closes it."""
+    """The services over an open store. The caller keeps the store and closes it.
+
+    ``tell`` lets other nodes know what became available.
+    """
     limits = Limits() if limits is None else limits
     wakeups = LocalWakeups() if wakeups is None else wakeups
+    announcing: Wakeups = wakeups if tell is None else SharedWakeups(wakeups, tell)
     terms = Terms(store.queues, limits)
     watch = Watch(store.messages, wakeups, clock)
     return Core(
         queues=QueueService(store.queues, clock, limits),
-        messages=MessageService(store.messages, terms, watch, wakeups, clock, limits),
-        claims=ClaimService(store.claims, terms, watch, wakeups, clock, limits, random_bytes),
+        messages=MessageService(store.messages, terms, watch, announcing, clock, limits),
+        claims=ClaimService(store.claims, terms, watch, announcing, clock, limits, random_bytes),
         health=HealthService(store, clock, random_bytes),
         clock=clock,
         limits=limits,
         wakeups=wakeups,
+        announcing=announcing,
     )

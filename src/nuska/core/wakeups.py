@@ -1,4 +1,4 @@
-"""Wake-ups within one process.
+"""Wake-ups within one process, and to other nodes where there are some.
 
 Every queue that somebody waits for has two groups: takers, who take messages away and are
 woken one per message, longest waiting first, and readers, who are all woken. A wake-up is a
@@ -10,7 +10,7 @@ so that a client that hangs up never swallows a wake-up meant for somebody else.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 
@@ -19,6 +19,8 @@ from nuska.domain.messages import QueueRef
 
 MAX_WAITERS = 20_000
 """Requests that may wait at once in one process."""
+WOKEN_ON_SUSPICION = 100
+"""Takers of one queue that look for themselves when hints may have been lost."""
 READERS_PER_TURN = 8
 """Each of them will read a page in the turn that follows."""
 
@@ -114,6 +116,14 @@ class LocalWakeups:
             if not messages:
                 break
 
+    def hear(self, queue: QueueRef | None, messages: int) -> None:
+        """What another node tells; None: any queue may have something."""
+        if queue is not None:
+            self.wake(queue, messages)
+            return
+        for waited_for in list(self._queues):
+            self.wake(waited_for, WOKEN_ON_SUSPICION)
+
     def stop(self) -> None:
         """From now on nobody waits: every wait returns at once."""
         self._stopping = True
@@ -146,3 +156,23 @@ class LocalWakeups:
                 self.wake(queue, 1)
             if not waiters.takers and not waiters.readers:
                 self._queues.pop(queue, None)
+
+
+class SharedWakeups:
+    """``Wakeups`` for one node of several: what is woken here is told to the others."""
+
+    def __init__(self, here: LocalWakeups, tell: Callable[[QueueRef, int], None]) -> None:
+        self._here = here
+        self._tell = tell
+
+    @property
+    def stopping(self) -> bool:
+        return self._here.stopping
+
+    def waiting(self, queue: QueueRef, *, taker: bool) -> AbstractContextManager[LocalWaiter]:
+        return self._here.waiting(queue, taker=taker)
+
+    def wake(self, queue: QueueRef, messages: int) -> None:
+        self._here.wake(queue, messages)
+        if messages > 0:
+            self._tell(queue, messages)

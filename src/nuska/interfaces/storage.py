@@ -19,7 +19,8 @@ Shared by all methods:
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from enum import IntEnum
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -41,6 +42,21 @@ RandomBytes = Callable[[int], bytes]
 """Unpredictable bytes, as ``os.urandom``; tests pass a seeded source."""
 
 
+Hear = Callable[[QueueRef | None, int], None]
+"""Told that so many messages became available in a queue, or, for None, perhaps in any."""
+
+
+class Durability(IntEnum):
+    """How far an acknowledged write has come before it is acknowledged; more includes less."""
+
+    NONE = 0
+    """To a process, or a disk, that may yet lose it."""
+    FSYNC = 1
+    """Synced to a disk."""
+    MAJORITY = 2
+    """And received by more than half of the servers that keep a copy."""
+
+
 class Capabilities(Struct, frozen=True, kw_only=True):
     """What a driver can do, as data."""
 
@@ -50,6 +66,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     """Acknowledged writes survive a restart of the process."""
     shared: bool
     """Several processes may open the same store."""
+    durability: Durability = Durability.NONE
+    """What every acknowledged write has reached (D18: unless the queue is relaxed)."""
 
 
 class SweepReport(Struct, frozen=True, gc=False, kw_only=True):
@@ -296,6 +314,26 @@ class Store(Protocol):
         ...
 
 
+@runtime_checkable
+class SharedStore(Store, Protocol):
+    """A store that several nodes have open, and that gives them one timeline and tells each of
+    what the others do. One with ``capabilities.shared`` that is not this leaves both to them:
+    their clocks must agree, and their waiters hear only of their own node."""
+
+    async def time(self) -> Moment:
+        """What the server's clock says; every node asks the same one."""
+        ...
+
+    def tell(self, queue: QueueRef, messages: int) -> None:
+        """Let other nodes know that ``messages`` became available. Never waits, never fails."""
+        ...
+
+    async def listen(self, hear: Hear) -> None:
+        """Pass on what other nodes tell, until cancelled; when that may be incomplete,
+        ``hear(None, 0)``: any queue may have something. Hints, never the truth (D13)."""
+        ...
+
+
 class StoreOptions(Struct, frozen=True, kw_only=True):
     """What a driver's ``open_store(options)`` is given."""
 
@@ -303,5 +341,9 @@ class StoreOptions(Struct, frozen=True, kw_only=True):
     """``sqlite:`` (under the data directory), ``sqlite:///absolute/path``, ``memory:``, …"""
     data_dir: str
     now: Moment
-    """The moment of opening; the timeline starts no earlier."""
+    """The moment of opening; the timeline starts no earlier, unless the store is shared: then
+    a node's own clock says nothing."""
     random_bytes: RandomBytes
+    required: Durability = Durability.NONE
+    """The least that acknowledged writes must reach: a driver that can wait for it waits.
+    Whoever opens the store looks at its capabilities, and refuses less."""

@@ -243,7 +243,8 @@ class SentinelSetup:
 
     def _is_ready(self) -> bool:
         link = self._text(self.replica, b"INFO replication\r\n")
-        if b"master_link_status:up" not in link:
+        followers = self._text(self.primary, b"INFO replication\r\n")
+        if b"master_link_status:up" not in link or b"state=online" not in followers:
             return False
         return all(
             f"slaves=1,sentinels={SENTINELS}".encode() in self._text(sentinel, b"INFO sentinel\r\n")

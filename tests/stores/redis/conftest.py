@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from nuska.interfaces.storage import StoreOptions
+from nuska.interfaces.storage import Durability, StoreOptions
 from nuska.stores.redis.store import RedisStore, open_redis
 from nuska.testing.clock import START, seeded_bytes
-from nuska.testing.redis_server import RedisServer, redis_server
+from nuska.testing.redis_server import RedisServer, SentinelSetup, redis_server, sentinel_setup
 
-Open = Callable[[str], Awaitable[RedisStore]]
+Open = Callable[..., Awaitable[RedisStore]]
 
 
 @pytest.fixture
@@ -24,9 +24,13 @@ async def open_at() -> AsyncIterator[Open]:
     """Open a store at a URL; closed with the test."""
     opened: list[RedisStore] = []
 
-    async def open_one(url: str) -> RedisStore:
+    async def open_one(url: str, *, required: Durability = Durability.NONE) -> RedisStore:
         options = StoreOptions(
-            url=url, data_dir="", now=START, random_bytes=seeded_bytes(len(opened))
+            url=url,
+            data_dir="",
+            now=START,
+            random_bytes=seeded_bytes(len(opened)),
+            required=required,
         )
         opened.append(await open_redis(options))
         return opened[-1]
@@ -39,3 +43,9 @@ async def open_at() -> AsyncIterator[Open]:
 @pytest.fixture
 async def store(server: RedisServer, open_at: Open) -> RedisStore:
     return await open_at(server.url)
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[SentinelSetup]:
+    with sentinel_setup(tmp_path) as setup:
+        yield setup

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,6 @@ from nuska.testing.redis_server import (
     SentinelSetup,
     redis_cluster,
     redis_server,
-    sentinel_setup,
 )
 
 Open = Callable[[str], Awaitable[RedisStore]]
@@ -185,12 +184,6 @@ async def test_a_pause_of_one_server_of_a_cluster_leaves_the_others_working(
         for box in boxes:
             await until_posted(box, "after")
             assert await box.listed() == ["before", "after"]
-
-
-@pytest.fixture
-def watched(tmp_path: Path) -> Iterator[SentinelSetup]:
-    with sentinel_setup(tmp_path) as setup:
-        yield setup
 
 
 @pytest.mark.slow

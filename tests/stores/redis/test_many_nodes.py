@@ -8,11 +8,11 @@ import pytest
 
 from nuska.domain.errors import Unavailable
 from nuska.domain.moments import Moment
-from nuska.stores.redis.clock import GOOD_FOR, ServerClock
 from nuska.stores.redis.store import RedisStore
 from nuska.testing.clock import ManualClock
 from nuska.testing.conformance.inbox import HOUR, MINUTE, Inbox, bodies, sweep_all
 from nuska.testing.redis_server import RedisServer
+from nuska.upkeep.store_clock import GOOD_FOR, ServerClock
 
 Open = Callable[[str], Awaitable[RedisStore]]
 WORKER = """

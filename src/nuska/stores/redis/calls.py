@@ -29,10 +29,10 @@ NO_FUNCTION = "Function not found"
 class Calls:
     """The functions of one store, for the rest of the driver."""
 
-    def __init__(self, servers: Servers, names: Names, now: Moment) -> None:
+    def __init__(self, servers: Servers, names: Names) -> None:
         self.servers = servers
         self.names = names
-        self._latest = now
+        self._latest = Moment(0)
         self._node = secrets.token_hex(6)
         self._numbers = count()
 

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
+from msgspec import Struct
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
@@ -23,18 +24,72 @@ CONNECT_WITHIN = 3.0
 ANSWER_WITHIN = 3.0
 WATCH_EVERY = 0.5
 
+READS = frozenset(
+    {"FCALL_RO", "HMGET", "ZRANGE", "ZCARD", "TIME", "PING", "INFO", "CONFIG", "CLUSTER", "ASKING"}
+    | {"KEYS", "PUBLISH", "FUNCTION", "WAIT", "WAITAOF"}
+)
+"""Commands that change nothing worth waiting for; every other one is a write."""
+
 Connect = Callable[[], Awaitable[AbstractConnection]]
 Part = bytes | str | int
+
+
+class TooWeak(Exception):
+    """A server promises less than is demanded; the argument is a sentence for the operator."""
+
+
+class Confirmation(Struct, frozen=True):
+    """A command that is to follow writes, and the answer without which they are in doubt."""
+
+    command: tuple[str | int, ...]
+    least: tuple[int, ...]
+    """The answer, number by number, must not be less."""
+
+    @property
+    def name(self) -> str:
+        return str(self.command[0])
+
+    @property
+    def seconds(self) -> float:
+        """How long the answer may take."""
+        return int(self.command[-1]) / 1000
+
+    def is_met(self, answer: Any) -> bool:
+        numbers = answer if isinstance(answer, list) else [answer]
+        return len(numbers) == len(self.least) and all(
+            isinstance(number, int) and number >= least
+            for number, least in zip(numbers, self.least, strict=True)
+        )
+
+
+Confirmed = Callable[[Callable[..., Awaitable[Any]]], Awaitable[Confirmation | None]]
+"""Given a way to ask a server, what is to follow every write there."""
+
+
+class Pending(Struct, frozen=True):
+    """An answer that is to come."""
+
+    since: float
+    future: asyncio.Future[Any] | None = None
+    """Whoever waits for it; nobody, if it confirms the writes before it."""
+    confirmation: Confirmation | None = None
+    """For a write: what must be met before its answer counts. For nobody: what was asked."""
 
 
 class Lane:
     """Commands to one server, which ``connect`` finds."""
 
-    def __init__(self, connect: Connect) -> None:
-        self._connect = connect
+    def __init__(self, connect: Connect, confirmed: Confirmed | None = None) -> None:
+        self.connect = connect
+        self._confirmed = confirmed
+        self._confirmation: Confirmation | None = None
+        self._owed: Confirmation | None = None
+        """What the writes that wait to be sent are to be followed by."""
+        self._unconfirmed: list[tuple[asyncio.Future[Any], Any]] = []
+        """Writes that were answered and not yet confirmed, with their answers."""
         self._connecting: asyncio.Task[AbstractConnection] | None = None
         self._connection: AbstractConnection | None = None
-        self._pending: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._pending: deque[Pending] = deque()
         self._outgoing: list[bytes] = []
         self._has_outgoing = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -52,7 +107,9 @@ class Lane:
         futures = [loop.create_future() for _ in commands]
         for command, future in zip(commands, futures, strict=True):
             self._outgoing.extend(connection.pack_command(*command))
-            self._pending.append((future, loop.time()))
+            owed = None if command[0] in READS else self._confirmation
+            self._owed = self._owed or owed
+            self._pending.append(Pending(loop.time(), future, owed))
         self._has_outgoing.set()
         return [await future for future in futures]
 
@@ -79,11 +136,12 @@ class Lane:
     async def _open(self) -> AbstractConnection:
         try:
             async with asyncio.timeout(CONNECT_WITHIN):
-                connection = await self._connect()
-        except (RedisError, OSError) as error:
+                connection = await self.connect()
+                self._confirmation = await self._learn_confirmation(connection)
+        except (RedisError, OSError, TooWeak) as error:
             raise unavailable(error) from error
         self._connection = connection
-        self._outgoing = []
+        self._outgoing, self._owed = [], None
         self._has_outgoing.clear()
         self._tasks = [
             asyncio.create_task(self._write(connection)),
@@ -92,12 +150,41 @@ class Lane:
         ]
         return connection
 
+    async def _learn_confirmation(self, connection: AbstractConnection) -> Confirmation | None:
+        """Before anything else is sent: what follows writes here, which may be a new primary."""
+        if self._confirmed is None:
+            return None
+
+        async def ask(*command: Part) -> Any:
+            await connection.send_command(*command, check_health=False)
+            return await connection.read_response()
+
+        try:
+            return await self._confirmed(ask)
+        except BaseException:
+            with suppress(RedisError, OSError):
+                await connection.disconnect(nowait=True)
+            raise
+
+    async def renew(self) -> None:
+        """Learn anew what follows writes; a server that became too weak is let go of."""
+        if self._confirmed is None or self._connection is None:
+            return
+        try:
+            self._confirmation = await self._confirmed(self.call)
+        except TooWeak as error:
+            await self._fail(error)
+
     async def _write(self, connection: AbstractConnection) -> None:
         try:
             while True:
                 await self._has_outgoing.wait()
                 self._has_outgoing.clear()
                 group, self._outgoing = self._outgoing, []
+                if self._owed is not None:
+                    owed, self._owed = self._owed, None
+                    group.extend(connection.pack_command(*owed.command))
+                    self._pending.append(Pending(asyncio.get_running_loop().time(), None, owed))
                 await connection.send_packed_command(group, check_health=False)
         except (RedisError, OSError) as error:
             await self._fail(error)
@@ -110,22 +197,33 @@ class Lane:
                     answer = await connection.read_response(timeout=math.inf)
                 except ResponseError as refusal:
                     answer = refusal
-                future = self._pending.popleft()[0]
-                if not future.done():
-                    if isinstance(answer, ResponseError):
-                        future.set_exception(answer)
-                    else:
-                        future.set_result(answer)
+                self._settle(self._pending.popleft(), answer)
                 if isinstance(answer, ReadOnlyError):  # it is not the primary any more
                     await self._fail(answer)
         except (RedisError, OSError) as error:
             await self._fail(error)
 
+    def _settle(self, pending: Pending, answer: Any) -> None:
+        """Pass an answer on, or keep it until the write has been confirmed."""
+        if pending.future is None:
+            assert pending.confirmation is not None, "nobody waits only for confirmations"
+            met = pending.confirmation.is_met(answer)
+            settled, self._unconfirmed = self._unconfirmed, []
+            for future, kept in settled:
+                _resolve(future, kept if met else _in_doubt())
+        elif pending.confirmation is None or isinstance(answer, ResponseError):
+            _resolve(pending.future, answer)
+        else:
+            self._unconfirmed.append((pending.future, answer))
+
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(WATCH_EVERY)
-            if self._pending and loop.time() - self._pending[0][1] > ANSWER_WITHIN - WATCH_EVERY:
+            bound = ANSWER_WITHIN - WATCH_EVERY
+            if self._confirmation is not None:  # one is being waited for, and then our own
+                bound += 2 * self._confirmation.seconds
+            if self._pending and loop.time() - self._pending[0].since > bound:
                 await self._fail(TimeoutError("no answer in time"))
 
     async def _fail(self, error: BaseException) -> None:
@@ -133,11 +231,10 @@ class Lane:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        pending, self._pending = self._pending, deque()
-        for future, _ in pending:
-            if not future.done():
-                future.set_exception(unavailable(error))
-                future.exception()  # whoever waited may have gone
+        waiting = self._waiting()
+        self._pending, self._unconfirmed = deque(), []
+        for future in waiting:
+            _resolve(future, unavailable(error))
         tasks, self._tasks = self._tasks, []
         with suppress(RedisError, OSError):
             await connection.disconnect(nowait=True)
@@ -152,12 +249,33 @@ class Lane:
         self._closed = True
         if self._connecting is not None:
             await asyncio.wait([self._connecting])
-        waiting = [future for future, _ in self._pending]
+        waiting = self._waiting()
         if waiting:
             await asyncio.wait(waiting, timeout=ANSWER_WITHIN)
         tasks = self._tasks
         await self._fail(ConnectionError("closed"))
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _waiting(self) -> list[asyncio.Future[Any]]:
+        futures = [one.future for one in self._pending if one.future is not None]
+        return futures + [future for future, _ in self._unconfirmed]
+
+
+def _resolve(future: asyncio.Future[Any], answer: Any) -> None:
+    if future.done():
+        return
+    if isinstance(answer, Exception):
+        future.set_exception(answer)
+        future.exception()  # whoever waited may have gone
+    else:
+        future.set_result(answer)
+
+
+def _in_doubt() -> Unavailable:
+    return Unavailable(
+        "The Redis store did not confirm in time that the change will last: it may or may not "
+        "have been made."
+    )
 
 
 def unavailable(error: BaseException) -> Unavailable:

@@ -28,6 +28,8 @@ class Names:
         if "{" in prefix or "}" in prefix:
             raise ValueError("a key prefix has no braces")
         self._prefix = prefix
+        self.hints = f"{prefix}hints"
+        """The channel; no key."""
         self.due = [f"{prefix}due:{{{shard}}}" for shard in range(DUE_SHARDS)]
 
     def header(self, queue: QueueRef) -> str:

@@ -5,6 +5,7 @@ redirected command, and one whose function was not loaded.
 """
 
 import asyncio
+import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Protocol
@@ -23,7 +24,7 @@ from redis.exceptions import (
 )
 
 from nuska.domain.errors import Unavailable
-from nuska.stores.redis.lane import CONNECT_WITHIN, Lane, Part, unavailable
+from nuska.stores.redis.lane import CONNECT_WITHIN, Confirmed, Lane, Part, unavailable
 from nuska.stores.redis.url import Location, Topology
 
 MAX_REDIRECTS = 5
@@ -44,6 +45,10 @@ class Servers(Protocol):
         """Send ``command`` to the server that holds ``key``."""
         ...
 
+    async def connect(self) -> AbstractConnection:
+        """A connection of one's own, to any server; the caller bounds how long it may take."""
+        ...
+
     async def primaries(self) -> list[Lane]:
         """Every server that takes writes."""
         ...
@@ -55,16 +60,16 @@ class Servers(Protocol):
     async def close(self) -> None: ...
 
 
-def open_servers(location: Location) -> Servers:
-    """Nothing is connected until it is needed."""
+def open_servers(location: Location, confirmed: Confirmed | None = None) -> Servers:
+    """Nothing is connected until it is needed; ``confirmed`` says what follows writes."""
     match location.topology:
         case Topology.CLUSTER:
-            return Cluster(location)
+            return Cluster(location, confirmed)
         case Topology.SENTINEL:
-            return OneServer(Lane(Behind(location).connect))
+            return OneServer(Lane(Behind(location).connect, confirmed))
         case _:
             [address] = location.hosts
-            return OneServer(Lane(lambda: connected(location, address)))
+            return OneServer(Lane(lambda: connected(location, address), confirmed))
 
 
 async def connected(location: Location, address: Address, **other: Any) -> AbstractConnection:
@@ -120,6 +125,9 @@ class OneServer:
         except ResponseError as refusal:
             raise translated(refusal) from refusal
 
+    async def connect(self) -> AbstractConnection:
+        return await self._lane.connect()
+
     async def primaries(self) -> list[Lane]:
         return [self._lane]
 
@@ -171,8 +179,9 @@ class Behind:
 class Cluster:
     """Primaries by hash slot; learns the map anew when one of them says it has changed."""
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: Location, confirmed: Confirmed | None = None) -> None:
         self._location = location
+        self._confirmed = confirmed
         self._lanes: dict[Address, Lane] = {}
         self._slots: list[Address] = []
         self._mapping = asyncio.Lock()
@@ -230,8 +239,12 @@ class Cluster:
     def _lane(self, address: Address) -> Lane:
         lane = self._lanes.get(address)
         if lane is None:
-            lane = self._lanes[address] = Lane(lambda: connected(self._location, address))
+            lane = Lane(lambda: connected(self._location, address), self._confirmed)
+            self._lanes[address] = lane
         return lane
+
+    async def connect(self) -> AbstractConnection:
+        return await secrets.choice(await self.primaries()).connect()
 
     async def primaries(self) -> list[Lane]:
         if self._is_stale:

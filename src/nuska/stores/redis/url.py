@@ -6,7 +6,7 @@
 
 ``rediss`` instead of ``redis`` encrypts; then ``ca``, ``cert`` and ``key`` name PEM files.
 User, password and every value may be percent-encoded. ``sentinel_password`` is for
-sentinels that ask for one.
+sentinels that ask for one, ``replicas`` says how many every primary has.
 """
 
 from enum import Enum, auto
@@ -17,7 +17,8 @@ from msgspec import Struct
 DEFAULT_PORT = 6379
 DEFAULT_SENTINEL_PORT = 26379
 DEFAULT_PREFIX = "nuska:"
-OPTIONS = frozenset({"prefix", "ca", "cert", "key", "sentinel_password"})
+MAX_REPLICAS = 100
+OPTIONS = frozenset({"prefix", "ca", "cert", "key", "sentinel_password", "replicas"})
 
 
 class Topology(Enum):
@@ -48,6 +49,8 @@ class Location(Struct, frozen=True, kw_only=True):
     cert: str | None = None
     key: str | None = None
     sentinel_password: str | None = None
+    replicas: int | None = None
+    """How many each primary ought to have; for a majority."""
 
     def __repr__(self) -> str:
         """Without secrets: this ends up in logs."""
@@ -85,6 +88,7 @@ def parse(url: str) -> Location:
         cert=options.get("cert"),
         key=options.get("key"),
         sentinel_password=options.get("sentinel_password"),
+        replicas=_replicas(options.get("replicas")),
     )
 
 
@@ -93,6 +97,14 @@ def _host(place: str, default_port: int) -> tuple[str, int]:
     if not split.hostname:
         raise ValueError("a Redis URL names a host")
     return split.hostname, default_port if split.port is None else split.port
+
+
+def _replicas(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= MAX_REPLICAS):
+        raise ValueError(f"replicas is a number from 1 to {MAX_REPLICAS}")
+    return int(text)
 
 
 def _path(topology: Topology, path: str) -> tuple[str, int]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nuska.domain.errors import Unavailable
 from nuska.domain.moments import Moment
-from nuska.interfaces.storage import Capabilities, StoreOptions, SweepReport
+from nuska.interfaces.storage import Capabilities, Durability, StoreOptions, SweepReport
 from nuska.stores.sqlite import schema
 from nuska.stores.sqlite.checkpoint import Checkpointer
 from nuska.stores.sqlite.claims import SqliteClaims
@@ -43,6 +43,7 @@ CAPABILITIES = Capabilities(
     names=frozenset({"FIFO", "CLAIMS", "DURABILITY", "AOD", "HIGH_THROUGHPUT"}),
     durable=True,
     shared=False,
+    durability=Durability.FSYNC,
 )
 
 

@@ -1,4 +1,4 @@
-"""The time of the Redis server, as every node of a store sees it (D4).
+"""The time of a shared store's server, as every node of the store sees it (D4).
 
 Leases must not depend on which node looks, so a node's own clock counts only what has
 passed since it last asked the server. What was learnt too long ago is not used: a node that
@@ -16,7 +16,9 @@ from nuska.interfaces.clock import Clock
 GOOD_FOR = Duration(30_000)
 """How long an answer is used."""
 ASK_EVERY = 10.0
-"""Seconds."""
+"""Seconds; at once when the time is wanted and what is known is too old."""
+ASK_AGAIN_AFTER = 0.25
+"""Seconds, at least, between two attempts."""
 TRIES = 3
 """The answer that came quickest says most."""
 
@@ -35,10 +37,13 @@ class ServerClock:
         self._offset = 0
         self._good_until: Moment | None = None
         self._last = Moment(0)
+        self._wanted = asyncio.Event()
+        """Somebody asked for the time, and it is not known."""
 
     def now(self) -> Moment:
         here = self._local.now()
         if self._good_until is None or here > self._good_until:
+            self._wanted.set()
             raise Unavailable("The time of the store is not known at the moment.")
         self._last = Moment(max(self._last, here + self._offset))
         return self._last
@@ -62,4 +67,8 @@ class ServerClock:
         while True:
             with suppress(Unavailable):  # the last answer is used for as long as it is good
                 await self.measure()
-            await asyncio.sleep(ASK_EVERY)
+            await asyncio.sleep(ASK_AGAIN_AFTER)
+            self._wanted.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ASK_EVERY):
+                    await self._wanted.wait()
