@@ -24,6 +24,10 @@ MAX_WRITES_PER_COMMIT = 512
 """Keeps the wait of the first in a group short."""
 
 
+def _done(_transaction: Transaction) -> None:
+    """What is left to do of a write that has been answered."""
+
+
 class Write:
     """A write in line and the caller who waits for it."""
 
@@ -37,11 +41,11 @@ class Write:
         long: bool,
         future: asyncio.Future[Any],
     ) -> None:
-        self.work = work
+        self.work: Work[Any] = work
         self.now = now
         self.relaxed = relaxed
         self.long = long
-        self.future = future
+        self.future: asyncio.Future[Any] | None = future
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -49,8 +53,8 @@ class Write:
         """Hold nothing any more: the traceback of an error leads to the frames that had this,
         and so to the error itself. What was refused would stay in memory, bodies and all,
         until the collector comes."""
-        del self.future, self.work, self.result
-        self.error = None
+        self.work = _done
+        self.future = self.result = self.error = None
 
 
 class Line:

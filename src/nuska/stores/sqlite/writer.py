@@ -368,7 +368,7 @@ def _answer(write: Write) -> None:
     """Hand a caller its result, unless the caller has gone; this ends the write."""
     future, error, result = write.future, write.error, write.result
     write.let_go()
-    if future.done():
+    if future is None or future.done():
         return
     if error is not None:
         future.set_exception(error)
