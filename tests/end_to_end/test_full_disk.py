@@ -118,6 +118,9 @@ async def test_a_full_disk_is_a_503_and_no_loss_until_there_is_room_again(
         assert int(refused.headers["retry-after"]) >= 1
         assert "disk" in json.loads(refused.body)["description"]
         refused = await post(client, number)
+        if refused.status == 201:  # what was copied out of the log has made room in it
+            acknowledged.append(number)
+            break
 
     listing = await client.ask("GET", f"{MESSAGES}?echo=true&limit=5")
     assert listing.status == 200
