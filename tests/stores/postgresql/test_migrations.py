@@ -11,7 +11,6 @@ from nuska.stores.sql import tables
 from nuska.stores.sql.database import Database
 from nuska.stores.sql.migrations import prepare
 from nuska.stores.sql.url import parse
-from nuska.testing.clock import START
 from nuska.testing.postgresql_server import PostgresqlServer
 
 
@@ -47,7 +46,7 @@ async def test_the_migrations_make_the_columns_that_queries_use(
         found = compare_metadata(MigrationContext.configure(connection), tables.metadata)
         return [one for one in found if one[0] != "remove_index"]
 
-    database = Database(parse(server.url()), START)
+    database = Database(parse(server.url()))
     try:
         assert await database.write(lambda connection: connection.run_sync(differences)) == []
     finally:

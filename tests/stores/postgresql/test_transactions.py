@@ -9,13 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from nuska.domain.errors import Unavailable
 from nuska.stores.sql.database import Database
 from nuska.stores.sql.url import parse
-from nuska.testing.clock import START
 from nuska.testing.postgresql_server import PostgresqlServer
 
 
 @pytest.fixture
 async def database(server: PostgresqlServer):
-    database = Database(parse(server.url()), START)
+    database = Database(parse(server.url()))
     yield database
     await database.close()
 

@@ -22,6 +22,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from nuska.domain.errors import Unavailable
 from nuska.domain.moments import Moment
@@ -40,6 +41,8 @@ LOCKED_AT_MOST = 3_000
 IDLE_AT_MOST = 10_000
 """Milliseconds until the server gives up a transaction whose node has fallen silent, so that
 its locks are in nobody's way."""
+LISTENER = "nuska listener"
+"""What the connection calls itself on which a node hears others."""
 ATTEMPTS = 8
 PAUSE = 0.005
 """Seconds before a second attempt, at most; doubled with each."""
@@ -52,29 +55,28 @@ BUGS = (IntegrityError, ProgrammingError, DataError)
 class Database:
     """A pool of connections to one database, and the node's end of its timeline."""
 
-    def __init__(self, url: URL, now: Moment, answer_within: float = ANSWER_WITHIN) -> None:
+    def __init__(self, url: URL, *, answer_within: float = ANSWER_WITHIN) -> None:
         engine = create_async_engine(
             url,
             isolation_level="READ COMMITTED",
             pool_size=CONNECTIONS,
             max_overflow=0,
             pool_timeout=ANSWER_WITHIN,
-            connect_args={
-                "timeout": CONNECT_WITHIN,
-                "server_settings": {
-                    "application_name": "nuska",
-                    "lock_timeout": str(LOCKED_AT_MOST),
-                    "idle_in_transaction_session_timeout": str(IDLE_AT_MOST),
-                },
-            },
+            connect_args=_connect_args("nuska"),
         )
         event.listen(engine.sync_engine, "checkout", _refuse_closed)
         self._engine: AsyncEngine = engine
         self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ")
         self._statements = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._apart = create_async_engine(
+            url,
+            isolation_level="AUTOCOMMIT",
+            poolclass=NullPool,
+            connect_args=_connect_args(LISTENER),
+        )
         self._closed = False
         self._answer_within = answer_within
-        self.latest = now
+        self.latest = Moment(0)
 
     def moment(self, now: int) -> Moment:
         """The moment of an operation of which the caller, or a queue, says ``now``."""
@@ -96,6 +98,10 @@ class Database:
     async def ask(self, work: Work[T]) -> T:
         """Do ``work``, which is one reading statement: one round trip instead of three."""
         return await self._bounded(self._once(self._statements, work))
+
+    def connection_apart(self) -> AsyncConnection:
+        """A new connection that no transaction uses, to be opened and closed by ``async with``."""
+        return self._apart.connect()
 
     async def close(self) -> None:
         if not self._closed:
@@ -126,6 +132,18 @@ class Database:
             raise Unavailable("The database does not answer.") from error
         except (SQLAlchemyError, OSError) as error:
             raise unavailable(error) from error
+
+
+def _connect_args(name: str) -> dict[str, Any]:
+    """What is asked of each connection; ``name`` is what the server's list of them shows."""
+    return {
+        "timeout": CONNECT_WITHIN,
+        "server_settings": {
+            "application_name": name,
+            "lock_timeout": str(LOCKED_AT_MOST),
+            "idle_in_transaction_session_timeout": str(IDLE_AT_MOST),
+        },
+    }
 
 
 def unavailable(error: BaseException) -> Unavailable:

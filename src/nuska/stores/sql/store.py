@@ -7,15 +7,17 @@ queues.py   messages.py   claims.py                  the promises of interfaces/
 
 from contextlib import suppress
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nuska.domain.errors import Unavailable
+from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
-from nuska.interfaces.storage import Capabilities, StoreOptions, SweepReport
+from nuska.interfaces.storage import Capabilities, Hear, StoreOptions, SweepReport
 from nuska.stores.sql.claims import SqlClaims
 from nuska.stores.sql.database import Database
 from nuska.stores.sql.durability import Durability, durability
+from nuska.stores.sql.hints import Hints, Notifications
 from nuska.stores.sql.messages import SqlMessages
 from nuska.stores.sql.migrations import prepare
 from nuska.stores.sql.queues import SqlQueues
@@ -25,6 +27,7 @@ from nuska.stores.sql.url import parse
 
 MIGRATE_WITHIN = 3600.0
 """Seconds: rewriting a large table takes its time."""
+SERVER_TIME = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)")
 NAMES = frozenset({"FIFO", "CLAIMS", "AOD", "HIGH_THROUGHPUT"})
 
 
@@ -42,6 +45,7 @@ class SqlStore:
         self.messages = SqlMessages(database, options.random_bytes)
         self.claims = SqlClaims(database)
         self._sweeper = Sweeper(database)
+        self._hints: Hints = Notifications(database)
         self._closed = False
 
     @property
@@ -54,6 +58,20 @@ class SqlStore:
 
         await self._database.ask(work)
 
+    async def time(self) -> Moment:
+        """What the server's clock says."""
+
+        async def work(connection: AsyncConnection) -> Moment:
+            return Moment(int((await connection.execute(SERVER_TIME)).scalar_one()))
+
+        return await self._database.ask(work)
+
+    def tell(self, queue: QueueRef, messages: int) -> None:
+        self._hints.tell(queue, messages)
+
+    async def listen(self, hear: Hear) -> None:
+        await self._hints.listen(hear)
+
     async def sweep(self, *, now: Moment) -> SweepReport:
         return await self._sweeper.sweep(now)
 
@@ -62,6 +80,7 @@ class SqlStore:
             return
         self._closed = True
         await self.messages.close()
+        await self._hints.close()
         with suppress(Unavailable):
             await self._database.write(self._keep_moment)
         await self._database.close()
@@ -76,7 +95,7 @@ class SqlStore:
 
 async def open_sql(options: StoreOptions) -> SqlStore:
     """Connect, set up an empty database, and see what the server promises."""
-    database = Database(parse(options.url), options.now)
+    database = Database(parse(options.url))
     try:
         await database.write(_prepare)
         database.moment(await database.read(_last_moment))
@@ -91,7 +110,7 @@ async def open_sql(options: StoreOptions) -> SqlStore:
 
 async def migrate_sql(url: str) -> bool:
     """Bring a database to the tables of this version; False when it has them already."""
-    database = Database(parse(url), Moment(0), answer_within=MIGRATE_WITHIN)
+    database = Database(parse(url), answer_within=MIGRATE_WITHIN)
     try:
         return await database.write(_migrate)
     finally:

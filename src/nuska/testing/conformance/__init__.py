@@ -31,6 +31,7 @@ PARTS = (
     "queues",
     "stats",
     "suite",
+    "wakeups",
 )
 # Before they are imported: a failing sentence then shows what it compared.
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in PARTS))
