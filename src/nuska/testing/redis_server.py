@@ -1,22 +1,21 @@
-"""Real Redis servers for tests: on free ports of 127.0.0.1, with data in a temporary
+"""Real Redis and Valkey servers for tests: on free ports of 127.0.0.1, with data in a temporary
 directory, ended with the test that started them.
 
-Needs ``redis-server`` and ``redis-cli`` on the path, and fails with a sentence when they
-are not there. Started servers can be paused, killed and started again, by their own process.
+Needs ``redis-server`` and ``redis-cli`` (or ``valkey-server`` and ``valkey-cli``) on the path,
+and fails with a sentence when they are not there. Started servers can be paused, killed and
+started again, by their own process.
 """
 
-import shutil
-import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from nuska.testing.engine import EngineProcess, find_program, new_name, running, within
+
 START_WITHIN = 15.0
-"""Seconds until a server must answer."""
-LOOK_EVERY = 0.02
+"""Seconds until servers must have found one another."""
 CLUSTER_SIZE = 3
 SENTINELS = 3
 SERVICE = "nuska"
@@ -24,6 +23,8 @@ DOWN_AFTER = 500
 """Milliseconds of silence after which a sentinel thinks that a primary is gone."""
 SYNCED = ("--appendonly", "yes", "--appendfsync", "always")
 IN_MEMORY = ("--appendonly", "no", "--save", "")
+REDIS, VALKEY = "redis", "valkey"
+"""What the programs' names begin with, and their packages'."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -48,239 +49,261 @@ def _is_free(port: int) -> bool:
     return True
 
 
-class RedisServer:
+class RedisServer(EngineProcess):
     """One ``redis-server`` process, which may be started many times on the same data."""
 
-    def __init__(self, directory: Path, arguments: Sequence[str] = SYNCED, port: int = 0) -> None:
-        self.directory = directory
-        self.port = port or free_ports(1)[0]
+    def __init__(
+        self,
+        directory: Path,
+        arguments: Sequence[str] = SYNCED,
+        port: int = 0,
+        program: str = REDIS,
+    ) -> None:
+        super().__init__(directory, port or free_ports(1)[0])
+        self._program = program
         self._arguments = arguments
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        binary = shutil.which("redis-server")
-        if binary is None:
-            raise RuntimeError("these tests need redis-server (Debian package redis-server)")
-        self.directory.mkdir(parents=True, exist_ok=True)
-        command = [binary, *self._command(), "--bind", "127.0.0.1", "--port", str(self.port)]
-        command += ["--dir", str(self.directory), "--daemonize", "no", "--loglevel", "warning"]
-        with (self.directory / "redis.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [*command, *self._arguments], stdout=log, stderr=subprocess.STDOUT
-            )
-        self._wait_until_it_answers()
+    def new_url(self) -> str:
+        return f"{self.url}?prefix={new_name()}:"
 
-    def _command(self) -> list[str]:
+    def command(self) -> list[str]:
+        binary = find_program(f"{self._program}-server", f"{self._program}-server")
+        command = [binary, *self._configuration(), "--bind", "127.0.0.1", "--port", str(self.port)]
+        command += ["--dir", str(self.directory), "--daemonize", "no", "--loglevel", "warning"]
+        return [*command, *self._arguments]
+
+    def _configuration(self) -> list[str]:
         return []
 
-    def _wait_until_it_answers(self) -> None:
-        assert self._process is not None
-        until = time.monotonic() + START_WITHIN
-        while time.monotonic() < until:
-            if self._process.poll() is not None:
-                break
-            if self.ask("PING") == "+PONG":
-                return
-            time.sleep(LOOK_EVERY)
-        log = (self.directory / "redis.log").read_text(errors="replace")
-        raise RuntimeError(f"redis-server did not start: {log[-2000:]}")
+    def answers(self) -> bool:
+        return self.ask("PING") == "+PONG"
 
     def ask(self, *command: str) -> str:
         """The first line of the answer, or nothing when there is none yet."""
+        return self.ask_all(*command).partition("\r\n")[0]
+
+    def ask_all(self, *command: str) -> str:
+        """The answer as it came, or nothing when there is none yet."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
                 parts = [f"${len(part.encode())}\r\n{part}\r\n" for part in command]
                 connection.sendall(f"*{len(parts)}\r\n{''.join(parts)}".encode())
-                return connection.recv(65536).decode(errors="replace").partition("\r\n")[0]
+                return connection.recv(65536).decode(errors="replace")
         except OSError:
             return ""
 
-    def pause(self) -> None:
-        """Stop the process where it is; its connections stay open."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self._signal(signal.SIGCONT)
-
-    def kill(self) -> None:
-        """End the process at once, as a crash does."""
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        self._end(signal.SIGTERM)
-
-    def _signal(self, number: int) -> None:
-        if self._process is not None:
-            self._process.send_signal(number)
-
-    def _end(self, number: int) -> None:
-        if self._process is None:
-            return
-        self._signal(number)
-        self._signal(signal.SIGCONT)
-        try:
-            self._process.wait(START_WITHIN)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
-
 
 @contextmanager
-def redis_server(directory: Path, arguments: Sequence[str] = SYNCED) -> Iterator[RedisServer]:
+def redis_server(
+    directory: Path, arguments: Sequence[str] = SYNCED, program: str = REDIS
+) -> Iterator[RedisServer]:
     """A server that runs."""
-    server = RedisServer(directory, arguments)
-    try:
-        server.start()
+    with running(RedisServer(directory, arguments, program=program)) as server:
         yield server
-    finally:
-        server.kill()
 
 
 class RedisCluster:
-    """Three primaries, each with a third of the hash slots."""
+    """Three primaries, each with a third of the hash slots, and ``replicas`` each.
 
-    def __init__(self, directory: Path, arguments: Sequence[str] = IN_MEMORY) -> None:
-        ports = free_ports(CLUSTER_SIZE)
+    As an ``Engine`` all of its servers share one fate.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        arguments: Sequence[str] = IN_MEMORY,
+        program: str = REDIS,
+        replicas: int = 0,
+    ) -> None:
+        ports = free_ports(CLUSTER_SIZE * (1 + replicas))
         more = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
         self.servers = [
-            RedisServer(directory / str(port), (*arguments, *more), port) for port in ports
+            RedisServer(directory / str(port), (*arguments, *more), port, program) for port in ports
         ]
+        self._program = program
+        self._replicas = replicas
+        self._is_made = False
+
+    @property
+    def port(self) -> int:
+        """Of one of them."""
+        return self.servers[0].port
 
     @property
     def url(self) -> str:
         hosts = ",".join(f"127.0.0.1:{server.port}" for server in self.servers)
         return f"redis+cluster://{hosts}"
 
+    def new_url(self) -> str:
+        return f"{self.url}?prefix={new_name()}:"
+
+    def through(self, url: str, port: int) -> str:
+        raise NotImplementedError("servers of a cluster send clients on, past any proxy")
+
     def start(self) -> None:
-        binary = shutil.which("redis-cli")
-        if binary is None:
-            raise RuntimeError("these tests need redis-cli (Debian package redis-tools)")
         for server in self.servers:
             server.start()
+        if not self._is_made:
+            self._make()
+            self._is_made = True
+        if not within(START_WITHIN, lambda: all(map(self._is_whole, self.servers))):
+            raise RuntimeError("the cluster does not become whole")
+
+    def _make(self) -> None:
+        cli = find_program(f"{self._program}-cli", f"{self._program}-tools")
         hosts = [f"127.0.0.1:{server.port}" for server in self.servers]
+        replicas = ["--cluster-replicas", str(self._replicas)]
         made = subprocess.run(
-            [binary, "--cluster", "create", *hosts, "--cluster-replicas", "0", "--cluster-yes"],
+            [cli, "--cluster", "create", *hosts, *replicas, "--cluster-yes"],
             capture_output=True,
             timeout=60,
             check=False,
         )
         if made.returncode != 0:
             raise RuntimeError(f"no cluster: {made.stdout.decode(errors='replace')[-2000:]}")
-        until = time.monotonic() + START_WITHIN
-        while not all(self._is_whole(server) for server in self.servers):
-            if time.monotonic() > until:
-                raise RuntimeError("the cluster does not become whole")
-            time.sleep(LOOK_EVERY)
 
     def _is_whole(self, server: RedisServer) -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", server.port), timeout=1) as connection:
-                connection.sendall(b"CLUSTER INFO\r\n")
-                text = connection.recv(65536)
-        except OSError:
+        text = server.ask_all("CLUSTER", "INFO")
+        if "cluster_state:ok" not in text or "cluster_slots_ok:16384" not in text:
             return False
-        return b"cluster_state:ok" in text and b"cluster_slots_ok:16384" in text
+        if not self._replicas:
+            return True
+        link = server.ask_all("INFO", "replication")
+        return "master_link_status:up" in link or f"connected_slaves:{self._replicas}" in link
+
+    @property
+    def primaries(self) -> list[RedisServer]:
+        return [one for one in self.servers if leads(one)]
 
     def stop(self) -> None:
         for server in self.servers:
+            server.stop()
+
+    def kill(self) -> None:
+        for server in self.servers:
             server.kill()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        for server in self.servers:
+            server.pause()
+
+    def resume(self) -> None:
+        for server in self.servers:
+            server.resume()
 
 
 @contextmanager
-def redis_cluster(directory: Path) -> Iterator[RedisCluster]:
+def redis_cluster(
+    directory: Path,
+    arguments: Sequence[str] = IN_MEMORY,
+    program: str = REDIS,
+    replicas: int = 0,
+) -> Iterator[RedisCluster]:
     """A cluster that is whole."""
-    cluster = RedisCluster(directory)
-    try:
-        cluster.start()
+    with running(RedisCluster(directory, arguments, program, replicas)) as cluster:
         yield cluster
-    finally:
-        cluster.stop()
+
+
+def leads(server: RedisServer) -> bool:
+    """Whether it takes itself for a primary."""
+    return "role:master" in server.ask_all("INFO", "replication")
 
 
 class _Sentinel(RedisServer):
-    def __init__(self, directory: Path, primary_port: int) -> None:
-        super().__init__(directory, ())
-        directory.mkdir(parents=True, exist_ok=True)
-        self._configuration = directory / "sentinel.conf"
-        self._configuration.write_text(
-            f"sentinel monitor {SERVICE} 127.0.0.1 {primary_port} 2\n"
+    def __init__(self, directory: Path, primary_port: int, program: str) -> None:
+        super().__init__(directory, (), program=program)
+        self._primary_port = primary_port
+        self._file = directory / "sentinel.conf"
+
+    def prepare(self) -> None:
+        self._file.write_text(
+            f"sentinel monitor {SERVICE} 127.0.0.1 {self._primary_port} 2\n"
             f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER}\n"
             f"sentinel failover-timeout {SERVICE} 3000\n"
         )
 
-    def _command(self) -> list[str]:
-        return [str(self._configuration), "--sentinel"]
+    def _configuration(self) -> list[str]:
+        return [str(self._file), "--sentinel"]
 
 
 class SentinelSetup:
-    """A primary with a replica, watched by three sentinels."""
+    """A primary with replicas, watched by three sentinels."""
 
-    def __init__(self, directory: Path, arguments: Sequence[str] = SYNCED) -> None:
-        self.primary = RedisServer(directory / "primary", arguments)
-        self.replica = RedisServer(
-            directory / "replica",
-            (*arguments, "--replicaof", "127.0.0.1", str(self.primary.port)),
-        )
+    def __init__(
+        self,
+        directory: Path,
+        arguments: Sequence[str] = SYNCED,
+        program: str = REDIS,
+        replicas: int = 1,
+    ) -> None:
+        self.primary = RedisServer(directory / "primary", arguments, program=program)
+        following = ("--replicaof", "127.0.0.1", str(self.primary.port))
+        self.replicas = [
+            RedisServer(directory / f"replica-{n}", (*arguments, *following), program=program)
+            for n in range(replicas)
+        ]
         self.sentinels = [
-            _Sentinel(directory / f"sentinel-{number}", self.primary.port)
+            _Sentinel(directory / f"sentinel-{number}", self.primary.port, program)
             for number in range(SENTINELS)
         ]
+
+    @property
+    def replica(self) -> RedisServer:
+        """The first one."""
+        return self.replicas[0]
 
     @property
     def url(self) -> str:
         hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
         return f"redis+sentinel://{hosts}/{SERVICE}"
 
+    def new_url(self) -> str:
+        return f"{self.url}?prefix={new_name()}:"
+
     def start(self) -> None:
-        for server in (self.primary, self.replica, *self.sentinels):
+        for server in (self.primary, *self.replicas, *self.sentinels):
             server.start()
-        self._wait(self._is_ready, "sentinels and replica do not find one another")
+        self._wait(self._is_ready, "sentinels and replicas do not find one another")
 
     def _is_ready(self) -> bool:
-        link = self._text(self.replica, b"INFO replication\r\n")
-        followers = self._text(self.primary, b"INFO replication\r\n")
-        if b"master_link_status:up" not in link or b"state=online" not in followers:
+        links = [replica.ask_all("INFO", "replication") for replica in self.replicas]
+        followers = self.primary.ask_all("INFO", "replication")
+        if any("master_link_status:up" not in link for link in links):
             return False
-        return all(
-            f"slaves=1,sentinels={SENTINELS}".encode() in self._text(sentinel, b"INFO sentinel\r\n")
-            for sentinel in self.sentinels
-        )
+        if followers.count("state=online") != len(self.replicas):
+            return False
+        known = f"slaves={len(self.replicas)},sentinels={SENTINELS}"
+        return all(known in sentinel.ask_all("INFO", "sentinel") for sentinel in self.sentinels)
 
     def wait_until_replica_leads(self) -> None:
-        self._wait(
-            lambda: b"role:master" in self._text(self.replica, b"INFO replication\r\n"),
-            "no failover happens",
-        )
+        self._wait(lambda: any(map(leads, self.replicas)), "no failover happens")
 
     def _wait(self, holds: Callable[[], bool], complaint: str) -> None:
-        until = time.monotonic() + 2 * START_WITHIN
-        while not holds():
-            if time.monotonic() > until:
-                raise RuntimeError(complaint)
-            time.sleep(LOOK_EVERY)
-
-    def _text(self, server: RedisServer, command: bytes) -> bytes:
-        try:
-            with socket.create_connection(("127.0.0.1", server.port), timeout=1) as connection:
-                connection.sendall(command)
-                return connection.recv(65536)
-        except OSError:
-            return b""
+        if not within(2 * START_WITHIN, holds):
+            raise RuntimeError(complaint)
 
     def stop(self) -> None:
-        for server in (*self.sentinels, self.replica, self.primary):
+        for server in (*self.sentinels, *self.replicas, self.primary):
             server.kill()
 
 
 @contextmanager
-def sentinel_setup(directory: Path) -> Iterator[SentinelSetup]:
-    """A primary, a replica that follows it, and sentinels that agree."""
-    setup = SentinelSetup(directory)
+def sentinel_setup(
+    directory: Path,
+    arguments: Sequence[str] = SYNCED,
+    program: str = REDIS,
+    replicas: int = 1,
+) -> Iterator[SentinelSetup]:
+    """A primary, replicas that follow it, and sentinels that agree."""
+    setup = SentinelSetup(directory, arguments, program, replicas)
     try:
         setup.start()
         yield setup
