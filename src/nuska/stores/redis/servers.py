@@ -24,13 +24,22 @@ from redis.exceptions import (
 )
 
 from nuska.domain.errors import Unavailable
-from nuska.stores.redis.lane import CONNECT_WITHIN, Confirmed, Lane, Part, unavailable
+from nuska.stores.redis.lane import (
+    ANSWER_WITHIN,
+    CONNECT_WITHIN,
+    Confirmed,
+    Lane,
+    Part,
+    unavailable,
+)
 from nuska.stores.redis.url import Location, Topology
 
 MAX_REDIRECTS = 5
 LEARN_AT_MOST_EVERY = 0.2
 """Seconds between looks at the map of a cluster, so that one silent server does not make every
 request of the others ask for it."""
+ASK_ANOTHER_AFTER = 0.2
+"""Seconds without an answer after which the next server is asked for the map as well."""
 SLOTS = 16384
 NOT_DONE = ("READONLY", "OOM", "MISCONF", "LOADING", "NOREPLICAS", "MASTERDOWN", "BUSY", "NOAUTH")
 """How Redis says that it cannot do something now, and has not done it."""
@@ -184,7 +193,7 @@ class Cluster:
         self._confirmed = confirmed
         self._lanes: dict[Address, Lane] = {}
         self._slots: list[Address] = []
-        self._mapping = asyncio.Lock()
+        self._learning: asyncio.Task[None] | None = None
         self._is_stale = True
         self._learnt_at = -LEARN_AT_MOST_EVERY
 
@@ -213,28 +222,67 @@ class Cluster:
         raise Unavailable("The Redis Cluster is being rearranged.")
 
     async def _learn(self) -> None:
-        async with self._mapping:
-            now = asyncio.get_running_loop().time()
-            if not self._is_stale or (self._slots and now < self._learnt_at + LEARN_AT_MOST_EVERY):
-                return
-            problem: Exception = Unavailable("No server of the Redis Cluster answers.")
-            known = dict.fromkeys([*self._slots, *self._location.hosts])
-            for address in sorted(known, key=lambda one: not self._lane(one).is_connected):
-                try:
-                    ranges = await self._lane(address).call("CLUSTER", "SLOTS")
-                except (ResponseError, Unavailable) as error:
-                    problem = error
-                    continue
-                slots: list[Address | None] = [None] * SLOTS
-                for first, last, primary, *_ in ranges:
-                    host = primary[0].decode() if primary[0] else address[0]
-                    slots[first : last + 1] = [(host, primary[1])] * (last + 1 - first)
-                complete = [place for place in slots if place is not None]
-                if len(complete) == SLOTS:
-                    self._slots, self._is_stale, self._learnt_at = complete, False, now
-                    return
-                problem = Unavailable("Some hash slots of the Redis Cluster are on no server.")
+        """One attempt serves all who wait for it, so that nobody waits for several."""
+        if self._slots and self._now() < self._learnt_at + LEARN_AT_MOST_EVERY:
+            return
+        if self._learning is None:
+            self._learning = asyncio.create_task(self._find_map())
+            self._learning.add_done_callback(self._has_learnt)
+        await asyncio.shield(self._learning)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _has_learnt(self, attempt: asyncio.Task[None]) -> None:
+        self._learning = None
+        if not attempt.cancelled():
+            attempt.exception()  # whoever waited may have gone
+
+    async def _find_map(self) -> None:
+        began = self._now()
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                self._slots = await self._first_map()
+        except TimeoutError as error:
+            raise unavailable(error) from error
+        self._is_stale, self._learnt_at = False, began
+
+    async def _first_map(self) -> list[Address]:
+        """The first that is whole. Whoever does not answer soon is not waited for alone."""
+        problem: Exception = Unavailable("No server of the Redis Cluster answers.")
+        known = dict.fromkeys([*self._slots, *self._location.hosts])
+        to_ask = sorted(known, key=lambda one: self._lane(one).is_connected)
+        asking: set[asyncio.Task[list[Address]]] = set()
+        try:
+            while to_ask or asking:
+                if to_ask:
+                    asking.add(asyncio.create_task(self._map_of(to_ask.pop())))
+                answered, asking = await asyncio.wait(
+                    asking,
+                    timeout=ASK_ANOTHER_AFTER if to_ask else None,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                for answer in answered:
+                    try:
+                        return answer.result()
+                    except (ResponseError, Unavailable) as error:
+                        problem = error
             raise problem
+        finally:
+            for one in asking:
+                one.cancel()
+
+    async def _map_of(self, address: Address) -> list[Address]:
+        """Which server each hash slot is on, according to this one."""
+        ranges = await self._lane(address).call("CLUSTER", "SLOTS")
+        slots: list[Address | None] = [None] * SLOTS
+        for first, last, primary, *_ in ranges:
+            host = primary[0].decode() if primary[0] else address[0]
+            slots[first : last + 1] = [(host, primary[1])] * (last + 1 - first)
+        complete = [place for place in slots if place is not None]
+        if len(complete) < SLOTS:
+            raise Unavailable("Some hash slots of the Redis Cluster are on no server.")
+        return complete
 
     def _lane(self, address: Address) -> Lane:
         lane = self._lanes.get(address)
@@ -255,5 +303,7 @@ class Cluster:
         return bool(key_slot(one.encode()) == key_slot(other.encode()))
 
     async def close(self) -> None:
+        if self._learning is not None:
+            await asyncio.wait([self._learning])
         lanes: Sequence[Lane] = list(self._lanes.values())
         await asyncio.gather(*(lane.close() for lane in lanes))
