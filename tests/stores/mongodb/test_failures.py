@@ -1,8 +1,7 @@
 """A server that is killed, paused or the wrong one: refused clearly, recovered alone."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from pymongo import MongoClient
@@ -13,90 +12,34 @@ from nuska.domain.errors import Unavailable
 from nuska.stores.mongodb.connection import ANSWER_WITHIN
 from nuska.stores.mongodb.store import MongoStore
 from nuska.testing.clock import ManualClock
+from nuska.testing.conformance import FailureConformance, NetworkFaultConformance
 from nuska.testing.conformance.inbox import Inbox, bodies
-from nuska.testing.mongodb_server import MongoServer
+from nuska.testing.mongodb_server import MongoServer, mongodb_server
 
 # A client that is closed while it connects leaves its socket to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 Open = Callable[[str], Awaitable[MongoStore]]
-BOUND = 2 * ANSWER_WITHIN + 1
-"""Seconds after which every request has been answered: those that waited, and their turn."""
-RECOVERS_WITHIN = 30.0
+
+
+@pytest.fixture(scope="module")
+def failing_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
+    with mongodb_server(tmp_path_factory.mktemp("mongodb")) as server:
+        yield server
+
+
+@pytest.mark.slow
+class TestMongodb(FailureConformance, NetworkFaultConformance):
+    BOUND = 2 * ANSWER_WITHIN + 1  # those that waited, and their turn
+
+    @pytest.fixture
+    def engine(self, failing_server: MongoServer) -> MongoServer:
+        return failing_server
 
 
 @pytest.fixture
 def inbox(store: MongoStore) -> Inbox:
     return Inbox(store, ManualClock())
-
-
-async def until_posted(inbox: Inbox, body: str) -> None:
-    """Post until it succeeds; refusals on the way are clear ones."""
-    deadline = time.monotonic() + RECOVERS_WITHIN
-    while True:
-        try:
-            await inbox.post(body)
-        except Unavailable:
-            assert time.monotonic() < deadline, "the store does not recover by itself"
-            await asyncio.sleep(0.05)
-        else:
-            return
-
-
-@pytest.mark.slow
-async def test_what_was_acknowledged_is_there_after_the_server_was_killed(
-    server: MongoServer, inbox: Inbox
-) -> None:
-    acknowledged: list[str] = []
-    enough = asyncio.Event()
-
-    async def post_on(name: int) -> None:
-        for number in range(1_000_000):
-            try:
-                await inbox.post(f"{name}:{number}")
-            except Unavailable:
-                return
-            acknowledged.append(f"{name}:{number}")
-            if len(acknowledged) == 100:
-                enough.set()
-
-    posters = [asyncio.create_task(post_on(name)) for name in range(8)]
-    await enough.wait()
-    server.kill()
-    await asyncio.gather(*posters)
-    with pytest.raises(Unavailable):
-        await inbox.post("while it is down")
-    server.start()
-    await until_posted(inbox, "after")
-    listed = await inbox.listed(limit=1_000_000)
-    assert set(acknowledged) <= set(listed)
-    assert len(listed) == len(set(listed))
-    assert len(listed) - 1 <= len(acknowledged) + len(posters)
-    assert await inbox.counts() == (len(listed), 0, 0)
-
-
-@pytest.mark.slow
-async def test_a_paused_server_is_unavailable_within_a_bound_and_then_goes_on(
-    server: MongoServer, inbox: Inbox
-) -> None:
-    await inbox.post("before")
-    held = await inbox.claim(1)
-    server.pause()
-    began = time.monotonic()
-    outcomes = await asyncio.gather(
-        inbox.post("during"), inbox.listed(), inbox.pop(), return_exceptions=True
-    )
-    took = time.monotonic() - began
-    server.resume()
-    assert [type(outcome) for outcome in outcomes] == [Unavailable] * 3
-    assert took < BOUND
-    await until_posted(inbox, "after")
-    claim = await inbox.held(1)
-    assert claim is not None
-    assert claim.messages == held
-    # What was in flight may have happened once, and never twice.
-    assert (await inbox.listed())[-1] == "after"
-    assert (await inbox.listed()).count("during") <= 1
 
 
 async def test_a_commit_of_unknown_outcome_is_no_success_and_is_not_done_again(
@@ -193,11 +136,6 @@ async def test_a_newer_layout_is_refused(
         client["nuska"]["about"].update_one({"_id": "store"}, {"$set": {"layout": 99}})
     with pytest.raises(Unavailable, match="newer"):
         await open_at(server.url())
-
-
-async def test_a_server_that_is_not_there_cannot_be_opened(open_at: Open) -> None:
-    with pytest.raises(Unavailable, match="cannot be opened"):
-        await open_at("mongodb://127.0.0.1:1/")
 
 
 @pytest.mark.parametrize("url", ["mongodb://", "mongodb://host:port/", "mongodb://h/?w=many&w"])

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,16 @@ from nuska.domain.messages import DeleteOutcome
 from nuska.stores.redis.lane import ANSWER_WITHIN, CONNECT_WITHIN
 from nuska.stores.redis.store import RedisStore
 from nuska.testing.clock import ManualClock
+from nuska.testing.conformance import (
+    FailureConformance,
+    LostHintConformance,
+    NetworkFaultConformance,
+)
+from nuska.testing.conformance.failures import until_posted
 from nuska.testing.conformance.inbox import Inbox, bodies, sweep_all
 from nuska.testing.redis_server import (
+    SYNCED,
+    RedisCluster,
     RedisServer,
     SentinelSetup,
     redis_cluster,
@@ -23,87 +31,39 @@ from nuska.testing.redis_server import (
 Open = Callable[[str], Awaitable[RedisStore]]
 BOUND = CONNECT_WITHIN + ANSWER_WITHIN + 1
 """Seconds after which every request has been answered, whatever the server does."""
-RECOVERS_WITHIN = 20.0
+
+
+@pytest.fixture(scope="module")
+def failing_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def failing_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    with redis_cluster(tmp_path_factory.mktemp("cluster"), SYNCED) as cluster:
+        yield cluster
+
+
+class TestRedis(FailureConformance, NetworkFaultConformance, LostHintConformance):
+    BOUND = BOUND
+
+    @pytest.fixture
+    def engine(self, failing_server: RedisServer) -> RedisServer:
+        return failing_server
+
+
+class TestRedisCluster(FailureConformance, LostHintConformance):
+    BOUND = BOUND
+
+    @pytest.fixture
+    def engine(self, failing_cluster: RedisCluster) -> RedisCluster:
+        return failing_cluster
 
 
 @pytest.fixture
 def inbox(store: RedisStore) -> Inbox:
     return Inbox(store, ManualClock())
-
-
-async def until_posted(inbox: Inbox, body: str) -> None:
-    """Post until it succeeds; refusals on the way are clear ones."""
-    deadline = time.monotonic() + RECOVERS_WITHIN
-    while True:
-        try:
-            await inbox.post(body)
-        except Unavailable:
-            assert time.monotonic() < deadline, "the store does not recover by itself"
-            await asyncio.sleep(0.05)
-        else:
-            return
-
-
-async def test_what_was_acknowledged_is_there_after_the_server_was_killed(
-    server: RedisServer, inbox: Inbox
-) -> None:
-    acknowledged: list[str] = []
-    enough = asyncio.Event()
-
-    async def post_on(name: int) -> None:
-        for number in range(1_000_000):
-            try:
-                await inbox.post(f"{name}:{number}")
-            except Unavailable:
-                return
-            acknowledged.append(f"{name}:{number}")
-            if len(acknowledged) == 200:
-                enough.set()
-
-    posters = [asyncio.create_task(post_on(name)) for name in range(8)]
-    await enough.wait()
-    server.kill()
-    await asyncio.gather(*posters)
-    with pytest.raises(Unavailable):
-        await inbox.post("while it is down")
-    server.start()
-    await until_posted(inbox, "after")
-    listed = await inbox.listed(limit=1_000_000)
-    assert set(acknowledged) <= set(listed)
-    assert len(listed) == len(set(listed))
-    assert len(listed) - 1 <= len(acknowledged) + len(posters)
-    assert await inbox.counts() == (len(listed), 0, 0)
-
-
-async def test_claims_outlive_a_restart_of_the_server(server: RedisServer, inbox: Inbox) -> None:
-    await inbox.post("held", "free")
-    held = await inbox.claim(1, limit=1)
-    server.stop()
-    server.start()
-    await until_posted(inbox, "after")
-    claim = await inbox.held(1)
-    assert claim is not None
-    assert claim.messages == held
-    assert bodies(await inbox.claim(2)) == ["free", "after"]
-
-
-async def test_a_paused_server_is_unavailable_within_a_bound_and_then_goes_on(
-    server: RedisServer, inbox: Inbox
-) -> None:
-    await inbox.post("before")
-    server.pause()
-    began = time.monotonic()
-    outcomes = await asyncio.gather(
-        inbox.post("during"), inbox.listed(), inbox.pop(), return_exceptions=True
-    )
-    took = time.monotonic() - began
-    server.resume()
-    assert [type(outcome) for outcome in outcomes] == [Unavailable] * 3
-    assert took < BOUND
-    await until_posted(inbox, "after")
-    # What was in flight may have happened once, and never twice.
-    assert (await inbox.listed())[-1] == "after"
-    assert (await inbox.listed()).count("during") <= 1
 
 
 async def test_many_requests_to_a_silent_server_end_within_the_same_bound(
@@ -124,17 +84,6 @@ async def test_many_requests_to_a_silent_server_end_within_the_same_bound(
     assert await inbox.listed() == ["before", "after"]  # none of the others was ever sent
 
 
-async def test_requests_of_a_cancelled_caller_disturb_nobody(inbox: Inbox) -> None:
-    gone = [asyncio.create_task(inbox.post(f"gone {n}")) for n in range(20)]
-    await asyncio.sleep(0)
-    for task in gone:
-        task.cancel()
-    ids = await asyncio.gather(*(inbox.post(f"stays {n}") for n in range(20)))
-    await asyncio.gather(*gone, return_exceptions=True)
-    for number, [message_id] in enumerate(ids):
-        assert bodies(await inbox.get(message_id)) == [f"stays {number}"]
-
-
 async def test_a_server_that_lost_the_functions_gets_them_again(
     server: RedisServer, inbox: Inbox
 ) -> None:
@@ -142,11 +91,6 @@ async def test_a_server_that_lost_the_functions_gets_them_again(
     assert server.ask("FUNCTION", "DELETE", "nuska") == "+OK"
     await inbox.post("two")
     assert await inbox.listed() == ["one", "two"]
-
-
-async def test_a_server_that_is_not_there_cannot_be_opened(open_at: Open) -> None:
-    with pytest.raises(Unavailable, match="connecting"):
-        await open_at("redis://127.0.0.1:1")
 
 
 async def test_a_full_server_refuses_posts_lets_messages_go_and_takes_posts_again(

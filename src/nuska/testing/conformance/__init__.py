@@ -5,6 +5,9 @@ an opened ``Store`` whose timeline is that of the fixture ``clock``. A durable o
 subclasses ``DurabilityConformance`` and provides ``reopen``. Nothing in the suite knows
 which driver it runs on.
 
+One that several nodes share also provides ``engine``, a server in a test's hands, for
+``FailureConformance``, ``NetworkFaultConformance`` and ``LostHintConformance``.
+
     class TestMyStore(StoreConformance):
         @pytest.fixture
         async def store(self, clock: ManualClock) -> AsyncIterator[Store]:
@@ -23,10 +26,12 @@ PARTS = (
     "deletion",
     "durability",
     "expiry_and_sweep",
+    "failures",
     "idempotency",
     "inbox",
     "isolation",
     "messages",
+    "network_faults",
     "pops",
     "queues",
     "stats",
@@ -37,6 +42,18 @@ PARTS = (
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in PARTS))
 
 from nuska.testing.conformance.durability import DurabilityConformance, Reopen  # noqa: E402
+from nuska.testing.conformance.failures import (  # noqa: E402
+    FailureConformance,
+    LostHintConformance,
+)
+from nuska.testing.conformance.network_faults import NetworkFaultConformance  # noqa: E402
 from nuska.testing.conformance.suite import StoreConformance  # noqa: E402
 
-__all__ = ["DurabilityConformance", "Reopen", "StoreConformance"]
+__all__ = [
+    "DurabilityConformance",
+    "FailureConformance",
+    "LostHintConformance",
+    "NetworkFaultConformance",
+    "Reopen",
+    "StoreConformance",
+]
