@@ -8,7 +8,13 @@ import pytest
 from nuska.interfaces.storage import Store, StoreOptions
 from nuska.stores.sqlite import open_store
 from nuska.testing.clock import ManualClock, seeded_bytes
-from nuska.testing.conformance import DurabilityConformance, Reopen, StoreConformance
+from nuska.testing.conformance import (
+    DurabilityConformance,
+    RecordConformance,
+    Reopen,
+    StoreConformance,
+    TransferConformance,
+)
 
 
 class Openings:
@@ -37,7 +43,9 @@ class Openings:
             await self.current.close()
 
 
-class TestSqliteStore(StoreConformance, DurabilityConformance):
+class TestSqliteStore(
+    StoreConformance, RecordConformance, TransferConformance, DurabilityConformance
+):
     @pytest.fixture
     def openings(self, tmp_path: Path, clock: ManualClock) -> Openings:
         return Openings(tmp_path, clock)

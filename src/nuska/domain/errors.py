@@ -10,8 +10,10 @@ NuskaError
 ├── NotAllowed              known, but not entitled
 │   └── MessageClaimed      a delete of a message that is in a live claim
 ├── NotFound                no such thing in this project
+│   └── QueueMissing        a write that must not create its queue found none
 ├── Conflict                the request contradicts what is already stored
 └── Unavailable             a dependency cannot answer now; retrying may help
+    └── QueueAway           the queue is being carried to another store
 
 Transports translate these classes and nothing else; anything outside this tree
 is a bug and is answered as one. ``title`` is the short name people search for
@@ -87,6 +89,13 @@ class NotFound(NuskaError):
     title = "Not found"
 
 
+class QueueMissing(NotFound):
+    """A write that must not create its queue found none. Never reaches a client."""
+
+    def __init__(self) -> None:
+        super().__init__("The queue does not exist.")
+
+
 class Conflict(NuskaError):
     """The request contradicts what is already stored."""
 
@@ -102,3 +111,10 @@ class Unavailable(NuskaError):
         super().__init__(description)
         self.retry_after = retry_after
         """Whole seconds after which a retry makes sense."""
+
+
+class QueueAway(Unavailable):
+    """The queue is fenced: it is being carried to another store, or has been."""
+
+    def __init__(self) -> None:
+        super().__init__("The queue is being moved to another pool.")

@@ -32,9 +32,11 @@ class MemoryClaims:
         now: Moment,
     ) -> Claimed:
         now = self._state.at(now)
-        state = self._state.queues.get(queue)
+        state = self._state.find(queue)
         if state is None:
             return Claimed([])
+        if dead_letters is not None:
+            self._state.find(dead_letters.queue)  # nothing is half done when that is fenced
         taken: list[Message] = []
         dead = 0
         # `available` looks at what was there when the call began, so a message that
@@ -78,7 +80,7 @@ class MemoryClaims:
 
     async def get(self, queue: QueueRef, claim_id: str, *, now: Moment) -> Claim | None:
         now = self._state.at(now)
-        state = self._state.queues.get(queue)
+        state = self._state.find(queue)
         lease = state.live_claim(claim_id, now) if state is not None else None
         if state is None or lease is None:
             return None
@@ -94,7 +96,7 @@ class MemoryClaims:
         self, queue: QueueRef, claim_id: str, *, ttl: Duration, grace: Duration, now: Moment
     ) -> bool:
         now = self._state.at(now)
-        state = self._state.queues.get(queue)
+        state = self._state.find(queue)
         if state is None or state.live_claim(claim_id, now) is None:
             return False
         for message in state.held_by(claim_id, now):
@@ -106,7 +108,7 @@ class MemoryClaims:
         self, queue: QueueRef, claim_id: str, *, uncount: bool = False, now: Moment
     ) -> int:
         now = self._state.at(now)
-        state = self._state.queues.get(queue)
+        state = self._state.find(queue)
         if state is None or state.live_claim(claim_id, now) is None:
             return 0
         held = state.held_by(claim_id, now)

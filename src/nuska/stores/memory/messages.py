@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import islice
 
-from nuska.domain.errors import Conflict
+from nuska.domain.errors import Conflict, QueueMissing
 from nuska.domain.limits import IDEMPOTENCY_TTL
 from nuska.domain.messages import (
     Added,
@@ -30,9 +30,12 @@ class MemoryMessages:
         *,
         poster: bytes = b"",
         idempotency: Idempotency | None = None,
+        create: bool = True,
         now: Moment,
     ) -> Added:
         now = self._state.at(now)
+        if not create and self._state.find(queue) is None:
+            raise QueueMissing
         state = self._state.find_or_create(queue, now)
         if idempotency is not None:
             earlier = _earlier_post(state, idempotency, now)
@@ -77,7 +80,7 @@ class MemoryMessages:
         now: Moment,
     ) -> Page:
         now = self._state.at(now)
-        state = self._state.queues.get(queue)
+        state = self._state.find(queue)
         shown = [
             m
             for m in (state.existing(now) if state is not None else [])
@@ -94,13 +97,13 @@ class MemoryMessages:
         parsed = parse_message_id(message_id)
         if parsed is None:
             return None
-        state = self._state.queues.get(queue)
+        state = self._state.find(queue)
         here = state.find(message_id, self._state.latest) if state is not None else None
         return here.position if here is not None else parsed[0]
 
     async def get(self, queue: QueueRef, ids: Sequence[str], *, now: Moment) -> list[Message]:
         now = self._state.at(now)
-        state = self._state.queues.get(queue)
+        state = self._state.find(queue)
         if state is None:
             return []
         found = [state.find(asked, now) for asked in dict.fromkeys(ids)]
@@ -110,7 +113,7 @@ class MemoryMessages:
         self, queue: QueueRef, message_id: str, *, claim_id: str | None = None, now: Moment
     ) -> DeleteOutcome:
         now = self._state.at(now)
-        state = self._state.queues.get(queue)
+        state = self._state.find(queue)
         message = state.find(message_id, now) if state is not None else None
         if state is None or message is None:
             return DeleteOutcome.MISSING
@@ -128,7 +131,7 @@ class MemoryMessages:
         now: Moment,
     ) -> bool:
         now = self._state.at(now)
-        state = self._state.queues.get(queue)
+        state = self._state.find(queue)
         if state is None:
             return True
         found = [m for m in (state.find(asked, now) for asked in set(ids)) if m is not None]
@@ -140,7 +143,7 @@ class MemoryMessages:
 
     async def pop(self, queue: QueueRef, *, limit: int, now: Moment) -> list[Message]:
         now = self._state.at(now)
-        state = self._state.queues.get(queue)
+        state = self._state.find(queue)
         if state is None:
             return []
         taken = list(islice(state.available(now), limit))
@@ -150,7 +153,7 @@ class MemoryMessages:
 
     async def put_back(self, queue: QueueRef, popped: Sequence[Message], *, now: Moment) -> None:
         now = self._state.at(now)
-        state = self._state.queues.get(queue)
+        state = self._state.find(queue)
         if state is None:
             return
         for message in popped:
@@ -160,7 +163,7 @@ class MemoryMessages:
 
     async def next_due(self, queue: QueueRef, *, now: Moment) -> Moment | None:
         now = self._state.at(now)
-        state = self._state.queues.get(queue)
+        state = self._state.find(queue)
         if state is None:
             return None
         return min(

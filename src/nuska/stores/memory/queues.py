@@ -16,20 +16,20 @@ class MemoryQueues:
         self, ref: QueueRef, metadata: Metadata, *, relaxed: bool = False, now: Moment
     ) -> bool:
         now = self._state.at(now)
-        if ref in self._state.queues:
+        if self._state.find(ref) is not None:
             return False
         self._state.create(ref, now, metadata, relaxed=relaxed)
         return True
 
     async def get(self, ref: QueueRef) -> Queue | None:
-        state = self._state.queues.get(ref)
+        state = self._state.find(ref)
         return None if state is None else state.queue
 
     async def replace_metadata(
         self, queue: Queue, metadata: Metadata, *, relaxed: bool = False, now: Moment
     ) -> bool:
         self._state.at(now)
-        state = self._state.queues.get(queue.ref)
+        state = self._state.find(queue.ref)
         if state is None or state.queue.version != queue.version:
             return False
         state.queue = self._state.describe(queue.ref, metadata, relaxed=relaxed)
@@ -37,11 +37,12 @@ class MemoryQueues:
 
     async def delete(self, ref: QueueRef, *, now: Moment) -> None:
         self._state.at(now)
-        self._state.drop(ref)
+        if self._state.find(ref) is not None:
+            self._state.drop(ref)
 
     async def purge(self, ref: QueueRef, *, now: Moment) -> None:
         self._state.at(now)
-        state = self._state.queues.get(ref)
+        state = self._state.find(ref)
         if state is not None:
             state.clear()
 
@@ -58,6 +59,7 @@ class MemoryQueues:
             state.queue
             for ref, state in self._state.queues.items()
             if ref.project == project
+            and not state.fenced
             and (after is None or ref.name > after)
             and (name_contains is None or name_contains in ref.name)
             and _has_pairs(state.queue.metadata, metadata_equals or {})
@@ -65,11 +67,13 @@ class MemoryQueues:
         return sorted(matching, key=lambda queue: queue.ref.name)[:limit]
 
     async def count(self, project: str) -> int:
-        return sum(ref.project == project for ref in self._state.queues)
+        return sum(
+            ref.project == project and not state.fenced for ref, state in self._state.queues.items()
+        )
 
     async def stats(self, ref: QueueRef, *, now: Moment) -> Stats:
         now = self._state.at(now)
-        state = self._state.queues.get(ref)
+        state = self._state.find(ref)
         stored = state.existing(now) if state is not None else []
         if not stored:
             return EMPTY_STATS

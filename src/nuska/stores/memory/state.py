@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from nuska.domain.errors import QueueAway
 from nuska.domain.messages import Message, QueueRef
 from nuska.domain.moments import Duration, Moment
 from nuska.domain.positions import BEFORE_ALL, MessageId, Position, floor_at, next_position
@@ -51,6 +52,9 @@ class QueueState:
     """By idempotency key."""
     waiting: set[str] = field(default_factory=set)
     """Ids put aside by a delay or a claim, until a sweep has reported them due."""
+    fenced: bool = False
+    arrived: dict[str, Position] = field(default_factory=dict)
+    """The last message that came from each source elsewhere."""
 
     def take_position(self, now: Moment) -> Position:
         self.last_position = next_position(self.last_position, now)
@@ -134,8 +138,15 @@ class State:
         self.queues[ref] = state
         return state
 
-    def find_or_create(self, ref: QueueRef, now: Moment) -> QueueState:
+    def find(self, ref: QueueRef) -> QueueState | None:
+        """The queue for whoever uses it; ``QueueAway`` when it is fenced."""
         state = self.queues.get(ref)
+        if state is not None and state.fenced:
+            raise QueueAway
+        return state
+
+    def find_or_create(self, ref: QueueRef, now: Moment) -> QueueState:
+        state = self.find(ref)
         return state if state is not None else self.create(ref, now, {})
 
     def describe(self, ref: QueueRef, metadata: Metadata, *, relaxed: bool) -> Queue:

@@ -3,10 +3,10 @@
 from nuska.domain.errors import Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
+from nuska.interfaces.pooling import PoolableMessageStore, RecordStore, TransferStore
 from nuska.interfaces.storage import (
     Capabilities,
     ClaimStore,
-    MessageStore,
     QueueStore,
     RandomBytes,
     SweepReport,
@@ -14,7 +14,9 @@ from nuska.interfaces.storage import (
 from nuska.stores.memory.claims import MemoryClaims
 from nuska.stores.memory.messages import MemoryMessages
 from nuska.stores.memory.queues import MemoryQueues
+from nuska.stores.memory.records import MemoryRecords
 from nuska.stores.memory.state import QueueState, State
+from nuska.stores.memory.transfers import MemoryTransfers
 
 
 class MemoryStore:
@@ -29,8 +31,10 @@ class MemoryStore:
         self._state = State(now=now, random_bytes=random_bytes)
         self._closed = False
         self.queues: QueueStore = MemoryQueues(self._state)
-        self.messages: MessageStore = MemoryMessages(self._state)
+        self.messages: PoolableMessageStore = MemoryMessages(self._state)
         self.claims: ClaimStore = MemoryClaims(self._state)
+        self.records: RecordStore = MemoryRecords()
+        self.transfers: TransferStore = MemoryTransfers(self._state)
 
     @property
     def latest(self) -> Moment:

@@ -74,6 +74,8 @@ class SqliteClaims:
             row = transaction.row(queue)
             if row is None:
                 return Claimed([])
+            if dead_letters is not None:
+                transaction.row(dead_letters.queue)  # refuse before anything has changed
             make_due_ready(transaction, row)
             if none_expired(transaction):
                 return take(transaction, everything(row))
@@ -199,7 +201,7 @@ def _choose(
             if candidate[10] < rule.max_claims:
                 chosen.append(candidate)
             elif moved < DEAD_LETTERS_PER_CLAIM:
-                target = target or transaction.row_or_new(rule.queue)
+                target = target or transaction.row_to_write(rule.queue, create=True)
                 _dead_letter(transaction, row, target, candidate, rule.ttl)
                 moved += 1
         if len(found) < wanted:

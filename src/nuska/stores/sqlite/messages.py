@@ -74,12 +74,14 @@ class SqliteMessages:
         *,
         poster: bytes = b"",
         idempotency: Idempotency | None = None,
+        create: bool = True,
         now: Moment,
     ) -> Added:
         if idempotency is None and len(messages) <= SLICE:
 
             def short(transaction: Transaction) -> Added:
-                return self._add(transaction, transaction.row_or_new(queue), messages, poster)[0]
+                row = transaction.row_to_write(queue, create=create)
+                return self._add(transaction, row, messages, poster)[0]
 
             return await self._writer.run(short, now=now, relaxed=self._queues.relaxed(queue))
 
@@ -89,7 +91,7 @@ class SqliteMessages:
                 before = _earlier_post(transaction, row, idempotency)
                 if before is not None:
                     return before
-            row = row or transaction.row_or_new(queue)
+            row = row or transaction.row_to_write(queue, create=create)
             first = next_position(row.last_position, transaction.now)
             added, salts = Added([]), b""
             for start in range(0, len(messages), SLICE):

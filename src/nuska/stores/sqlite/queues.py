@@ -3,6 +3,7 @@
 import apsw
 import msgspec
 
+from nuska.domain.errors import QueueAway
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.domain.queues import EMPTY_STATS, Landmark, Metadata, Queue, Stats
@@ -140,7 +141,14 @@ class SqliteQueues:
         return self._reader.read(work)
 
     def row(self, ref: QueueRef) -> QueueRow | None:
-        """The queue as last committed."""
+        """The queue as last committed; ``QueueAway`` when it is fenced."""
+        row = self.any_row(ref)
+        if row is not None and row.fenced:
+            raise QueueAway
+        return row
+
+    def any_row(self, ref: QueueRef) -> QueueRow | None:
+        """The queue as last committed, fenced or not."""
         row = self._registry.cached(ref)
         if row is not None:
             return row

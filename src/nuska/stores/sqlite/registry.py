@@ -24,7 +24,7 @@ BYTES_PER_MEMBER = 100
 LOOKED_AT_PER_QUEUE = 16
 """Queues considered for dropping whenever one is added."""
 
-QueueColumns = tuple[int, int, int, int, bytes, int, int]
+QueueColumns = tuple[int, int, int, int, bytes, int, int, int]
 
 
 class Registry:
@@ -47,9 +47,10 @@ class Registry:
 
     def from_columns(self, ref: QueueRef, columns: QueueColumns) -> QueueRow:
         """A queue read from the file."""
-        row_id, generation, base, last, metadata, relaxed, version = columns
+        row_id, generation, base, last, metadata, relaxed, version, fenced = columns
         queue = queue_of(ref, metadata, relaxed, version)
-        return QueueRow(row_id, generation, base, max(last, self._floor_at_open), queue)
+        last = max(last, self._floor_at_open)
+        return QueueRow(row_id, generation, base, last, queue, bool(fenced))
 
     def keep(self, ref: QueueRef, row: QueueRow, now: Moment) -> None:
         """Remember the committed state of a queue."""

@@ -90,23 +90,39 @@ class QueueRow:
     ``ready_from`` may be too low at any time.
     """
 
-    __slots__ = ("base_position", "generation", "id", "last_position", "queue", "ready_from")
+    __slots__ = (
+        "base_position",
+        "fenced",
+        "generation",
+        "id",
+        "last_position",
+        "queue",
+        "ready_from",
+    )
 
     def __init__(
-        self, row_id: int, generation: int, base_position: int, last_position: int, queue: Queue
+        self,
+        row_id: int,
+        generation: int,
+        base_position: int,
+        last_position: int,
+        queue: Queue,
+        fenced: bool = False,
     ) -> None:
         self.id = row_id
         self.generation = generation
         self.base_position = base_position
         self.last_position = last_position
         self.queue = queue
+        self.fenced = fenced
         self.ready_from = 0
         """Every ready message below this position has expired: claims begin here, so that a
         backlog that expired at the head is walked over once and not by every claim."""
 
     def in_generation(self, generation: int) -> "QueueRow":
         """The same queue at the start of another generation."""
-        return QueueRow(self.id, generation, self.last_position, self.last_position, self.queue)
+        last = self.last_position
+        return QueueRow(self.id, generation, last, last, self.queue, self.fenced)
 
     def with_queue(self, queue: Queue) -> "QueueRow":
         """The same queue with other metadata."""
@@ -118,6 +134,12 @@ class QueueRow:
         row.ready_from = position
         return row
 
+    def with_fence(self, fenced: bool) -> "QueueRow":
+        """The same queue, fenced or not."""
+        row = self._same(self.queue)
+        row.fenced = fenced
+        return row
+
     def became_ready(self, position: int) -> None:
         """A message stands in line again, at a position that it had before."""
         if position < self.ready_from:
@@ -126,6 +148,7 @@ class QueueRow:
     def _same(self, queue: Queue) -> "QueueRow":
         row = QueueRow(self.id, self.generation, self.base_position, self.last_position, queue)
         row.ready_from = self.ready_from
+        row.fenced = self.fenced
         return row
 
 

@@ -18,7 +18,8 @@ CREATE TABLE queues (
     last_position INTEGER NOT NULL,           -- kept only where it ran ahead of the timeline
     metadata BLOB NOT NULL,                   -- JSON
     relaxed INTEGER NOT NULL,
-    version INTEGER NOT NULL
+    version INTEGER NOT NULL,
+    fenced INTEGER NOT NULL DEFAULT 0         -- it answers nobody but whoever carries it away
 ) STRICT;
 CREATE UNIQUE INDEX queues_by_name ON queues (project, name);
 CREATE UNIQUE INDEX queues_by_generation ON queues (generation);
@@ -91,3 +92,20 @@ CREATE TABLE posts (
     PRIMARY KEY (queue, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX posts_ending ON posts (expires_at);
+
+-- The last message that came to a queue from each source in another store.
+CREATE TABLE arrivals (
+    queue INTEGER NOT NULL,
+    source TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (queue, source)
+) STRICT, WITHOUT ROWID;
+
+-- Small documents: pools, flavors, where queues lie.
+CREATE TABLE records (
+    collection TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value BLOB NOT NULL,
+    version TEXT NOT NULL,
+    PRIMARY KEY (collection, key)
+) STRICT, WITHOUT ROWID;

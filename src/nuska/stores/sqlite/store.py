@@ -30,8 +30,10 @@ from nuska.stores.sqlite.mending import LOG_SUFFIX, committed_size, rewrite_log
 from nuska.stores.sqlite.messages import SqliteMessages
 from nuska.stores.sqlite.queues import SqliteQueues
 from nuska.stores.sqlite.reader import Reader
+from nuska.stores.sqlite.records import SqliteRecords
 from nuska.stores.sqlite.registry import Registry
 from nuska.stores.sqlite.sweeping import Sweeper
+from nuska.stores.sqlite.transfers import SqliteTransfers
 from nuska.stores.sqlite.writer import Writer
 
 FILE_NAME = "nuska.db"
@@ -94,6 +96,8 @@ class SqliteStore:
         self.queues = SqliteQueues(self.writer, self._reader, registry)
         self.messages = SqliteMessages(self.writer, self._reader, self.queues, options.random_bytes)
         self.claims = SqliteClaims(self.writer, self._reader, self.queues)
+        self.records = SqliteRecords(self.writer, self._reader, options.random_bytes)
+        self.transfers = SqliteTransfers(self.writer, self._reader, self.queues)
         self._sweeper = Sweeper(self.writer, self._reader)
         self._closed = False
 

@@ -10,6 +10,7 @@ from typing import Any
 import apsw
 import msgspec
 
+from nuska.domain.errors import QueueAway, QueueMissing
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.domain.positions import floor_at
@@ -25,6 +26,9 @@ RETIRE_GENERATION = query("retire_generation")
 DELETE_QUEUE = query("delete_queue")
 KEEP_LAST_POSITION = query("keep_last_position")
 KEEP_MOMENT = query("keep_moment")
+FENCE_QUEUE = query("fence_queue")
+SET_POSITIONS = query("set_positions")
+DELETE_ARRIVALS = query("delete_arrivals")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -43,7 +47,14 @@ class Transaction:
         self._registry = registry
 
     def row(self, ref: QueueRef) -> QueueRow | None:
-        """The queue as this transaction sees it, or None."""
+        """The queue as this transaction sees it, or None; ``QueueAway`` when it is fenced."""
+        row = self.any_row(ref)
+        if row is not None and row.fenced:
+            raise QueueAway
+        return row
+
+    def any_row(self, ref: QueueRef) -> QueueRow | None:
+        """The queue, fenced or not."""
         if ref in self.touched:
             return self.touched[ref]
         row = self._registry.cached(ref)
@@ -61,9 +72,12 @@ class Transaction:
         if row is not None and row.generation == generation:
             row.became_ready(position)
 
-    def row_or_new(self, ref: QueueRef) -> QueueRow:
-        """The queue; created with empty metadata when nobody has."""
-        return self.row(ref) or self.create(ref, {}, relaxed=False)
+    def row_to_write(self, ref: QueueRef, *, create: bool) -> QueueRow:
+        """The queue, created unless it must exist: then ``QueueMissing``."""
+        row = self.row(ref)
+        if row is None and not create:
+            raise QueueMissing
+        return row or self.create(ref, {}, relaxed=False)
 
     def create(self, ref: QueueRef, metadata: Metadata, *, relaxed: bool) -> QueueRow:
         """A queue that does not exist yet, above every position it ever had."""
@@ -75,6 +89,19 @@ class Transaction:
         row = QueueRow(row_id, generation, base, base, queue_of(ref, encoded, relaxed, version))
         self.touched[ref] = row
         return row
+
+    def fence(self, row: QueueRow, fenced: bool) -> None:
+        """Let the queue answer only who carries it away, or everybody again."""
+        self.execute(FENCE_QUEUE, (int(fenced), row.id))
+        self.touched[row.queue.ref] = row.with_fence(fenced)
+
+    def place(self, row: QueueRow, *, base: int, last: int) -> QueueRow:
+        """Begin where the queue stood in another store; no position is given twice."""
+        last = max(last, self._registry.last_position_of_deleted(row.queue.ref))
+        self.execute(SET_POSITIONS, (base, last, row.id))
+        placed = QueueRow(row.id, row.generation, base, last, row.queue, row.fenced)
+        self.touched[row.queue.ref] = placed
+        return placed
 
     def change(self, row: QueueRow, queue: Queue) -> None:
         """Remember other metadata for a queue."""
@@ -101,6 +128,7 @@ class Transaction:
         """Remove a queue; its name starts empty, its positions do not start again."""
         self.execute(RETIRE_GENERATION, (row.generation,))
         self.execute(DELETE_QUEUE, (row.id,))
+        self.execute(DELETE_ARRIVALS, (row.id,))
         self._registry.remember_deleted(row.queue.ref, row.last_position)
         self.touched[row.queue.ref] = None
 

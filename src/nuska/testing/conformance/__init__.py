@@ -34,8 +34,10 @@ PARTS = (
     "network_faults",
     "pops",
     "queues",
+    "records",
     "stats",
     "suite",
+    "transfers",
     "wakeups",
 )
 # Before they are imported: a failing sentence then shows what it compared.
@@ -47,13 +49,17 @@ from nuska.testing.conformance.failures import (  # noqa: E402
     LostHintConformance,
 )
 from nuska.testing.conformance.network_faults import NetworkFaultConformance  # noqa: E402
+from nuska.testing.conformance.records import RecordConformance  # noqa: E402
 from nuska.testing.conformance.suite import StoreConformance  # noqa: E402
+from nuska.testing.conformance.transfers import TransferConformance  # noqa: E402
 
 __all__ = [
     "DurabilityConformance",
     "FailureConformance",
     "LostHintConformance",
     "NetworkFaultConformance",
+    "RecordConformance",
     "Reopen",
     "StoreConformance",
+    "TransferConformance",
 ]

@@ -1,0 +1,188 @@
+"""What a store adds so that queues can be placed over several of them (D12).
+
+Two parts, beside what every store promises in ``interfaces/storage.py``:
+
+- **records**: small named documents. Whichever store holds the catalogue keeps pools,
+  flavors and where each queue lies in them.
+- **transfers**: a queue carried away whole, as it is: ids, positions, claims, counts,
+  remembered posts. A queue that is *fenced* exists and answers nobody but the carrier:
+  every other method that names it raises ``QueueAway`` and changes nothing, in whichever
+  process it runs. That is what makes a move safe from a node that has not heard of it.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from msgspec import Struct
+
+from nuska.domain.messages import Added, Idempotency, Message, NewMessage, QueueRef
+from nuska.domain.moments import Duration, Moment
+from nuska.domain.positions import MessageId, Position
+from nuska.domain.queues import Metadata
+from nuska.interfaces.storage import MessageStore, Store
+
+ABSENT = ""
+"""The version of a record that does not exist."""
+
+MAX_RECORD = 65_536
+"""Bytes of one record's value; a store need not take more."""
+
+
+class Record(Struct, frozen=True, gc=False):
+    """A document as it was read."""
+
+    key: str
+    value: bytes
+    version: str
+    """Differs from that of everything the key held before, also across a removal."""
+
+
+class RecordStore(Protocol):
+    """Documents by collection and key. Each method is one atomic, durable step."""
+
+    async def get(self, collection: str, key: str) -> Record | None: ...
+
+    async def put(self, collection: str, key: str, value: bytes, *, version: str) -> str | None:
+        """Store ``value`` if the record's version is still ``version`` (``ABSENT``: if there is
+        none); its new version, or None, and nothing changed, when it is another."""
+        ...
+
+    async def remove(self, collection: str, key: str, *, version: str) -> bool:
+        """Remove the record if its version is still ``version``; whether it was."""
+        ...
+
+    async def page(
+        self, collection: str, *, after: str = "", before: str | None = None, limit: int
+    ) -> list[Record]:
+        """Records by key (code point order), after the key ``after`` and below ``before``."""
+        ...
+
+
+class Lease(Struct, frozen=True, gc=False, kw_only=True):
+    """A live claim, without its messages: they name it."""
+
+    claim_id: str
+    ttl: Duration
+    started_at: Moment
+    expires_at: Moment
+
+
+class RememberedPost(Struct, frozen=True, gc=False, kw_only=True):
+    """What a post with an idempotency key stored."""
+
+    key: str
+    fingerprint: bytes
+    ids: list[MessageId]
+    until: Moment
+
+
+class Outline(Struct, frozen=True, kw_only=True):
+    """A queue but for what it holds."""
+
+    metadata: Metadata
+    relaxed: bool
+    base: Position
+    """Positions up to here belong to what was purged or deleted."""
+    last: Position
+    """The highest position given so far."""
+    fenced: bool = False
+    arrived: dict[str, Position] = {}
+    """The last that came from each source (``arrive``)."""
+
+
+class TransferStore(Protocol):
+    async def outline(self, queue: QueueRef) -> Outline | None:
+        """The queue's outline, fenced or not; None when it does not exist."""
+        ...
+
+    async def fence(self, queue: QueueRef, *, now: Moment) -> None:
+        """Fence the queue; one that does not exist is made, empty, so that nobody makes it.
+
+        When this has returned, no operation that was under way changes it any more.
+        """
+        ...
+
+    async def open(self, queue: QueueRef, *, now: Moment) -> None:
+        """Take a fence away. Nothing happens to a queue that has none or does not exist."""
+        ...
+
+    async def dump(
+        self, queue: QueueRef, *, after: Position, limit: int, now: Moment
+    ) -> list[Message]:
+        """Every unexpired message by position, claimed and delayed ones too; also of a fenced
+        queue. What changes meanwhile is seen or not: fence first for the truth."""
+        ...
+
+    async def dump_claims(self, queue: QueueRef, *, after: str, limit: int) -> list[Lease]:
+        """Claims by id, after the id ``after``; perhaps some that are over."""
+        ...
+
+    async def dump_posts(self, queue: QueueRef, *, after: str, limit: int) -> list[RememberedPost]:
+        """Remembered posts by key, after ``after``; perhaps some that are over."""
+        ...
+
+    async def begin(self, queue: QueueRef, outline: Outline, *, now: Moment) -> None:
+        """Make the queue anew from ``outline``: fenced, empty, whatever was there before gone."""
+        ...
+
+    async def load(
+        self,
+        queue: QueueRef,
+        *,
+        messages: Sequence[Message] = (),
+        claims: Sequence[Lease] = (),
+        posts: Sequence[RememberedPost] = (),
+        now: Moment,
+    ) -> None:
+        """Put into a fenced queue what a dump gave, each in place of what has the same position,
+        id or key. ``Conflict`` when the queue is not fenced."""
+        ...
+
+    async def unload(self, queue: QueueRef, ids: Sequence[str], *, now: Moment) -> None:
+        """Take messages out of a fenced queue that its source does not hold any more."""
+        ...
+
+    async def forget(self, queue: QueueRef, *, now: Moment) -> None:
+        """Remove a fenced queue with all it holds, fence and all. Nothing happens to one that is
+        not fenced."""
+        ...
+
+    async def arrive(
+        self, queue: QueueRef, letters: Sequence[Message], *, source: str, now: Moment
+    ) -> None:
+        """Store messages from elsewhere at the tail, available at once, with the ids and all
+        they have: once. ``letters`` are in order of their positions at ``source``; those that
+        are not above the last which came from there are passed over.
+
+        Raises ``QueueMissing`` when nobody created the queue.
+        """
+        ...
+
+
+class PoolableMessageStore(MessageStore, Protocol):
+    async def add(
+        self,
+        queue: QueueRef,
+        messages: Sequence[NewMessage],
+        *,
+        poster: bytes = b"",
+        idempotency: Idempotency | None = None,
+        create: bool = True,
+        now: Moment,
+    ) -> Added:
+        """As ``MessageStore.add``; unless ``create``, a missing queue raises ``QueueMissing``."""
+        ...
+
+
+@runtime_checkable
+class PoolableStore(Store, Protocol):
+    """A store that can be a pool, or hold the catalogue."""
+
+    @property
+    def messages(self) -> PoolableMessageStore: ...
+
+    @property
+    def records(self) -> RecordStore: ...
+
+    @property
+    def transfers(self) -> TransferStore: ...

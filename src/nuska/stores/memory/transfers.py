@@ -1,0 +1,138 @@
+"""Carrying queues out of and into the model store."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from nuska.domain.errors import Conflict, QueueMissing
+from nuska.domain.messages import Message, QueueRef
+from nuska.domain.moments import Moment
+from nuska.domain.positions import BEFORE_ALL, Position
+from nuska.interfaces.pooling import Lease, Outline, RememberedPost
+from nuska.stores.memory import state as kept
+from nuska.stores.memory.state import QueueState, State
+
+
+class MemoryTransfers:
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def outline(self, queue: QueueRef) -> Outline | None:
+        state = self._state.queues.get(queue)
+        if state is None:
+            return None
+        return Outline(
+            metadata=state.queue.metadata,
+            relaxed=state.queue.relaxed,
+            base=state.emptied_at,
+            last=state.last_position,
+            fenced=state.fenced,
+            arrived=dict(state.arrived),
+        )
+
+    async def fence(self, queue: QueueRef, *, now: Moment) -> None:
+        now = self._state.at(now)
+        state = self._state.queues.get(queue) or self._state.create(queue, now, {})
+        state.fenced = True
+
+    async def open(self, queue: QueueRef, *, now: Moment) -> None:
+        self._state.at(now)
+        state = self._state.queues.get(queue)
+        if state is not None:
+            state.fenced = False
+
+    async def dump(
+        self, queue: QueueRef, *, after: Position, limit: int, now: Moment
+    ) -> list[Message]:
+        now = self._state.at(now)
+        state = self._state.queues.get(queue)
+        stored = [] if state is None else state.existing(now)
+        return [message for message in stored if message.position > after][:limit]
+
+    async def dump_claims(self, queue: QueueRef, *, after: str, limit: int) -> list[Lease]:
+        state = self._state.queues.get(queue)
+        claims = {} if state is None else state.claims
+        return [
+            Lease(
+                claim_id=claim_id,
+                ttl=lease.ttl,
+                started_at=lease.started_at,
+                expires_at=lease.expires_at,
+            )
+            for claim_id, lease in sorted(claims.items())
+            if claim_id > after
+        ][:limit]
+
+    async def dump_posts(self, queue: QueueRef, *, after: str, limit: int) -> list[RememberedPost]:
+        state = self._state.queues.get(queue)
+        posts = {} if state is None else state.posts
+        return [
+            RememberedPost(key=key, fingerprint=post.fingerprint, ids=post.ids, until=post.until)
+            for key, post in sorted(posts.items())
+            if key > after
+        ][:limit]
+
+    async def begin(self, queue: QueueRef, outline: Outline, *, now: Moment) -> None:
+        now = self._state.at(now)
+        self._state.queues.pop(queue, None)
+        state = self._state.create(queue, now, outline.metadata, relaxed=outline.relaxed)
+        state.emptied_at, state.last_position = outline.base, outline.last
+        state.arrived = dict(outline.arrived)
+        state.fenced = True
+
+    async def load(
+        self,
+        queue: QueueRef,
+        *,
+        messages: Sequence[Message] = (),
+        claims: Sequence[Lease] = (),
+        posts: Sequence[RememberedPost] = (),
+        now: Moment,
+    ) -> None:
+        now = self._state.at(now)
+        state = self._fenced(queue)
+        if state is None:
+            raise Conflict("Only a fenced queue can be loaded.")
+        for message in messages:
+            state.put(message)
+            state.waiting.discard(message.id)
+            if message.available_at > now:
+                state.waiting.add(message.id)
+        for lease in claims:
+            state.claims[lease.claim_id] = kept.Lease(
+                lease.ttl, started_at=lease.started_at, expires_at=lease.expires_at
+            )
+        for post in posts:
+            state.posts[post.key] = kept.RememberedPost(
+                post.fingerprint, list(post.ids), post.until
+            )
+
+    async def unload(self, queue: QueueRef, ids: Sequence[str], *, now: Moment) -> None:
+        self._state.at(now)
+        state = self._fenced(queue)
+        if state is None:
+            raise Conflict("Only a fenced queue can be unloaded.")
+        for message_id in set(ids) & state.messages.keys():
+            state.remove(message_id)
+
+    async def forget(self, queue: QueueRef, *, now: Moment) -> None:
+        self._state.at(now)
+        if self._fenced(queue) is not None:
+            self._state.drop(queue)
+
+    async def arrive(
+        self, queue: QueueRef, letters: Sequence[Message], *, source: str, now: Moment
+    ) -> None:
+        now = self._state.at(now)
+        state = self._state.find(queue)
+        if state is None:
+            raise QueueMissing
+        for letter in letters:
+            if letter.position > state.arrived.get(source, BEFORE_ALL):
+                state.arrived[source] = letter.position
+                position = state.take_position(now)
+                state.put(replace(letter, position=position, claim_id=None, available_at=now))
+
+    def _fenced(self, queue: QueueRef) -> QueueState | None:
+        state = self._state.queues.get(queue)
+        return state if state is not None and state.fenced else None

@@ -1,0 +1,1 @@
+SELECT position FROM arrivals WHERE queue = ? AND source = ?

@@ -1,0 +1,1 @@
+SELECT source, position FROM arrivals WHERE queue = ?

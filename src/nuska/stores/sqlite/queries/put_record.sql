@@ -1,0 +1,1 @@
+INSERT OR REPLACE INTO records (collection, key, value, version) VALUES (?, ?, ?, ?)

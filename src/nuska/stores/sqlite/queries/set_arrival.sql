@@ -1,0 +1,1 @@
+INSERT OR REPLACE INTO arrivals (queue, source, position) VALUES (?, ?, ?)

@@ -1,0 +1,1 @@
+UPDATE queues SET base_position = ?, last_position = ? WHERE id = ?
