@@ -34,6 +34,9 @@ ATTEMPTS_AT_MOST = 200
 DEFAULT_DATABASE = "nuska"
 SNAPSHOT_UNAVAILABLE = 246
 
+SAFE = WriteConcern("majority", j=True)
+"""In the journals of a majority, synced, whatever the servers' defaults are."""
+
 Client = AsyncMongoClient[Document]
 Collection = AsyncCollection[Document]
 Session = AsyncClientSession
@@ -49,7 +52,7 @@ class Connection:
             database,
             read_preference=ReadPreference.PRIMARY,
             read_concern=ReadConcern("majority"),
-            write_concern=WriteConcern("majority"),
+            write_concern=SAFE,
         )
         self.records: Collection = where["records"]
         self.about: Collection = where["about"]
@@ -74,6 +77,10 @@ class Connection:
                         raise
         raise busy()
 
+    async def hello(self) -> Document:
+        """What the primary, or a router, says of itself."""
+        return await self.client.admin.command("hello", read_preference=ReadPreference.PRIMARY)
+
     async def close(self) -> None:
         await self.client.close()
 
@@ -92,6 +99,11 @@ def open_client(url: str) -> Connection:
     except (InvalidURI, ConfigurationError, ValueError) as error:
         raise ValueError(f"this is no MongoDB URL: {error}") from error
     return Connection(client, named or DEFAULT_DATABASE)
+
+
+def options_of(url: str) -> dict[str, object]:
+    """The options that a URL names."""
+    return dict(parse_uri(url, validate=True)["options"])
 
 
 @contextmanager

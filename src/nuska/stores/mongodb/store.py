@@ -2,18 +2,22 @@
 
 connection.py   the client and its bounds      writer.py, transaction.py   writes
 looking.py      reads                          records.py, headers.py, indexes.py   what is stored
+timeline.py     the time of all nodes          hints.py        what they tell each other
 queues.py   messages.py   claims.py            the promises of interfaces/storage.py
 """
 
 from contextlib import suppress
 
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from nuska.domain.errors import Unavailable
+from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
-from nuska.interfaces.storage import Capabilities, StoreOptions, SweepReport
+from nuska.interfaces.storage import Capabilities, Hear, RandomBytes, StoreOptions, SweepReport
 from nuska.stores.mongodb.claims import MongoClaims
-from nuska.stores.mongodb.connection import Connection, bounded, open_client
+from nuska.stores.mongodb.connection import Connection, bounded, open_client, options_of
+from nuska.stores.mongodb.durability import Promise, check, promise_of
+from nuska.stores.mongodb.hints import Hints
 from nuska.stores.mongodb.indexes import make_indexes
 from nuska.stores.mongodb.looking import Reader
 from nuska.stores.mongodb.messages import MongoMessages
@@ -24,32 +28,39 @@ from nuska.stores.mongodb.timeline import Timeline
 from nuska.stores.mongodb.writer import Writer
 
 NAMES = frozenset({"FIFO", "CLAIMS", "DURABILITY", "AOD", "HIGH_THROUGHPUT"})
-OLDEST_WIRE_VERSION = 17
-"""That of MongoDB 6.0."""
 
 
 class MongoStore:
     """``Store`` on MongoDB."""
 
-    capabilities = Capabilities(names=NAMES, durable=True, shared=True)
-
     def __init__(
         self,
         connection: Connection,
         timeline: Timeline,
-        durability: str,
-        options: StoreOptions,
+        hints: Hints,
+        promise: Promise,
+        latest: Moment,
+        random_bytes: RandomBytes,
     ) -> None:
         self._connection = connection
         self._timeline = timeline
+        self._hints = hints
+        self._promise = promise
         self._is_closed = False
-        self.durability = durability
-        self._writer = Writer(connection, options.now)
+        self._writer = Writer(connection, latest)
         reader = Reader(connection, self._writer)
         self.queues = MongoQueues(connection, self._writer, reader)
-        self.messages = MongoMessages(self._writer, reader, options.random_bytes)
+        self.messages = MongoMessages(self._writer, reader, random_bytes)
         self.claims = MongoClaims(self._writer, reader)
         self._sweeper = Sweeper(connection, self._writer, timeline)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(names=NAMES, durable=True, shared=True, durability=self._promise.level)
+
+    @property
+    def durability(self) -> str:
+        return self._promise.sentence
 
     @property
     def latest(self) -> Moment:
@@ -61,6 +72,16 @@ class MongoStore:
         with bounded():
             await self._connection.client.admin.command("ping")
 
+    async def time(self) -> Moment:
+        with bounded():
+            return await self._timeline.time(self._connection.hello)
+
+    def tell(self, queue: QueueRef, messages: int) -> None:
+        self._hints.tell(queue, messages)
+
+    async def listen(self, hear: Hear) -> None:
+        await self._hints.listen(hear)
+
     async def sweep(self, *, now: Moment) -> SweepReport:
         return await self._sweeper.sweep(now)
 
@@ -69,6 +90,7 @@ class MongoStore:
             return
         self._is_closed = True
         await self._writer.close()
+        await self._hints.close()
         with suppress(Unavailable), bounded():
             await self._timeline.note(self._writer.latest)
         await self._connection.close()
@@ -77,35 +99,30 @@ class MongoStore:
 async def open_mongodb(options: StoreOptions) -> MongoStore:
     """Connect, see that the servers can do what is needed, and make what is missing."""
     connection = open_client(options.url)
-    timeline = Timeline(connection)
+    timeline, hints = Timeline(connection), Hints(connection)
     try:
         with bounded():
-            durability = _durability(await connection.client.admin.command("hello"))
+            hello = await connection.hello()
+            promise = promise_of(hello, await _members_of_shards(connection, hello))
+            check(promise, options.required, options_of(options.url))
             await make_indexes(connection.records)
-            latest = await timeline.open(options.now)
+            await hints.open()
+            latest = await timeline.open()
     except BaseException as error:
         await connection.close()
         if isinstance(error.__cause__, PyMongoError):
             cause = error.__cause__
             raise Unavailable(f"The MongoDB store cannot be opened: {cause}") from cause
         raise
-    store = MongoStore(connection, timeline, durability, options)
-    store._writer.moment(latest)
-    return store
+    return MongoStore(connection, timeline, hints, promise, latest, options.random_bytes)
 
 
-def _durability(hello: Document) -> str:
-    """What a majority means here; refuses servers without transactions."""
-    if hello.get("maxWireVersion", 0) < OLDEST_WIRE_VERSION:
-        raise Unavailable("The MongoDB store needs MongoDB 6.0 or later.")
-    if hello.get("msg") == "isdbgrid":
-        return "every acknowledged write is on the disks of a majority of its shard's members"
-    if "setName" not in hello:
-        raise Unavailable(
-            "The MongoDB store needs a replica set (one member is enough) or a sharded cluster; "
-            "this server is neither."
-        )
-    members = len(hello.get("hosts", []))
-    if members == 1:
-        return "every acknowledged write is on the disk of the one MongoDB server"
-    return f"every acknowledged write is on the disks of a majority of {members} MongoDB servers"
+async def _members_of_shards(connection: Connection, hello: Document) -> list[int] | None:
+    """How many members each shard has; None when we may not know, or there are no shards."""
+    if hello.get("msg") != "isdbgrid":
+        return None
+    try:
+        answer = await connection.client.admin.command("listShards")
+    except OperationFailure:
+        return None
+    return [shard["host"].count(",") + 1 for shard in answer["shards"]]

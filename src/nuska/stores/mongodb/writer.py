@@ -16,13 +16,13 @@ from typing import Any, TypeVar
 from pymongo.errors import DuplicateKeyError, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
-from pymongo.write_concern import WriteConcern
 
 from nuska.domain.errors import NuskaError, Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.stores.mongodb.connection import (
     ANSWER_WITHIN,
+    SAFE,
     Connection,
     Session,
     attempts,
@@ -149,7 +149,7 @@ class Writer:
     async def _attempt(self, session: Session, group: list[_Waiting], now: Moment) -> list[Any]:
         await session.start_transaction(
             read_concern=ReadConcern("snapshot"),
-            write_concern=WriteConcern("majority"),
+            write_concern=SAFE,
             read_preference=ReadPreference.PRIMARY,
         )
         transaction = Transaction(self._connection.in_session, session, now)
