@@ -96,9 +96,8 @@ class Hints:
         pause, was_heard = FIRST_PAUSE, True
         while True:
             try:
-                cursor = self._hints.find(
-                    cursor_type=CursorType.TAILABLE_AWAIT, max_await_time_ms=ANSWERED_EVERY_MS
-                )
+                cursor = self._hints.find(cursor_type=CursorType.TAILABLE_AWAIT)
+                cursor = cursor.max_await_time_ms(ANSWERED_EVERY_MS)
                 try:
                     async with asyncio.timeout(SILENT_FOR) as silence:
                         while cursor.alive:
