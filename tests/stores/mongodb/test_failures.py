@@ -12,7 +12,11 @@ from nuska.domain.errors import Unavailable
 from nuska.stores.mongodb.connection import ANSWER_WITHIN
 from nuska.stores.mongodb.store import MongoStore
 from nuska.testing.clock import ManualClock
-from nuska.testing.conformance import FailureConformance, NetworkFaultConformance
+from nuska.testing.conformance import (
+    FailureConformance,
+    LostHintConformance,
+    NetworkFaultConformance,
+)
 from nuska.testing.conformance.inbox import Inbox, bodies
 from nuska.testing.mongodb_server import MongoServer, mongodb_server
 
@@ -29,7 +33,7 @@ def failing_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoSe
 
 
 @pytest.mark.slow
-class TestMongodb(FailureConformance, NetworkFaultConformance):
+class TestMongodb(FailureConformance, LostHintConformance, NetworkFaultConformance):
     BOUND = 2 * ANSWER_WITHIN + 1  # those that waited, and their turn
 
     @pytest.fixture
