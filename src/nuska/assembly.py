@@ -7,8 +7,8 @@ reverse order: no new connections, waiters told, requests in flight answered, up
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -60,6 +60,17 @@ STORE_DRIVERS: dict[str, str] = {
 # Stores whose content an operator brings to a newer version by name: ``nuska store migrate``.
 STORE_MIGRATIONS: dict[str, str] = {
     "postgresql": "nuska.stores.sql:migrate",
+}
+
+# Stores whose file ``nuska store backup`` copies and ``nuska store restore`` puts in place. The
+# others are backed up with what their engine has for that.
+STORE_BACKUPS: dict[str, str] = {"sqlite": "nuska.stores.sqlite.backup:back_up"}
+STORE_RESTORES: dict[str, str] = {"sqlite": "nuska.stores.sqlite.restoring:restore"}
+BACKUP_TOOLS = {
+    "redis": "the server's own snapshots (BGSAVE)",
+    "rediss": "the server's own snapshots (BGSAVE)",
+    "postgresql": "pg_dump",
+    "mongodb": "mongodump",
 }
 
 # What to install for a driver, where that is not named as its folder is.
@@ -240,6 +251,59 @@ async def migrate_store(url: str) -> bool:
         raise CannotStart(error.description) from error
     except ValueError as error:
         raise CannotStart(f"The store cannot be opened: {error}.") from error
+
+
+Seen: TypeAlias = Callable[[int, int], None]
+"""Told how many bytes are done, of how many."""
+
+
+def back_up_store(
+    url: str, data: Path, target: Path, *, replace: bool, check: bool, seen: Seen
+) -> int:
+    """Copy a store to a file while it is in use; the file's bytes. Raises ``CannotStart``."""
+    back_up = _file_function(url, STORE_BACKUPS)
+    with _told("The backup cannot be written"):
+        size: int = back_up(url, str(data), target, replace=replace, check=check, seen=seen)
+    return size
+
+
+def restore_store(url: str, data: Path, backup: Path, *, replace: bool, seen: Seen) -> Path | None:
+    """Put a backup in the place of a store that nobody uses; where the one before is kept.
+
+    Raises ``CannotStart``.
+    """
+    restore = _file_function(url, STORE_RESTORES)
+    with _told("The backup cannot be put in place"):
+        kept: Path | None = restore(url, str(data), backup, replace=replace, seen=seen)
+    return kept
+
+
+def _file_function(url: str, drivers: Mapping[str, str]) -> Any:
+    """As ``_driver_function``, for what only a store in a file of ours has."""
+    scheme = url.partition(":")[0]
+    if scheme == "memory":
+        raise CannotStart("A store in memory is gone with its server; there is nothing to copy.")
+    if scheme in STORE_DRIVERS and scheme not in drivers:
+        engine = scheme.partition("+")[0]
+        with_what = f" with {BACKUP_TOOLS[engine]}" if engine in BACKUP_TOOLS else ""
+        raise CannotStart(
+            f"A store of the kind {scheme!r} is backed up and restored by its own engine"
+            f"{with_what}: see docs/backup.md. `nuska queue export` works with every store."
+        )
+    return _driver_function(url, drivers)
+
+
+@contextmanager
+def _told(trouble: str) -> Iterator[None]:
+    """What the operator is told when a file could not be worked with."""
+    try:
+        yield
+    except Unavailable as error:
+        raise CannotStart(error.description) from error
+    except FileExistsError as error:
+        raise CannotStart(f"{trouble}: {error.args[-1]}.") from error
+    except OSError as error:
+        raise CannotStart(f"{trouble}: {error.strerror or error}.") from error
 
 
 def _driver_function(url: str, drivers: Mapping[str, str]) -> Any:

@@ -79,7 +79,7 @@ class Posting:
         batcher = Batcher(count=self._batch, size=size)
         try:
             lines = Lines()
-            with Progress(lines.size) as progress:
+            with Progress(lines.size, "messages posted") as progress:
                 async for number, line, more in lines:
                     message = self._encoded(number, line)
                     try:

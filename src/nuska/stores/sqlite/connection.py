@@ -24,6 +24,8 @@ WAL_SIZE_LIMIT = 64 * 1024 * 1024
 
 SYNC_EVERY_COMMIT = "FULL"
 SYNC_AT_CHECKPOINT = "NORMAL"
+NO_CHECKPOINT = apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE
+"""Set for a connection, it leaves the log as it is when it is the last to close."""
 
 
 def check_library() -> None:
@@ -78,7 +80,7 @@ def close(connection: apsw.Connection, *, keep_log: bool = False) -> None:
     """
     with suppress(apsw.Error):
         if keep_log:
-            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            connection.config(NO_CHECKPOINT, 1)
         connection.close(True)
 
 

@@ -28,7 +28,21 @@ def prepare(connection: apsw.Connection, path: str) -> None:
             connection.execute(files(__package__).joinpath("schema.sql").read_text("utf-8"))
             connection.execute("INSERT INTO timeline (one, last_moment) VALUES (1, 0)")
             connection.pragma("user_version", VERSION)
-    elif version > VERSION:
+    else:
+        _expect_known(version, path)
+
+
+def expect_ours(connection: apsw.Connection, path: str) -> None:
+    """Refuse a file that is not a database of ours, or a newer release's."""
+    _expect_known(connection.pragma("user_version"), path)
+    try:
+        last_moment(connection)
+    except apsw.SQLError as error:
+        raise Unavailable(f"{path} is no database of Nuska's.") from error
+
+
+def _expect_known(version: int, path: str) -> None:
+    if version > VERSION:
         raise Unavailable(
             f"{path} was written by a newer release (schema {version}; this one knows up to "
             f"{VERSION}). Upgrade Nuska, or give it another data directory."

@@ -2,7 +2,8 @@
 
 writer.py      group commit          reader.py     reads beside it
 checkpoint.py  the log's upkeep      sweeping.py   expiry and purge in small steps
-mending.py     after the disk failed
+mending.py     after the disk failed outsiders.py  other processes that look
+backup.py      a copy while it runs  restoring.py  putting a copy in place
 queues.py  messages.py  claims.py    the promises of interfaces/storage.py, noun by noun
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from nuska.domain.errors import Unavailable
 from nuska.domain.moments import Moment
+from nuska.files import sync_directory
 from nuska.interfaces.storage import Capabilities, Durability, StoreOptions, SweepReport
 from nuska.stores.sqlite import schema
 from nuska.stores.sqlite.checkpoint import Checkpointer
@@ -28,6 +30,12 @@ from nuska.stores.sqlite.connection import (
 )
 from nuska.stores.sqlite.mending import LOG_SUFFIX, committed_size, rewrite_log
 from nuska.stores.sqlite.messages import SqliteMessages
+from nuska.stores.sqlite.outsiders import (
+    LOCK_SUFFIX,
+    LOOKS_AT_START,
+    ask_to_let_go,
+    expect_nobody,
+)
 from nuska.stores.sqlite.queues import SqliteQueues
 from nuska.stores.sqlite.reader import Reader
 from nuska.stores.sqlite.records import SqliteRecords
@@ -37,7 +45,6 @@ from nuska.stores.sqlite.transfers import SqliteTransfers
 from nuska.stores.sqlite.writer import Writer
 
 FILE_NAME = "nuska.db"
-LOCK_SUFFIX = ".lock"
 IDLE_LOG_KEPT = 4 * 1024 * 1024
 """Bytes of log that may stay when there is nothing to do."""
 
@@ -62,6 +69,7 @@ class SqliteStore:
             else f"NOT synced at every commit (SQLite, synchronous={synchronous})"
         )
         self._lock: int | None = schema.lock(path.with_name(path.name + LOCK_SUFFIX))
+        ask_to_let_go(self._lock)
         name = os.fspath(path)
         writer = partial(open_writer, name, vfs=vfs, synchronous=synchronous)
         try:
@@ -70,6 +78,7 @@ class SqliteStore:
                 # log gets the mode of the file.
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
                 rewrite_log(name, vfs)  # the process before us may have met a failing disk
+                expect_nobody(name, vfs, looks=LOOKS_AT_START)
                 connection = writer()
                 schema.prepare(connection, name)
                 last_moment = schema.last_moment(connection)
@@ -80,6 +89,7 @@ class SqliteStore:
             raise
         self._registry = registry
         self._rewrite_log = partial(rewrite_log, name, vfs)
+        self._expect_nobody = partial(expect_nobody, name, vfs)
         self._checkpointer = Checkpointer(partial(open_checkpointer, name, vfs=vfs))
         self._reader = Reader(partial(open_reader, name, vfs=vfs))
         self.writer = Writer(
@@ -138,12 +148,15 @@ class SqliteStore:
     async def _recover(self) -> None:
         """After the disk failed, between two transactions: see mending.py."""
         await self._checkpointer.quiet()
+        if self._lock is not None:
+            ask_to_let_go(self._lock)
         await asyncio.to_thread(self._rewrite_log, self._reader.read(committed_size))
         async with self._reader.between_scans():
             self._reader.let_go(keep_log=True)
             self._checkpointer.let_go(keep_log=True)
             self.writer.let_go(keep_log=True)
             self._registry.forget_all()
+            self._expect_nobody()
 
     def _unlock(self) -> None:
         if self._lock is not None:
@@ -162,35 +175,30 @@ async def open_sqlite(
     """
     check_library()
     asyncio.get_running_loop()
-    path = _path(options)
+    path = path_of(options.url, options.data_dir)
     with translated_path(path):
-        _make_directory(path.parent)
+        make_directory(path.parent)
     return SqliteStore(path, options, vfs, synchronous)
 
 
-def _make_directory(directory: Path) -> None:
+def make_directory(directory: Path) -> None:
     """Create it, with its parents, so that it is there after a power loss too."""
     missing = [one for one in (directory, *directory.parents) if not one.exists()]
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     for made in missing:
-        descriptor = os.open(made.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_directory(made.parent)
 
 
-def _path(options: StoreOptions) -> Path:
-    scheme, _, rest = options.url.partition(":")
+def path_of(url: str, data_dir: str) -> Path:
+    """The database file that a store's URL means."""
+    scheme, _, rest = url.partition(":")
     if scheme != "sqlite":
-        raise Unavailable(f"{options.url!r} is not a sqlite: URL.")
+        raise Unavailable(f"{url!r} is not a sqlite: URL.")
     if rest in ("", "//"):
-        return Path(options.data_dir) / FILE_NAME
+        return Path(data_dir) / FILE_NAME
     if rest.startswith("///") and len(rest) > 3:
         return Path(rest[2:])
-    raise Unavailable(
-        f"{options.url!r}: write sqlite: for the data directory, or sqlite:///absolute/path."
-    )
+    raise Unavailable(f"{url!r}: write sqlite: for the data directory, or sqlite:///absolute/path.")
 
 
 class translated_path:  # noqa: N801  a context manager that reads like a verb
