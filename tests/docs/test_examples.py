@@ -89,6 +89,8 @@ def run(commands: list[str], directory: Path) -> list[tuple[int, str]]:
             "PATH": f"{commands_of_the_project}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(directory),
             "LC_ALL": "C.UTF-8",
+            # The commands are those of the tree that is tested, wherever they are installed from.
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
         },
     )
     parts = re.split(rf"\n{mark} (\d+)\n", done.stdout)
