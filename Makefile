@@ -26,7 +26,7 @@ test: $(VENV)/.dev ## Run every test, on every store, and say which stores ran
 .PHONY: test-redis
 test-redis: $(VENV)/.dev ## Run the tests of the Redis store, a preview that `make test` leaves out
 	@tools/need redis-server
-	$(BIN)/pytest $(PARALLEL) --stores redis $(ARGS) tests/stores/test_redis.py tests/stores/redis
+	$(BIN)/pytest $(PARALLEL) --stores redis $(ARGS) tests/stores/test_redis.py tests/stores/redis tests/nodes/redis
 
 .PHONY: test-postgresql
 test-postgresql: $(VENV)/.dev ## Run the tests of the PostgreSQL store, a preview likewise

@@ -16,30 +16,26 @@ from urllib.parse import urlsplit, urlunsplit
 
 from msgspec import Struct
 
-from nuska.addresses import (
-    Address,
-    TcpAddress,
-    UnixAddress,
-    host_guard,
-    is_loopback,
-    parse_address,
-)
+from nuska.addresses import Address, UnixAddress
 from nuska.core import Core, build_core
 from nuska.domain.errors import Unavailable
 from nuska.identity.none import NoAuthentication
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.storage import Durability, SharedStore, Store, StoreOptions
+from nuska.listening import Listening, guard, is_private, open_listening
 from nuska.logs import log_request
 from nuska.metrics import PATH as METRICS_PATH
-from nuska.metrics import Sources, build_metrics_app
+from nuska.metrics import NuskaCollector, Sources, build_metrics_app
 from nuska.settings import Settings
 from nuska.system import Chance, SystemClock
 from nuska.transport.http.app import build_app
 from nuska.transport.server.counters import Counters
-from nuska.transport.server.listeners import CannotListen, Listener, open_listener
+from nuska.transport.server.listeners import CannotListen
 from nuska.transport.server.server import HttpServer
 from nuska.upkeep.store_clock import ServerClock
 from nuska.upkeep.sweeper import Sweeper
+from nuska.workers.board import Collector, SummedCollector, publish
+from nuska.workers.worker import Worker
 
 # Every storage driver, by URL scheme. Imported only when chosen, so that nobody installs a
 # client library for a backend they do not use.
@@ -79,6 +75,15 @@ STORE_EXTRAS = {"postgresql": "postgresql"}
 TOLERATED_LAG = 1000
 """Milliseconds by which the clock may lag behind the store without a word."""
 
+PING_PATH = "/v2/ping"
+"""Also answered where metrics are apart: a node without the API has no other sign of life."""
+
+ONE_OWNER = (
+    "this store belongs to one process at a time, which serves and does the background work. "
+    "Leave --workers and --role alone, or keep messages in a store that processes share, "
+    "such as --store redis://HOST or postgresql://HOST/DATABASE."
+)
+
 log = logging.getLogger("nuska.assembly")
 
 _Open: TypeAlias = Callable[[StoreOptions], Awaitable[Store]]
@@ -89,10 +94,20 @@ class CannotStart(Exception):
     """The service cannot run like this; the argument is a sentence for the operator."""
 
 
+class Backend(Struct, frozen=True, kw_only=True):
+    """What serves callers, below any transport."""
+
+    store: Store
+    core: Core
+    local: SystemClock
+    chance: Chance
+
+
 class Service(Struct, frozen=True, kw_only=True):
     """A service that runs."""
 
-    address: Address
+    address: Address | None
+    """None when it has no API."""
     metrics_at: str
     """Where metrics are, in words; empty when there are none."""
     where: str
@@ -104,16 +119,9 @@ class Service(Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def assembled(settings: Settings, data: Path) -> AsyncIterator[Service]:
-    """A running service; leaving the context stops it in order.
-
-    Raises ``CannotStart``.
-    """
+async def opened(settings: Settings, data: Path) -> AsyncIterator[Backend]:
+    """The core on an open store. Raises ``CannotStart``."""
     async with AsyncExitStack() as stack:
-        listener = _listen(settings, settings.address, stack)
-        apart = None
-        if settings.metrics not in ("path", "off"):
-            apart = _listen(settings, parse_address(settings.metrics), stack)
         local, chance = SystemClock(), Chance()
         required = Durability[settings.require_durability.upper()]
         options = StoreOptions(
@@ -126,6 +134,7 @@ async def assembled(settings: Settings, data: Path) -> AsyncIterator[Service]:
         store = await _open_store(options)
         stack.push_async_callback(store.close)
         _check_durability(store, required)
+        _check_sharing(store, settings)
         clock = await _timeline(local, store, stack)
         shared = store if isinstance(store, SharedStore) else None
         core = build_core(
@@ -138,63 +147,94 @@ async def assembled(settings: Settings, data: Path) -> AsyncIterator[Service]:
         if shared is not None:
             hearing = asyncio.create_task(shared.listen(core.wakeups.hear), name="other nodes")
             stack.push_async_callback(_cancel, hearing)
-        sweeper = Sweeper(store, core.announcing, clock)
-        allowed = _guard(settings, listener.address)
+        yield Backend(store=store, core=core, local=local, chance=chance)
+
+
+@asynccontextmanager
+async def assembled(
+    settings: Settings, data: Path, worker: Worker | None = None, listening: Listening | None = None
+) -> AsyncIterator[Service]:
+    """A running service; leaving the context stops it in order.
+
+    Workers are given what their supervisor listens on. Raises ``CannotStart``.
+    """
+    async with AsyncExitStack() as stack:
+        if listening is None:
+            try:
+                listening = open_listening(settings)
+            except CannotListen as error:
+                raise CannotStart(f"{error}.") from error
+        stack.callback(listening.close)
+        backend = await stack.enter_async_context(opened(settings, data))
+        core, store = backend.core, backend.store
+        sweeper = Sweeper(
+            store, core.announcing, core.clock, worker.duty.is_ours if worker else _always
+        )
         counters = Counters()
+        allowed = _guard(settings, listening)
         app = build_app(core, NoAuthentication(), allowed_host=allowed, observe=counters.answered)
         server = HttpServer(
             app,
-            clock=local,
-            random_bytes=chance,
+            clock=backend.local,
+            random_bytes=backend.chance,
             bounds=settings.server,
             counters=counters,
             log_request=log_request if settings.access_log else None,
         )
-        sources = Sources(counters, server, sweeper, core, store)
+        counted = NuskaCollector(Sources(counters, server, sweeper, core, store))
+        collector = _collector(counted, worker, stack)
         if settings.metrics == "path":
-            server.add_side_app(METRICS_PATH, build_metrics_app(sources, allowed))
-        sweeping = asyncio.create_task(sweeper.run(), name="sweeper")
-        stack.push_async_callback(_stop_sweeping, sweeper, sweeping)
-        if apart is not None:
-            names = _guard(settings, apart.address)
-            side = HttpServer(build_metrics_app(sources, names), clock=local, random_bytes=chance)
-            await side.start([apart])
+            server.add_side_app(METRICS_PATH, build_metrics_app(collector, allowed))
+        if settings.role != "api":
+            sweeping = asyncio.create_task(sweeper.run(), name="sweeper")
+            stack.push_async_callback(_stop_sweeping, sweeper, sweeping)
+        if listening.apart is not None:
+            metrics = build_metrics_app(collector, guard(settings, listening.apart.address))
+            side = HttpServer(metrics, clock=backend.local, random_bytes=backend.chance)
+            side.add_side_app(PING_PATH, app)
+            await side.start([listening.apart])
             stack.push_async_callback(side.stop)
-        await server.start([listener])
-        stack.push_async_callback(_stop_serving, server, core)
+        if listening.api is not None:
+            await server.start([listening.api])
+            stack.push_async_callback(_stop_serving, server, core)
         yield Service(
-            address=listener.address,
-            metrics_at=_metrics_at(settings, listener, apart),
+            address=None if listening.api is None else listening.api.address,
+            metrics_at=_metrics_at(settings, listening),
             where=_where(settings.store, data),
             store=store,
             core=core,
             server=server,
-            open_to_others=not _is_private(listener.address),
+            open_to_others=listening.api is not None and not is_private(listening.api.address),
         )
 
 
-def _listen(settings: Settings, address: Address, stack: AsyncExitStack) -> Listener:
-    if not _is_private(address) and not settings.insecure_open:
-        raise CannotStart(
-            f"Refusing to listen on {address}: no authentication is configured, and others could "
-            "reach that address. Listen on 127.0.0.1, [::1], localhost or unix:PATH, or say "
-            "--insecure-open if every client that can reach it may do everything."
-        )
-    try:
-        listener = open_listener(address)
-    except CannotListen as error:
-        raise CannotStart(f"{error}.") from error
-    stack.callback(listener.close)
-    return listener
+def _collector(own: NuskaCollector, worker: Worker | None, stack: AsyncExitStack) -> Collector:
+    """What is shown when somebody asks for metrics: of all workers, where there are several."""
+    if worker is None:
+        return own
+    publishing = asyncio.create_task(publish(worker.board, worker.number, own), name="counts")
+    stack.push_async_callback(_cancel, publishing)
+    stack.callback(worker.board.publish, worker.number, own)
+    return SummedCollector(worker.board, worker.number, own)
 
 
-def _is_private(address: Address) -> bool:
-    return not isinstance(address, TcpAddress) or is_loopback(address.host)
+def _guard(settings: Settings, listening: Listening) -> Callable[[str], bool]:
+    listener = listening.api or listening.apart
+    return guard(settings, settings.address if listener is None else listener.address)
 
 
-def _guard(settings: Settings, address: Address) -> Callable[[str], bool]:
-    own = [address.host] if isinstance(address, TcpAddress) else []
-    return host_guard([*own, *settings.allowed_hosts], allow_literals=settings.insecure_open)
+def _always() -> bool:
+    return True
+
+
+def _check_sharing(store: Store, settings: Settings) -> None:
+    """Several processes need a store that several may open."""
+    if store.capabilities.shared:
+        return
+    if settings.workers > 1:
+        raise CannotStart(f"--workers {settings.workers}: {ONE_OWNER}")
+    if settings.role != "all":
+        raise CannotStart(f"--role {settings.role}: {ONE_OWNER}")
 
 
 async def _open_store(options: StoreOptions) -> Store:
@@ -334,13 +374,13 @@ def _catch_up(clock: SystemClock, store: Store) -> None:
         )
 
 
-def _metrics_at(settings: Settings, listener: Listener, apart: Listener | None) -> str:
-    if settings.metrics == "off":
+def _metrics_at(settings: Settings, listening: Listening) -> str:
+    listener = listening.apart or (listening.api if settings.metrics == "path" else None)
+    if listener is None:
         return ""
-    address = (apart or listener).address
-    if isinstance(address, UnixAddress):
-        return f"http://localhost{METRICS_PATH} on {address}"
-    return address.url + METRICS_PATH
+    if isinstance(listener.address, UnixAddress):
+        return f"http://localhost{METRICS_PATH} on {listener.address}"
+    return listener.address.url + METRICS_PATH
 
 
 def _where(url: str, data: Path) -> str:

@@ -18,6 +18,7 @@ from nuska.transport.server.asgi import AsgiApp
 from nuska.transport.server.counters import LATENCY_BUCKETS, Counters
 from nuska.transport.server.server import HttpServer
 from nuska.upkeep.sweeper import Sweeper
+from nuska.workers.board import Collector
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -122,7 +123,7 @@ def resident_bytes() -> int:
 
 
 def build_metrics_app(
-    sources: Sources, allowed_host: Callable[[str], bool], path: str = PATH
+    collector: Collector, allowed_host: Callable[[str], bool], path: str = PATH
 ) -> AsgiApp:
     """An ASGI application for the one path, with the same guard as the API's (D14)."""
     registry: CollectorRegistry | None = None
@@ -140,7 +141,7 @@ def build_metrics_app(
 
         if registry is None:
             registry = CollectorRegistry()
-            registry.register(NuskaCollector(sources))
+            registry.register(collector)
         return 200, generate_latest(registry)
 
     async def app(scope: dict[str, Any], _receive: object, send: Any) -> None:

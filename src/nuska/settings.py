@@ -46,6 +46,22 @@ class Settings(Struct, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=0, le=65_535)] | None,
         Meta(description="Zaqar's name for the port half of `listen`."),
     ] = None
+    workers: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=256,
+            description="Processes that serve the address together; more than one needs a store "
+            "that [nodes share](nodes.md).",
+        ),
+    ] = 1
+    role: Annotated[
+        Literal["all", "api", "delivery"],
+        Meta(
+            description="`api`: serves clients and leaves background work to others; `delivery`: "
+            "does background work and serves no clients; `all`: both. See [Many nodes](nodes.md)."
+        ),
+    ] = "all"
     store: Annotated[
         str,
         Meta(
@@ -324,6 +340,8 @@ def _contradictions(merged: Mapping[str, object]) -> Iterable[str]:
     for low, high in PAIRS_IN_ORDER:
         if limits[low] > limits[high]:  # type: ignore[operator]  # both are integers
             yield f"{low} ({limits[low]}) is more than {high} ({limits[high]})"
+    if merged.get("role") == "delivery" and merged.get("workers", 1) != 1:
+        yield "workers serve clients, which the role delivery does not: leave them at 1"
     for name in ("listen", "metrics"):
         text = str(merged.get(name, FIELDS[name].default))
         if not (name == "metrics" and text in {"path", "off"}):

@@ -373,3 +373,23 @@ def test_without_an_access_log_requests_leave_no_line(tmp_path: Path) -> None:
         call(f"{server.url}/v2/queues/jobs")
         assert server.terminate() == 0
     assert not [line for line in server.output.splitlines() if line.startswith("{")]
+
+
+# Several processes
+
+
+@pytest.mark.parametrize("store", ["sqlite:", "memory:"])
+@pytest.mark.parametrize("arguments", [("--workers", "2"), ("--role", "api"), ("--role=delivery",)])
+def test_a_store_with_one_owner_is_not_shared_and_says_what_to_do(
+    tmp_path: Path, store: str, arguments: tuple[str, ...]
+) -> None:
+    code, said = fails(tmp_path, *arguments, "--metrics", "off", store=store)
+    assert code == 1
+    assert "this store belongs to one process at a time" in said
+    assert "keep messages in a store that processes share" in said
+
+
+def test_workers_without_clients_are_a_mistake(tmp_path: Path) -> None:
+    code, said = fails(tmp_path, "--role", "delivery", "--workers", "2")
+    assert code == 2
+    assert "workers serve clients" in said

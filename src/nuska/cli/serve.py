@@ -5,13 +5,10 @@ settings, 128 and the signal's number when a second signal cut the stop short.
 """
 
 import asyncio
-import contextlib
 import logging
 import os
 import resource
 import signal
-import sys
-import uuid
 from pathlib import Path
 from typing import Annotated
 
@@ -19,10 +16,10 @@ import uvloop
 from cyclopts import Parameter
 from msgspec.structs import replace
 
-from nuska import __version__
-from nuska.addresses import UnixAddress
-from nuska.assembly import CannotStart, Service, assembled
+from nuska.assembly import CannotStart, assembled
+from nuska.cli.banner import STOPPING, banner, say
 from nuska.cli.exits import Exit, complain
+from nuska.cli.workers import serve_with_workers
 from nuska.collector import settle
 from nuska.logs import set_up_logging
 from nuska.settings import Settings, SettingsError, default_data_directory, load_settings
@@ -37,6 +34,8 @@ log = logging.getLogger("nuska.serve")
 def serve(
     *,
     listen: str | None = None,
+    workers: int | None = None,
+    role: str | None = None,
     store: str | None = None,
     require_durability: str | None = None,
     data: Path | None = None,
@@ -55,6 +54,10 @@ def serve(
     ----------
     listen
         HOST:PORT (IPv6 in brackets) or unix:PATH. Default 127.0.0.1:8888.
+    workers
+        Processes that serve together, on a store that processes share. Default 1.
+    role
+        all (the default), api or delivery.
     store
         sqlite: (the default), sqlite:///absolute/path or memory:
     require_durability
@@ -80,6 +83,8 @@ def serve(
     """
     flags = {
         "listen": listen,
+        "workers": workers,
+        "role": role,
         "store": store,
         "require_durability": require_durability,
         "data": None if data is None else str(data),
@@ -98,28 +103,25 @@ def serve(
             complain(problem)
         return Exit.USAGE
     set_up_logging(settings.log_format, settings.log_level)
+    settings = _within_descriptors(settings)
+    data = Path(settings.data) if settings.data else default_data_directory(os.environ)
     try:
-        uvloop.run(_run(settings))
+        if settings.workers > 1:
+            return serve_with_workers(settings, data.absolute())
+        uvloop.run(_run(settings, data.absolute()))
     except CannotStart as error:
         complain(str(error))
         return Exit.REFUSED
     return Exit.DONE
 
 
-async def _run(settings: Settings) -> None:
-    data = Path(settings.data) if settings.data else default_data_directory(os.environ)
+async def _run(settings: Settings, data: Path) -> None:
     stop = _stop_on_signal()
-    wanted = settings.server.max_connections
-    connections = min(wanted, _allow_descriptors(wanted + SPARE_DESCRIPTORS) - SPARE_DESCRIPTORS)
-    if connections < wanted:
-        bounds = replace(settings.server, max_connections=connections)
-        settings = replace(settings, server=bounds)
-        log.warning("the system allows fewer connections", extra={"connections": connections})
-    async with assembled(settings, data.absolute()) as service:
+    async with assembled(settings, data) as service:
         settle()
-        _say(banner(service))
+        say(banner(service, settings))
         await stop.wait()
-        _say("Stopping: finishing the requests in flight. A second signal stops at once.\n")
+        say(STOPPING)
 
 
 def _stop_on_signal() -> asyncio.Event:
@@ -140,6 +142,15 @@ def _stop_on_signal() -> asyncio.Event:
     return stop
 
 
+def _within_descriptors(settings: Settings) -> Settings:
+    wanted = settings.server.max_connections
+    connections = min(wanted, _allow_descriptors(wanted + SPARE_DESCRIPTORS) - SPARE_DESCRIPTORS)
+    if connections == wanted:
+        return settings
+    log.warning("the system allows fewer connections", extra={"connections": connections})
+    return replace(settings, server=replace(settings.server, max_connections=connections))
+
+
 def _allow_descriptors(wanted: int) -> int:
     """Raise our own limit of open files towards ``wanted``; how many there may be now."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -148,42 +159,3 @@ def _allow_descriptors(wanted: int) -> int:
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     return allowed
-
-
-def banner(service: Service) -> str:
-    """What a person needs to know, and three commands that work when pasted."""
-    address = service.address
-    if service.open_to_others:
-        access = "OPEN TO OTHERS: no authentication; whoever reaches this address may do everything"
-    else:
-        access = "open: no authentication; only this machine can reach it"
-    lines = [
-        f"Nuska {__version__}",
-        f"  listening on  {address.url}",
-        f"  data          {service.where}",
-        f"  durability    {service.store.durability}",
-        f"  access        {access}",
-    ]
-    if service.metrics_at:
-        lines.append(f"  metrics       {service.metrics_at}")
-    curl, base = r"curl -sSw '\n'", address.url
-    if isinstance(address, UnixAddress):
-        curl, base = f"{curl} --unix-socket {address.path}", "http://localhost"
-    who = f"-H 'Client-ID: {uuid.uuid4()}' -H 'X-Project-Id: demo'"
-    queue = f"{base}/v2/queues/demo"
-    body = """-H 'Content-Type: application/json' -d '{"messages": [{"body": {"job": 17}}]}'"""
-    lines += [
-        "",
-        "Post a message, claim it, list what is there:",
-        f"  {curl} {who} {body} {queue}/messages",
-        f"  {curl} {who} -X POST {queue}/claims",
-        f"  {curl} {who} '{queue}/messages?echo=true&include_claimed=true'",
-        "",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _say(text: str) -> None:
-    with contextlib.suppress(OSError):  # nobody listens: no reason not to serve
-        sys.stdout.write(text)
-        sys.stdout.flush()

@@ -24,7 +24,7 @@ READY_WITHIN = 30.0
 """Seconds; generous, since many tests may start servers at once on a small machine."""
 STOP_WITHIN = 30.0
 
-_LISTENING = re.compile(r"^\s*listening on\s+(\S+)$")
+_READY = re.compile(r"^\s*(?:listening on\s+(\S+)|role\s+delivery: .*)$")
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
 """Of our environment; no ``NUSKA_*`` of the person who runs the tests."""
 
@@ -48,7 +48,7 @@ class ServerProcess:
         """``arguments`` are further ones of ``nuska serve``; ``environment`` adds variables."""
         self.data = Path(data)
         self.url = ""
-        """``http://127.0.0.1:PORT`` or ``unix:PATH``, once it is ready."""
+        """``http://127.0.0.1:PORT`` or ``unix:PATH``, once it is ready; "" without the API."""
         self._listen = listen
         self._command = [*command, "serve", "--store", store, "--data", str(data), *arguments]
         self._environment = {
@@ -58,6 +58,7 @@ class ServerProcess:
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._ready = threading.Event()
+        self._stands = False
         self._printed: list[str] = []
 
     def __enter__(self) -> Self:
@@ -117,15 +118,17 @@ class ServerProcess:
         if self.running:
             raise ServerFailed("the server runs already")
         self.launch()
-        if not self._ready.wait(READY_WITHIN) or not self.url:
+        if not self._ready.wait(READY_WITHIN) or not self._stands:
             self.kill()
             raise ServerFailed(f"the server did not become ready:\n{self.output}")
-        self._listen = self.url.removeprefix("http://")
+        if self.url:
+            self._listen = self.url.removeprefix("http://")
         return self
 
     def launch(self) -> None:
         """Start it without waiting, for those who want to see it fail."""
         self._ready = threading.Event()
+        self._stands = False
         self._printed = []
         self.url = ""
         self._process = subprocess.Popen(
@@ -169,9 +172,10 @@ class ServerProcess:
         with process.stdout:
             for line in process.stdout:
                 self._printed.append(line)
-                found = _LISTENING.match(line)
+                found = _READY.match(line)
                 if found:
-                    self.url = found[1]
+                    self.url = found[1] or ""
+                    self._stands = True
                 if found and not self._ready.is_set():
                     self._ready.set()
         self._ready.set()

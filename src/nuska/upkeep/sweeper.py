@@ -7,6 +7,7 @@ backlog of a million leaves most of the time to requests.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 
 from nuska.domain.errors import Unavailable
@@ -30,10 +31,18 @@ logger = logging.getLogger("nuska.upkeep")
 class Sweeper:
     """Sweeps one store until told to stop; a step that has begun is always finished."""
 
-    def __init__(self, store: Store, wakeups: Wakeups, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        wakeups: Wakeups,
+        clock: Clock,
+        is_ours: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """``is_ours`` is asked before every step: whether it is for this process to do."""
         self._store = store
         self._wakeups = wakeups
         self._clock = clock
+        self._is_ours = is_ours
         self._stopping = asyncio.Event()
         self.steps = 0
         self.removed = 0
@@ -65,6 +74,8 @@ class Sweeper:
 
     async def _step(self) -> float:
         """Do one step; how long to pause after it."""
+        if not self._is_ours():
+            return IDLE_PAUSE
         loop = asyncio.get_running_loop()
         began = loop.time()
         report = await self._store.sweep(now=self._clock.now())

@@ -29,7 +29,11 @@ class Bounds(Struct, frozen=True, kw_only=True):
     """What an operator may change: table ``[server]`` of the settings."""
 
     max_connections: Annotated[
-        int, Meta(ge=1, description="Open connections; one more is answered 503 and closed.")
+        int,
+        Meta(
+            ge=1,
+            description="Open connections of one process; one more is answered 503 and closed.",
+        ),
     ] = 10_000
     head_timeout: Annotated[
         _Seconds, Meta(description="From a request's first byte to the end of its head, seconds.")

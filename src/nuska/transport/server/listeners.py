@@ -21,10 +21,18 @@ class CannotListen(Exception):
 class Listener:
     """An address and its open sockets."""
 
-    def __init__(self, address: Address, sockets: list[socket.socket]) -> None:
+    def __init__(
+        self, address: Address, sockets: list[socket.socket], *, owns_file: bool = True
+    ) -> None:
         self.address = address
         self.sockets = sockets
-        self._file = Path(address.path).stat() if isinstance(address, UnixAddress) else None
+        self._file: os.stat_result | None = None
+        if owns_file and isinstance(address, UnixAddress):
+            self._file = Path(address.path).stat()
+
+    def shared(self) -> "Listener":
+        """The same sockets for a process that has them from another one."""
+        return Listener(self.address, self.sockets, owns_file=False)
 
     def close(self) -> None:
         """Close the sockets; remove our socket file, unless somebody else has taken its place."""

@@ -1,0 +1,70 @@
+"""What ``nuska serve`` tells people when it is ready and when it stops."""
+
+import contextlib
+import sys
+import uuid
+
+from nuska import __version__
+from nuska.addresses import Address, UnixAddress
+from nuska.assembly import Service
+from nuska.settings import Settings
+
+STOPPING = "Stopping: finishing the requests in flight. A second signal stops at once.\n"
+
+
+def banner(service: Service, settings: Settings) -> str:
+    """What a person needs to know, and three commands that work when pasted."""
+    lines = [f"Nuska {__version__}"]
+    if service.address is not None:
+        lines.append(f"  listening on  {service.address.url}")
+    if settings.role != "all":
+        lines.append(f"  role          {_ROLES[settings.role]}")
+    if settings.workers > 1:
+        lines.append(f"  workers       {settings.workers}")
+    lines += [
+        f"  data          {service.where}",
+        f"  durability    {service.store.durability}",
+    ]
+    if service.address is not None:
+        lines.append(f"  access        {_access(service)}")
+    if service.metrics_at:
+        lines.append(f"  metrics       {service.metrics_at}")
+    if service.address is not None:
+        lines += _examples(service.address)
+    return "\n".join(lines) + "\n"
+
+
+_ROLES = {
+    "api": "api: what is over is cleared away by other nodes",
+    "delivery": "delivery: background work only, serves no clients",
+}
+
+
+def _access(service: Service) -> str:
+    if service.open_to_others:
+        return "OPEN TO OTHERS: no authentication; whoever reaches this address may do everything"
+    return "open: no authentication; only this machine can reach it"
+
+
+def _examples(address: Address) -> list[str]:
+    curl, base = r"curl -sSw '\n'", address.url
+    if isinstance(address, UnixAddress):
+        curl, base = f"{curl} --unix-socket {address.path}", "http://localhost"
+    who = f"-H 'Client-ID: {uuid.uuid4()}' -H 'X-Project-Id: demo'"
+    queue = f"{base}/v2/queues/demo"
+    body = """-H 'Content-Type: application/json' -d '{"messages": [{"body": {"job": 17}}]}'"""
+    return [
+        "",
+        "Post a message, claim it, list what is there:",
+        f"  {curl} {who} {body} {queue}/messages",
+        f"  {curl} {who} -X POST {queue}/claims",
+        f"  {curl} {who} '{queue}/messages?echo=true&include_claimed=true'",
+        "",
+    ]
+
+
+def say(text: str) -> None:
+    """On standard output, if anybody listens: nobody is no reason not to serve."""
+    with contextlib.suppress(OSError):
+        sys.stdout.write(text)
+        sys.stdout.flush()

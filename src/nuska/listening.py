@@ -1,0 +1,70 @@
+"""The addresses that a node opens: for the API, and for metrics when they are apart.
+
+Opened once, before there are any data or any workers to share them. Refuses an address that
+others can reach while no authentication is configured, unless that was asked for by name (D14).
+"""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from nuska.addresses import Address, TcpAddress, host_guard, is_loopback, parse_address
+from nuska.settings import Settings
+from nuska.transport.server.listeners import CannotListen, Listener, open_listener
+
+
+class Listening(Struct, frozen=True, kw_only=True):
+    """What is open."""
+
+    api: Listener | None
+    """None on a node without the API."""
+    apart: Listener | None
+    """For metrics and the ping."""
+
+    def close(self) -> None:
+        """A second call does nothing."""
+        for listener in (self.api, self.apart):
+            if listener is not None:
+                listener.close()
+
+    def shared(self) -> "Listening":
+        """For a process that shares these with others: the socket file is not its to remove."""
+        return Listening(
+            api=None if self.api is None else self.api.shared(),
+            apart=None if self.apart is None else self.apart.shared(),
+        )
+
+
+def open_listening(settings: Settings) -> Listening:
+    """Raises ``CannotListen`` with a sentence."""
+    api = _open(settings, settings.address) if settings.role != "delivery" else None
+    try:
+        apart = None
+        if settings.metrics not in ("path", "off"):
+            apart = _open(settings, parse_address(settings.metrics))
+    except CannotListen:
+        if api is not None:
+            api.close()
+        raise
+    return Listening(api=api, apart=apart)
+
+
+def is_private(address: Address) -> bool:
+    """Whether nobody but this machine can reach it."""
+    return not isinstance(address, TcpAddress) or is_loopback(address.host)
+
+
+def guard(settings: Settings, address: Address) -> Callable[[str], bool]:
+    """Which names of itself a node believes, there."""
+    own = [address.host] if isinstance(address, TcpAddress) else []
+    return host_guard([*own, *settings.allowed_hosts], allow_literals=settings.insecure_open)
+
+
+def _open(settings: Settings, address: Address) -> Listener:
+    if not is_private(address) and not settings.insecure_open:
+        raise CannotListen(
+            f"Refusing to listen on {address}: no authentication is configured, and others could "
+            "reach that address. Listen on 127.0.0.1, [::1], localhost or unix:PATH, or say "
+            "--insecure-open if every client that can reach it may do everything"
+        )
+    return open_listener(address)
