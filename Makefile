@@ -56,9 +56,13 @@ format: $(VENV)/.dev ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(VENV)/.dev ## Measure, print a table, draw a picture; ARGS='--quick --only post' narrows it
-	@tools/need wrk
-	$(BIN)/python -m benchmarks $(ARGS)
+bench: $(VENV)/.dev $(if $(filter mongodb,$(STORE)),$(VENV)/.mongod) ## Measure, print a table, draw a picture; STORE=redis on that store; ARGS='--quick --only post'
+	@tools/need wrk $(if $(filter redis,$(STORE)),redis-server)
+	$(BIN)/python -m benchmarks$(if $(STORE),.stores --store $(STORE)) $(ARGS)
+
+.PHONY: scale
+scale: $(VENV)/.dev ## Reckon what a large installation takes, from the figures in benchmarks/results
+	$(BIN)/python -m benchmarks.scale $(ARGS)
 
 .PHONY: bench-zaqar
 bench-zaqar: $(VENV)/.dev ## Measure beside Zaqar on Redis, in an environment of its own

@@ -7,8 +7,10 @@ import argparse
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 
@@ -26,11 +28,15 @@ WORK = Path(".cache") / "bench"
 PATIENCE = 60.0
 PATIENCE_HELP = "seconds to wait, in all, for others to leave the machine alone; default 60"
 PIPED_WIDTH = 150
+TRAVERSABLE = 0o711
+"""Mode of a directory that servers of other users reach theirs through."""
 ABOUT = (
     "Load generator, server and yardstick share the same cores and take turns; a ratio is the "
     "median of the ratios of neighbouring rounds.",
     "Every post is on disk before its 201: `nuska serve` as it comes.",
 )
+
+AnyBench = TypeVar("AnyBench", bound=Bench)
 
 
 def main() -> int:
@@ -53,7 +59,7 @@ def main() -> int:
     began, machine = datetime.now(UTC), describe(directory)
     bench = Bench(directory, quick=given.quick, patience=Patience(given.patience), say=console.log)
     try:
-        figures, failed = _measure(names, bench, console)
+        figures, failed = measure({name: PHASES[name] for name in names}, bench, console)
     finally:
         shutil.rmtree(directory)
     run = finished(
@@ -72,18 +78,18 @@ def main() -> int:
     return 2 if failed else int(bool(run.missed))
 
 
-def _measure(
-    names: list[str], bench: Bench, console: Console
+def measure(
+    phases: Mapping[str, Callable[[AnyBench], Iterable[Figure]]], bench: AnyBench, console: Console
 ) -> tuple[list[Figure], dict[str, str]]:
     """Every figure of the phases, and why a phase has none."""
     figures: list[Figure] = []
     failed: dict[str, str] = {}
-    for name in names:
+    for name, phase in phases.items():
         bench.patience.wait_for_calm()
         noise = Noise()
         with console.status(f"measuring {name}"):
             try:
-                figures += PHASES[name](bench)
+                figures += phase(bench)
             except Exception as error:  # the other phases still have something to say
                 failed[name] = f"{type(error).__name__}: {error}"
         outcome = "failed" if name in failed else "done"

@@ -10,9 +10,10 @@ from msgspec import Struct
 from benchmarks import filling, servers
 from benchmarks.figures import Figure
 from benchmarks.rounds import Patience, compared
+from benchmarks.states import QUEUE
 from benchmarks.wrk import Load
 
-MILLION_QUEUE = "million"
+MILLION_QUEUE = QUEUE
 
 
 class Million(Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,17 @@ from typing import Any
 import uvloop
 
 from benchmarks.wire import PRODUCER, Connection, Refused, request
+from nuska.assembly import STORE_DRIVERS
 from nuska.domain.messages import NewMessage
 from nuska.domain.moments import Moment, seconds
 from nuska.interfaces.storage import Store, StoreOptions
-from nuska.stores.sqlite import open_store
 
 BODY = {"job": 17, "kind": "resize", "path": "/in/a.png"}
 TTL = 36_000
 """Seconds: longer than any run."""
 BATCH = 100
+AT_ONCE = 500
+"""Calls of a driver under way while filling."""
 _WINDOW = 8
 """Requests in flight while filling by the API."""
 
@@ -55,20 +58,19 @@ def _document(size: int, ttl: int) -> dict[str, Any]:
 
 def in_store(data: Path, fill: Callable[[Store], Awaitable[None]]) -> None:
     """Open the durable store under ``data``, let ``fill`` work on it, close it."""
-
     data.mkdir(parents=True, exist_ok=True)
+    uvloop.run(in_store_at("sqlite:", fill, data=data))
 
-    async def run() -> None:
-        options = StoreOptions(
-            url="sqlite:", data_dir=str(data), now=wall_clock(), random_bytes=os.urandom
-        )
-        store = await open_store(options)
-        try:
-            await fill(store)
-        finally:
-            await store.close()
 
-    uvloop.run(run())
+async def in_store_at(url: str, fill: Callable[[Store], Awaitable[None]], *, data: Path) -> None:
+    """The same with the store at ``url``."""
+    module, _, function = STORE_DRIVERS[url.partition(":")[0]].partition(":")
+    options = StoreOptions(url=url, data_dir=str(data), now=wall_clock(), random_bytes=os.urandom)
+    store: Store = await getattr(import_module(module), function)(options)
+    try:
+        await fill(store)
+    finally:
+        await store.close()
 
 
 def small(*, delay: int = 0) -> NewMessage:
@@ -81,7 +83,7 @@ def wall_clock() -> Moment:
     return Moment(time.time_ns() // 1_000_000)
 
 
-async def together(calls: Iterator[Awaitable[object]], *, at_once: int = 500) -> None:
+async def together(calls: Iterator[Awaitable[object]], *, at_once: int = AT_ONCE) -> None:
     """Await all ``calls``, ``at_once`` at a time, so that the store can group them."""
     while group := list(islice(calls, at_once)):
         await asyncio.gather(*group)

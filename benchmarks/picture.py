@@ -22,7 +22,7 @@ _WANTED = 92
 _RIGHT_OCTAVES = 4.0
 _LEFT_OCTAVES = 2.0
 
-_STYLE = """
+STYLE = """
   .paper { fill: #ffffff } .ink { fill: #1f2328 } .soft { fill: #656d76 } .line { stroke: #d0d7de }
   .target { stroke: #1f2328 } .met { fill: #2da44e } .missed { fill: #cf222e }
   text { font: 13px system-ui, sans-serif } .title { font-size: 17px; font-weight: 600 }
@@ -41,7 +41,7 @@ def draw(title: str, subtitle: str, figures: Sequence[Figure]) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img"',
         f'     aria-label="{escape(title, quote=True)}">',
-        f"<style>{_STYLE}</style>",
+        f"<style>{STYLE}</style>",
         f'<rect class="paper" width="{_WIDTH}" height="{height}"/>',
         f'<text class="title ink" x="16" y="30">{escape(title)}</text>',
         f'<text class="small soft" x="16" y="50">{escape(subtitle)}</text>',

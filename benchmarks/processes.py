@@ -35,7 +35,7 @@ class Process:
     @property
     def pids(self) -> list[int]:
         """The process and everything it started."""
-        return [self.pid, *_descendants(self.pid)]
+        return with_descendants(self.pid)
 
     @property
     def url(self) -> str:
@@ -113,10 +113,25 @@ def free_port() -> int:
 
 def cpu_seconds(pids: Iterable[int]) -> float:
     """CPU time the processes have used so far, in and for the kernel too."""
-    total = 0.0
+    return sum(cpu_seconds_by_process(pids).values())
+
+
+def cpu_seconds_by_process(pids: Iterable[int]) -> dict[int, float]:
+    """The same for each of those that still run."""
+    found = {}
     for pid in pids:
         with suppress(OSError):  # a process that has ended meanwhile
-            total += _cpu(Path(f"/proc/{pid}/stat"))
+            found[pid] = _cpu(Path(f"/proc/{pid}/stat"))
+    return found
+
+
+def bytes_written(pids: Iterable[int]) -> int:
+    """What the processes have had written to disks so far."""
+    total = 0
+    for pid in pids:
+        with suppress(OSError):
+            fields = Path(f"/proc/{pid}/io").read_text().split()
+            total += int(fields[fields.index("write_bytes:") + 1])
     return total
 
 
@@ -177,11 +192,13 @@ def _wait_until_listening(process: Process) -> None:
     )
 
 
-def _descendants(pid: int) -> list[int]:
-    found: list[int] = []
+def with_descendants(pid: int) -> list[int]:
+    """A process and everything it started."""
+    found = [pid]
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in task.read_text().split():
-            found += [int(child), *_descendants(int(child))]
+        with suppress(OSError):
+            for child in task.read_text().split():
+                found += with_descendants(int(child))
     return found
 
 

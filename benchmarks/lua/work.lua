@@ -1,5 +1,6 @@
 -- A worker: claims N messages, then deletes them by their ids, over and over.
--- `wrk … http://HOST:PORT/v2/queues/NAME -- N`
+-- `wrk … http://HOST:PORT/v2/queues/NAME -- N`, or `-- N QUEUES` for queues NAME-0,
+-- NAME-1, … by turns.
 --
 -- wrk does not say which connection a response came on, so the ids of a finished claim go on
 -- a pile of the thread, and the next request that any of its connections sends deletes them:
@@ -10,7 +11,8 @@ dofile(debug.getinfo(1).source:match("@(.*/)") .. "report.lua")
 claimed = 0 -- messages handed out
 empty = 0 -- claims that found nothing
 
-local claim, delete_head, delete_tail
+local claims, delete_head, delete_tail = {}
+local turn = 0
 local finished = {}
 local deletes_in_flight = 0
 
@@ -21,20 +23,26 @@ function init(args)
     ["Content-Type"] = "application/json",
     ["Host"] = wrk.headers["Host"],
   }
-  local queue = wrk.path
-  claim = wrk.format("POST", queue .. "/claims?limit=" .. (args[1] or 10), headers,
-    '{"ttl": 300, "grace": 60}')
-  local delete = wrk.format("DELETE", queue .. "/messages?ids=IDS", headers)
-  delete_head, delete_tail = delete:match("^(.-)IDS(.*)$")
+  local ending = "/claims?limit=" .. (args[1] or 10)
+  local terms = '{"ttl": 300, "grace": 60}'
+  if args[2] then
+    for i = 1, tonumber(args[2]) do
+      claims[i] = wrk.format("POST", wrk.path .. "-" .. (i - 1) .. ending, headers, terms)
+    end
+  else
+    claims[1] = wrk.format("POST", wrk.path .. ending, headers, terms)
+  end
+  delete_head, delete_tail = wrk.format("DELETE", "QUEUE", headers):match("^(.-)QUEUE(.*)$")
 end
 
 function request()
-  local ids = table.remove(finished)
-  if ids then
+  local messages = table.remove(finished)
+  if messages then
     deletes_in_flight = deletes_in_flight + 1
-    return delete_head .. ids .. delete_tail
+    return delete_head .. messages .. delete_tail
   end
-  return claim
+  turn = turn % #claims + 1
+  return claims[turn]
 end
 
 function response(status, headers, body)
@@ -44,7 +52,8 @@ function response(status, headers, body)
       ids[#ids + 1] = id
     end
     claimed = claimed + #ids
-    finished[#finished + 1] = table.concat(ids, ",")
+    local queue = body:match('"href": ?"(/v2/queues/[^/"]+)')
+    finished[#finished + 1] = queue .. "/messages?ids=" .. table.concat(ids, ",")
   elseif status == 204 then
     if deletes_in_flight > 0 then
       deletes_in_flight = deletes_in_flight - 1

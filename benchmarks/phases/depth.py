@@ -5,7 +5,7 @@ time, so that only the state differs.
 """
 
 import statistics
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,32 +13,32 @@ from benchmarks import filling, servers
 from benchmarks.bench import MILLION_QUEUE, Bench
 from benchmarks.cycle import OPERATIONS, Cycle, in_turns
 from benchmarks.figures import Figure, at_most, counted
+from benchmarks.states import (
+    SHALLOW,
+    State,
+    claimed_ahead,
+    delayed_ahead,
+    many_queues,
+    queue_name,
+    waiting,
+)
 from benchmarks.wire import Connection
-from nuska.domain.messages import QueueRef
-from nuska.domain.moments import seconds
-from nuska.interfaces.storage import Store
 
 BOUND = 1.3
 """Median time of an operation, beside the shallowest state."""
-SHALLOW = 100
 _BASE = f"{counted(SHALLOW)} waiting"
 TURNS_AT_ONCE = 4
-_CLAIM_SIZE = 10
-_DELAY = 900
-_JOBS = QueueRef("bench", MILLION_QUEUE)
-
-State = Callable[[Store], Awaitable[None]]
 
 
 def depth(bench: Bench) -> Iterator[Figure]:
     """Post, list and claim with 10², 10⁴, 10⁶ waiting, and with 10⁵ in flight at the head."""
     deeper, in_flight = bench.scaled(10_000), bench.scaled(100_000)
     states: dict[str, Path] = {
-        _BASE: _filled(bench, "shallow", _waiting(SHALLOW)),
-        f"{counted(deeper)} waiting": _filled(bench, "deeper", _waiting(deeper)),
+        _BASE: _filled(bench, "shallow", waiting(SHALLOW)),
+        f"{counted(deeper)} waiting": _filled(bench, "deeper", waiting(deeper)),
         f"{counted(bench.million.count)} waiting": bench.copy_of_million("deep"),
-        f"{counted(in_flight)} claimed ahead": _filled(bench, "claimed", _claimed_ahead(in_flight)),
-        f"{counted(in_flight)} delayed ahead": _filled(bench, "delayed", _delayed_ahead(in_flight)),
+        f"{counted(in_flight)} claimed ahead": _filled(bench, "claimed", claimed_ahead(in_flight)),
+        f"{counted(in_flight)} delayed ahead": _filled(bench, "delayed", delayed_ahead(in_flight)),
     }
     with ExitStack() as stack:
         cycles = {}
@@ -46,7 +46,7 @@ def depth(bench: Bench) -> Iterator[Figure]:
             server = stack.enter_context(servers.nuska(data, name=data.name))
             connection = stack.enter_context(Connection(server.port))
             cycles[name] = Cycle(connection, MILLION_QUEUE)
-        sides = [_block(cycle) for cycle in cycles.values()]
+        sides = [block(cycle) for cycle in cycles.values()]
         in_turns(sides, rounds=5)
         for cycle in cycles.values():
             cycle.forget()
@@ -60,13 +60,13 @@ def depth(bench: Bench) -> Iterator[Figure]:
 def queues(bench: Bench) -> Iterator[Figure]:
     """Post and claim with 10 and with 100 000 queues, a different one each time."""
     counts = (10, bench.scaled(100_000))
-    states = {count: _filled(bench, f"queues-{count}", _many_queues(count)) for count in counts}
+    states = {count: _filled(bench, f"queues-{count}", many_queues(count)) for count in counts}
     with ExitStack() as stack:
         walks = []
         for count, data in states.items():
             server = stack.enter_context(servers.nuska(data, name=data.name))
             connection = stack.enter_context(Connection(server.port))
-            walks.append(_Walk(connection, count))
+            walks.append(Walk(connection, count))
         sides = [walk.step for walk in walks]
         in_turns(sides, rounds=30)
         for walk in walks:
@@ -74,7 +74,7 @@ def queues(bench: Bench) -> Iterator[Figure]:
         in_turns(sides, rounds=100 if bench.quick else 700)
     few, many = walks
     for operation in ("post", "claim"):
-        yield _ratio(
+        yield medians_beside(
             "queues",
             f"{operation}: {counted(counts[1])} queues, beside {counts[0]} queues",
             many.taken[operation],
@@ -82,7 +82,7 @@ def queues(bench: Bench) -> Iterator[Figure]:
         )
 
 
-class _Walk:
+class Walk:
     """Posts to and claims from queue after queue, spread over all of them."""
 
     _STRIDE = 7919
@@ -97,7 +97,7 @@ class _Walk:
     def step(self) -> None:
         for _ in range(TURNS_AT_ONCE):
             self._at = (self._at + self._STRIDE) % self._count
-            cycle = Cycle(self._connection, _name(self._at))
+            cycle = Cycle(self._connection, queue_name(self._at))
             cycle.turn()
             for operation, taken in cycle.taken.items():
                 self.taken.setdefault(operation, []).extend(taken)
@@ -106,7 +106,7 @@ class _Walk:
         self.taken.clear()
 
 
-def _block(cycle: Cycle) -> Callable[[], None]:
+def block(cycle: Cycle) -> Callable[[], None]:
     """A few turns in a row: what is measured is a server at work, not one waking up."""
 
     def turns() -> None:
@@ -117,10 +117,10 @@ def _block(cycle: Cycle) -> Callable[[], None]:
 
 
 def _beside(base: Cycle, cycle: Cycle, operation: str, name: str) -> Figure:
-    return _ratio("depth", name, cycle.taken[operation], base.taken[operation])
+    return medians_beside("depth", name, cycle.taken[operation], base.taken[operation])
 
 
-def _ratio(phase: str, name: str, taken: list[float], base: list[float]) -> Figure:
+def medians_beside(phase: str, name: str, taken: list[float], base: list[float]) -> Figure:
     ours, theirs = statistics.median(taken), statistics.median(base)
     return Figure(
         phase=phase,
@@ -137,68 +137,3 @@ def _filled(bench: Bench, name: str, state: State) -> Path:
     bench.say(f"preparing {name}")
     filling.in_store(data, state)
     return data
-
-
-def _waiting(count: int) -> State:
-    async def fill(store: Store) -> None:
-        await _add(store, count)
-
-    return fill
-
-
-def _claimed_ahead(count: int) -> State:
-    async def fill(store: Store) -> None:
-        await _add(store, count)
-        await filling.together(
-            store.claims.create(
-                _JOBS,
-                claim_id=f"{serial:024x}",
-                limit=_CLAIM_SIZE,
-                ttl=seconds(36_000),
-                grace=seconds(60),
-                now=filling.wall_clock(),
-            )
-            for serial in range(count // _CLAIM_SIZE)
-        )
-        await _add(store, SHALLOW)
-
-    return fill
-
-
-def _delayed_ahead(count: int) -> State:
-    async def fill(store: Store) -> None:
-        metadata: dict[str, object] = {"_default_message_delay": _DELAY}
-        await store.queues.create(_JOBS, metadata, now=filling.wall_clock())
-        await _add(store, count, delay=_DELAY)
-        await _add(store, SHALLOW)
-
-    return fill
-
-
-def _many_queues(count: int) -> State:
-    async def fill(store: Store) -> None:
-        await filling.together(
-            store.messages.add(
-                QueueRef("bench", _name(index)), [filling.small()], now=filling.wall_clock()
-            )
-            for index in range(count)
-        )
-
-    return fill
-
-
-async def _add(store: Store, count: int, *, delay: int = 0) -> None:
-    message = filling.small(delay=delay)
-    sizes = [filling.BATCH] * (count // filling.BATCH) + [count % filling.BATCH]
-    await filling.together(
-        (
-            store.messages.add(_JOBS, [message] * size, now=filling.wall_clock())
-            for size in sizes
-            if size
-        ),
-        at_once=20,
-    )
-
-
-def _name(index: int) -> str:
-    return f"queue-{index}"

@@ -1,0 +1,1 @@
+"""What Nuska costs on a shared store: beside the embedded one, and beside the store alone."""
