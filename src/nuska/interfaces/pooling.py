@@ -8,6 +8,9 @@ Two parts, beside what every store promises in ``interfaces/storage.py``:
   remembered posts. A queue that is *fenced* exists and answers nobody but the carrier:
   every other method that names it raises ``QueueAway`` and changes nothing, in whichever
   process it runs. That is what makes a move safe from a node that has not heard of it.
+  What is done to a queue from outside belongs to an *epoch*, kept with the queue: who comes
+  late, with an earlier epoch than the queue has seen, is refused by ``Conflict``. That is
+  what makes it safe from a carrier that was held up while another finished its work.
 """
 
 from collections.abc import Sequence
@@ -23,6 +26,10 @@ from nuska.interfaces.storage import MessageStore, Store
 
 ABSENT = ""
 """The version of a record that does not exist."""
+
+LATER = "The queue has seen a later epoch."
+NOT_FENCED = "The queue is not fenced in this epoch."
+"""What a ``Conflict`` of a transfer says."""
 
 MAX_RECORD = 65_536
 """Bytes of one record's value; a store need not take more."""
@@ -86,6 +93,8 @@ class Outline(Struct, frozen=True, kw_only=True):
     last: Position
     """The highest position given so far."""
     fenced: bool = False
+    epoch: int = 0
+    """The latest in which it was made or fenced; 0 where it never was."""
     arrived: dict[str, Position] = {}
     """The last that came from each source (``arrive``)."""
 
@@ -95,15 +104,18 @@ class TransferStore(Protocol):
         """The queue's outline, fenced or not; None when it does not exist."""
         ...
 
-    async def fence(self, queue: QueueRef, *, now: Moment) -> None:
+    async def fence(self, queue: QueueRef, *, epoch: int, now: Moment) -> None:
         """Fence the queue; one that does not exist is made, empty, so that nobody makes it.
 
         When this has returned, no operation that was under way changes it any more.
+        ``Conflict``, and nothing changed, when the queue has seen a later epoch, or was opened
+        in this one.
         """
         ...
 
-    async def open(self, queue: QueueRef, *, now: Moment) -> None:
-        """Take a fence away. Nothing happens to a queue that has none or does not exist."""
+    async def open(self, queue: QueueRef, *, epoch: int, now: Moment) -> None:
+        """Take the fence of this epoch away. Nothing happens to a queue that has none, or one
+        of another epoch, or does not exist."""
         ...
 
     async def dump(
@@ -121,8 +133,12 @@ class TransferStore(Protocol):
         """Remembered posts by key, after ``after``; perhaps some that are over."""
         ...
 
-    async def begin(self, queue: QueueRef, outline: Outline, *, now: Moment) -> None:
-        """Make the queue anew from ``outline``: fenced, empty, whatever was there before gone."""
+    async def begin(self, queue: QueueRef, outline: Outline, *, epoch: int, now: Moment) -> None:
+        """Make the queue anew from ``outline``: fenced, empty, whatever was there before gone.
+
+        ``Conflict``, and nothing changed, when the queue has seen a later epoch, or was opened
+        in this one. ``outline.fenced`` and ``outline.epoch`` mean nothing here.
+        """
         ...
 
     async def load(
@@ -132,19 +148,21 @@ class TransferStore(Protocol):
         messages: Sequence[Message] = (),
         claims: Sequence[Lease] = (),
         posts: Sequence[RememberedPost] = (),
+        epoch: int,
         now: Moment,
     ) -> None:
         """Put into a fenced queue what a dump gave, each in place of what has the same position,
-        id or key. ``Conflict`` when the queue is not fenced."""
+        id or key. ``Conflict`` when the queue is not fenced in this epoch."""
         ...
 
-    async def unload(self, queue: QueueRef, ids: Sequence[str], *, now: Moment) -> None:
-        """Take messages out of a fenced queue that its source does not hold any more."""
+    async def unload(self, queue: QueueRef, ids: Sequence[str], *, epoch: int, now: Moment) -> None:
+        """Take messages out of a fenced queue that its source does not hold any more.
+        ``Conflict`` as for ``load``."""
         ...
 
-    async def forget(self, queue: QueueRef, *, now: Moment) -> None:
-        """Remove a fenced queue with all it holds, fence and all. Nothing happens to one that is
-        not fenced."""
+    async def forget(self, queue: QueueRef, *, epoch: int, now: Moment) -> None:
+        """Remove a queue fenced in this epoch with all it holds, fence and all. Nothing happens
+        to any other."""
         ...
 
     async def arrive(

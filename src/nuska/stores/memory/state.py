@@ -53,6 +53,7 @@ class QueueState:
     waiting: set[str] = field(default_factory=set)
     """Ids put aside by a delay or a claim, until a sweep has reported them due."""
     fenced: bool = False
+    epoch: int = 0
     arrived: dict[str, Position] = field(default_factory=dict)
     """The last message that came from each source elsewhere."""
 

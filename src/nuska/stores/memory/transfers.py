@@ -8,7 +8,7 @@ from nuska.domain.errors import Conflict, QueueMissing
 from nuska.domain.messages import Message, QueueRef
 from nuska.domain.moments import Moment
 from nuska.domain.positions import BEFORE_ALL, Position
-from nuska.interfaces.pooling import Lease, Outline, RememberedPost
+from nuska.interfaces.pooling import LATER, NOT_FENCED, Lease, Outline, RememberedPost
 from nuska.stores.memory import state as kept
 from nuska.stores.memory.state import QueueState, State
 
@@ -27,17 +27,20 @@ class MemoryTransfers:
             base=state.emptied_at,
             last=state.last_position,
             fenced=state.fenced,
+            epoch=state.epoch,
             arrived=dict(state.arrived),
         )
 
-    async def fence(self, queue: QueueRef, *, now: Moment) -> None:
+    async def fence(self, queue: QueueRef, *, epoch: int, now: Moment) -> None:
         now = self._state.at(now)
-        state = self._state.queues.get(queue) or self._state.create(queue, now, {})
-        state.fenced = True
-
-    async def open(self, queue: QueueRef, *, now: Moment) -> None:
-        self._state.at(now)
         state = self._state.queues.get(queue)
+        _refuse_late(state, epoch)
+        state = state or self._state.create(queue, now, {})
+        state.fenced, state.epoch = True, epoch
+
+    async def open(self, queue: QueueRef, *, epoch: int, now: Moment) -> None:
+        self._state.at(now)
+        state = self._fenced(queue, epoch)
         if state is not None:
             state.fenced = False
 
@@ -72,13 +75,14 @@ class MemoryTransfers:
             if key > after
         ][:limit]
 
-    async def begin(self, queue: QueueRef, outline: Outline, *, now: Moment) -> None:
+    async def begin(self, queue: QueueRef, outline: Outline, *, epoch: int, now: Moment) -> None:
         now = self._state.at(now)
+        _refuse_late(self._state.queues.get(queue), epoch)
         self._state.queues.pop(queue, None)
         state = self._state.create(queue, now, outline.metadata, relaxed=outline.relaxed)
         state.emptied_at, state.last_position = outline.base, outline.last
         state.arrived = dict(outline.arrived)
-        state.fenced = True
+        state.fenced, state.epoch = True, epoch
 
     async def load(
         self,
@@ -87,12 +91,13 @@ class MemoryTransfers:
         messages: Sequence[Message] = (),
         claims: Sequence[Lease] = (),
         posts: Sequence[RememberedPost] = (),
+        epoch: int,
         now: Moment,
     ) -> None:
         now = self._state.at(now)
-        state = self._fenced(queue)
+        state = self._fenced(queue, epoch)
         if state is None:
-            raise Conflict("Only a fenced queue can be loaded.")
+            raise Conflict(NOT_FENCED)
         for message in messages:
             state.put(message)
             state.waiting.discard(message.id)
@@ -107,17 +112,17 @@ class MemoryTransfers:
                 post.fingerprint, list(post.ids), post.until
             )
 
-    async def unload(self, queue: QueueRef, ids: Sequence[str], *, now: Moment) -> None:
+    async def unload(self, queue: QueueRef, ids: Sequence[str], *, epoch: int, now: Moment) -> None:
         self._state.at(now)
-        state = self._fenced(queue)
+        state = self._fenced(queue, epoch)
         if state is None:
-            raise Conflict("Only a fenced queue can be unloaded.")
+            raise Conflict(NOT_FENCED)
         for message_id in set(ids) & state.messages.keys():
             state.remove(message_id)
 
-    async def forget(self, queue: QueueRef, *, now: Moment) -> None:
+    async def forget(self, queue: QueueRef, *, epoch: int, now: Moment) -> None:
         self._state.at(now)
-        if self._fenced(queue) is not None:
+        if self._fenced(queue, epoch) is not None:
             self._state.drop(queue)
 
     async def arrive(
@@ -133,6 +138,11 @@ class MemoryTransfers:
                 position = state.take_position(now)
                 state.put(replace(letter, position=position, claim_id=None, available_at=now))
 
-    def _fenced(self, queue: QueueRef) -> QueueState | None:
+    def _fenced(self, queue: QueueRef, epoch: int) -> QueueState | None:
         state = self._state.queues.get(queue)
-        return state if state is not None and state.fenced else None
+        return state if state is not None and state.fenced and state.epoch == epoch else None
+
+
+def _refuse_late(state: QueueState | None, epoch: int) -> None:
+    if state is not None and (state.epoch > epoch or (state.epoch == epoch and not state.fenced)):
+        raise Conflict(LATER)

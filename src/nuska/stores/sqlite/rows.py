@@ -92,6 +92,7 @@ class QueueRow:
 
     __slots__ = (
         "base_position",
+        "epoch",
         "fenced",
         "generation",
         "id",
@@ -108,6 +109,7 @@ class QueueRow:
         last_position: int,
         queue: Queue,
         fenced: bool = False,
+        epoch: int = 0,
     ) -> None:
         self.id = row_id
         self.generation = generation
@@ -115,6 +117,7 @@ class QueueRow:
         self.last_position = last_position
         self.queue = queue
         self.fenced = fenced
+        self.epoch = epoch
         self.ready_from = 0
         """Every ready message below this position has expired: claims begin here, so that a
         backlog that expired at the head is walked over once and not by every claim."""
@@ -122,7 +125,7 @@ class QueueRow:
     def in_generation(self, generation: int) -> "QueueRow":
         """The same queue at the start of another generation."""
         last = self.last_position
-        return QueueRow(self.id, generation, last, last, self.queue, self.fenced)
+        return QueueRow(self.id, generation, last, last, self.queue, self.fenced, self.epoch)
 
     def with_queue(self, queue: Queue) -> "QueueRow":
         """The same queue with other metadata."""
@@ -134,10 +137,10 @@ class QueueRow:
         row.ready_from = position
         return row
 
-    def with_fence(self, fenced: bool) -> "QueueRow":
+    def with_fence(self, fenced: bool, epoch: int) -> "QueueRow":
         """The same queue, fenced or not."""
         row = self._same(self.queue)
-        row.fenced = fenced
+        row.fenced, row.epoch = fenced, epoch
         return row
 
     def became_ready(self, position: int) -> None:
@@ -148,7 +151,7 @@ class QueueRow:
     def _same(self, queue: Queue) -> "QueueRow":
         row = QueueRow(self.id, self.generation, self.base_position, self.last_position, queue)
         row.ready_from = self.ready_from
-        row.fenced = self.fenced
+        row.fenced, row.epoch = self.fenced, self.epoch
         return row
 
 

@@ -19,7 +19,8 @@ CREATE TABLE queues (
     metadata BLOB NOT NULL,                   -- JSON
     relaxed INTEGER NOT NULL,
     version INTEGER NOT NULL,
-    fenced INTEGER NOT NULL DEFAULT 0         -- it answers nobody but whoever carries it away
+    fenced INTEGER NOT NULL DEFAULT 0,        -- it answers nobody but whoever carries it away
+    epoch INTEGER NOT NULL DEFAULT 0          -- of who made or fenced it last from outside
 ) STRICT;
 CREATE UNIQUE INDEX queues_by_name ON queues (project, name);
 CREATE UNIQUE INDEX queues_by_generation ON queues (generation);

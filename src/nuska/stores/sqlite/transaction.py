@@ -90,16 +90,16 @@ class Transaction:
         self.touched[ref] = row
         return row
 
-    def fence(self, row: QueueRow, fenced: bool) -> None:
+    def fence(self, row: QueueRow, fenced: bool, epoch: int) -> None:
         """Let the queue answer only who carries it away, or everybody again."""
-        self.execute(FENCE_QUEUE, (int(fenced), row.id))
-        self.touched[row.queue.ref] = row.with_fence(fenced)
+        self.execute(FENCE_QUEUE, (int(fenced), epoch, row.id))
+        self.touched[row.queue.ref] = row.with_fence(fenced, epoch)
 
     def place(self, row: QueueRow, *, base: int, last: int) -> QueueRow:
         """Begin where the queue stood in another store; no position is given twice."""
         last = max(last, self._registry.last_position_of_deleted(row.queue.ref))
         self.execute(SET_POSITIONS, (base, last, row.id))
-        placed = QueueRow(row.id, row.generation, base, last, row.queue, row.fenced)
+        placed = QueueRow(row.id, row.generation, base, last, row.queue, row.fenced, row.epoch)
         self.touched[row.queue.ref] = placed
         return placed
 

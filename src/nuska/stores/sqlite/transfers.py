@@ -16,7 +16,7 @@ from nuska.domain.positions import (
     parse_claim_id,
     parse_message_id,
 )
-from nuska.interfaces.pooling import Lease, Outline, RememberedPost
+from nuska.interfaces.pooling import LATER, NOT_FENCED, Lease, Outline, RememberedPost
 from nuska.stores.sqlite.deleting import delete_all
 from nuska.stores.sqlite.line import Work
 from nuska.stores.sqlite.messages import ADD_DELAY, ADD_POST, SLICE, remember_move
@@ -61,21 +61,24 @@ class SqliteTransfers:
             base=Position(row.base_position),
             last=Position(row.last_position),
             fenced=row.fenced,
+            epoch=row.epoch,
             arrived=self._reader.read(work),
         )
 
-    async def fence(self, queue: QueueRef, *, now: Moment) -> None:
+    async def fence(self, queue: QueueRef, *, epoch: int, now: Moment) -> None:
         def work(transaction: Transaction) -> None:
-            row = transaction.any_row(queue) or transaction.create(queue, {}, relaxed=False)
-            transaction.fence(row, True)
+            row = transaction.any_row(queue)
+            _refuse_late(row, epoch)
+            row = row or transaction.create(queue, {}, relaxed=False)
+            transaction.fence(row, True, epoch)
 
         await self._writer.run(work, now=now)
 
-    async def open(self, queue: QueueRef, *, now: Moment) -> None:
+    async def open(self, queue: QueueRef, *, epoch: int, now: Moment) -> None:
         def work(transaction: Transaction) -> None:
-            row = transaction.any_row(queue)
+            row = _fenced(transaction, queue, epoch)
             if row is not None:
-                transaction.fence(row, False)
+                transaction.fence(row, False, epoch)
 
         await self._writer.run(work, now=now)
 
@@ -134,14 +137,15 @@ class SqliteTransfers:
 
         return self._reader.read(work)
 
-    async def begin(self, queue: QueueRef, outline: Outline, *, now: Moment) -> None:
+    async def begin(self, queue: QueueRef, outline: Outline, *, epoch: int, now: Moment) -> None:
         def work(transaction: Transaction) -> None:
             before = transaction.any_row(queue)
+            _refuse_late(before, epoch)
             if before is not None:
                 transaction.delete(before)
             row = transaction.create(queue, outline.metadata, relaxed=outline.relaxed)
             row = transaction.place(row, base=outline.base, last=outline.last)
-            transaction.fence(row, True)
+            transaction.fence(row, True, epoch)
             for source, position in outline.arrived.items():
                 transaction.execute(SET_ARRIVAL, (row.id, source, position))
 
@@ -154,10 +158,11 @@ class SqliteTransfers:
         messages: Sequence[Message] = (),
         claims: Sequence[Lease] = (),
         posts: Sequence[RememberedPost] = (),
+        epoch: int,
         now: Moment,
     ) -> None:
         def load(transaction: Transaction) -> Generator[None, None, int]:
-            row = _fenced(transaction, queue)
+            row = _to_load(transaction, queue, epoch)
             leases = [
                 (
                     row.generation,
@@ -180,18 +185,18 @@ class SqliteTransfers:
         work: Work[int] = load
         await self._writer.run(work, now=now, long=len(messages) > SLICE)
 
-    async def unload(self, queue: QueueRef, ids: Sequence[str], *, now: Moment) -> None:
+    async def unload(self, queue: QueueRef, ids: Sequence[str], *, epoch: int, now: Moment) -> None:
         keys = [key for key in map(parse_message_id, ids) if key is not None]
 
         def work(transaction: Transaction) -> None:
-            delete_all(transaction, _fenced(transaction, queue).generation, keys)
+            delete_all(transaction, _to_load(transaction, queue, epoch).generation, keys)
 
         await self._writer.run(work, now=now)
 
-    async def forget(self, queue: QueueRef, *, now: Moment) -> None:
+    async def forget(self, queue: QueueRef, *, epoch: int, now: Moment) -> None:
         def work(transaction: Transaction) -> None:
-            row = transaction.any_row(queue)
-            if row is not None and row.fenced:
+            row = _fenced(transaction, queue, epoch)
+            if row is not None:
                 transaction.delete(row)
 
         await self._writer.run(work, now=now)
@@ -211,10 +216,20 @@ class SqliteTransfers:
         await self._writer.run(work, now=now)
 
 
-def _fenced(transaction: Transaction, queue: QueueRef) -> QueueRow:
+def _refuse_late(row: QueueRow | None, epoch: int) -> None:
+    if row is not None and (row.epoch > epoch or (row.epoch == epoch and not row.fenced)):
+        raise Conflict(LATER)
+
+
+def _fenced(transaction: Transaction, queue: QueueRef, epoch: int) -> QueueRow | None:
     row = transaction.any_row(queue)
-    if row is None or not row.fenced:
-        raise Conflict("Only a fenced queue can be loaded.")
+    return row if row is not None and row.fenced and row.epoch == epoch else None
+
+
+def _to_load(transaction: Transaction, queue: QueueRef, epoch: int) -> QueueRow:
+    row = _fenced(transaction, queue, epoch)
+    if row is None:
+        raise Conflict(NOT_FENCED)
     return row
 
 

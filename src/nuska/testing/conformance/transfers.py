@@ -26,6 +26,7 @@ from nuska.testing.conformance.inbox import (
     sweep_all,
 )
 
+EPOCH = 5
 CLAIM = claim_id((1).to_bytes(12))
 NEW = NewMessage(body=b'"new"', ttl=HOUR)
 REF = QueueRef("acme", "inbox")
@@ -65,27 +66,27 @@ USES: dict[str, Use] = {
 }
 
 
-async def carry(source: Inbox, store: PoolableStore) -> Inbox:
+async def carry(source: Inbox, store: PoolableStore, epoch: int = EPOCH) -> Inbox:
     """The queue as it is after it was carried to ``store``."""
     here, there = transfers_of(source), store.transfers
     now, ref = source.now, source.ref
-    await here.fence(ref, now=now)
+    await here.fence(ref, epoch=epoch, now=now)
     outline = await here.outline(ref)
     assert outline is not None
-    await there.begin(ref, outline, now=now)
+    await there.begin(ref, outline, epoch=epoch, now=now)
     after = ""
     while leases := await here.dump_claims(ref, after=after, limit=DUMPED_AT_ONCE):
-        await there.load(ref, claims=leases, now=now)
+        await there.load(ref, claims=leases, epoch=epoch, now=now)
         after = leases[-1].claim_id
     after = ""
     while posts := await here.dump_posts(ref, after=after, limit=DUMPED_AT_ONCE):
-        await there.load(ref, posts=posts, now=now)
+        await there.load(ref, posts=posts, epoch=epoch, now=now)
         after = posts[-1].key
     position = BEFORE_ALL
     while page := await here.dump(ref, after=position, limit=DUMPED_AT_ONCE, now=now):
-        await there.load(ref, messages=page, now=now)
+        await there.load(ref, messages=page, epoch=epoch, now=now)
         position = page[-1].position
-    await there.open(ref, now=now)
+    await there.open(ref, epoch=epoch, now=now)
     return source.after_reopening(store)
 
 
@@ -116,17 +117,17 @@ class TransferConformance(Conformance):
         ids = await inbox.post("one", "two")
         await inbox.claim(1, limit=1)
         before = await inbox.all(), await inbox.held(1)
-        await store.transfers.fence(inbox.ref, now=inbox.now)
+        await store.transfers.fence(inbox.ref, epoch=EPOCH, now=inbox.now)
         with pytest.raises(QueueAway):
             await use(store, inbox.now, ids[1])
-        await store.transfers.open(inbox.ref, now=inbox.now)
+        await store.transfers.open(inbox.ref, epoch=EPOCH, now=inbox.now)
         assert (await inbox.all(), await inbox.held(1)) == before
 
     async def test_a_fence_stands_where_no_queue_was(
         self, store: PoolableStore, inbox: Inbox
     ) -> None:
         await inbox.beside("other").post("x")
-        await store.transfers.fence(inbox.ref, now=inbox.now)
+        await store.transfers.fence(inbox.ref, epoch=EPOCH, now=inbox.now)
         with pytest.raises(QueueAway):
             await inbox.post("too early")
         listed = await store.queues.page("acme", after=None, limit=9)
@@ -138,7 +139,7 @@ class TransferConformance(Conformance):
     ) -> None:
         graves = inbox.beside("graves")
         await inbox.post("one", "two")
-        await store.transfers.fence(graves.ref, now=inbox.now)
+        await store.transfers.fence(graves.ref, epoch=EPOCH, now=inbox.now)
         with pytest.raises(QueueAway):
             await inbox.claim(1, dead_letters=graves.rule(0))
         assert await inbox.listed() == ["one", "two"]
@@ -275,7 +276,7 @@ class TransferConformance(Conformance):
         away = await carry(inbox, elsewhere)
         await away.pop(1)
         await away.post("d")
-        back = await carry(away, store)
+        back = await carry(away, store, EPOCH + 1)
         await back.post("e")
         assert await back.listed() == ["b", "c", "d", "e"]
         listed = await back.all()
@@ -293,9 +294,9 @@ class TransferConformance(Conformance):
         there = inbox.beside("there")
         await there.post("of before")
         for _ in range(2):
-            await store.transfers.begin(there.ref, outline, now=inbox.now)
-        await store.transfers.load(there.ref, messages=[message], now=inbox.now)
-        await store.transfers.open(there.ref, now=inbox.now)
+            await store.transfers.begin(there.ref, outline, epoch=EPOCH, now=inbox.now)
+        await store.transfers.load(there.ref, messages=[message], epoch=EPOCH, now=inbox.now)
+        await store.transfers.open(there.ref, epoch=EPOCH, now=inbox.now)
         await sweep_all(store, inbox.clock)
         assert await there.listed() == ["a"]
 
@@ -307,14 +308,16 @@ class TransferConformance(Conformance):
         ids = await other.post("a", "b", "c")
         outline = await elsewhere.transfers.outline(other.ref)
         assert outline is not None
-        await there.begin(inbox.ref, outline, now=inbox.now)
-        await there.load(inbox.ref, messages=await other.all(), now=inbox.now)
+        await there.begin(inbox.ref, outline, epoch=EPOCH, now=inbox.now)
+        await there.load(inbox.ref, messages=await other.all(), epoch=EPOCH, now=inbox.now)
         await other.claim(1, limit=2, ttl=HOUR)
         await other.delete(ids[0], claim=1)
         claims = await elsewhere.transfers.dump_claims(other.ref, after="", limit=9)
-        await there.load(inbox.ref, claims=claims, messages=await other.all(), now=inbox.now)
-        await there.unload(inbox.ref, [ids[0], "unknown"], now=inbox.now)
-        await there.open(inbox.ref, now=inbox.now)
+        await there.load(
+            inbox.ref, claims=claims, messages=await other.all(), epoch=EPOCH, now=inbox.now
+        )
+        await there.unload(inbox.ref, [ids[0], "unknown"], epoch=EPOCH, now=inbox.now)
+        await there.open(inbox.ref, epoch=EPOCH, now=inbox.now)
         assert await inbox.all() == await other.all()
         assert await inbox.held(1) == await other.held(1)
         assert await inbox.counts() == (1, 0, 1)
@@ -325,20 +328,51 @@ class TransferConformance(Conformance):
         await inbox.post("a")
         messages = await inbox.all()
         with pytest.raises(Conflict):
-            await store.transfers.load(inbox.ref, messages=messages, now=inbox.now)
+            await store.transfers.load(inbox.ref, messages=messages, epoch=EPOCH, now=inbox.now)
         with pytest.raises(Conflict):
-            await store.transfers.unload(inbox.ref, [messages[0].id], now=inbox.now)
-        await store.transfers.forget(inbox.ref, now=inbox.now)
+            await store.transfers.unload(inbox.ref, [messages[0].id], epoch=EPOCH, now=inbox.now)
+        await store.transfers.forget(inbox.ref, epoch=EPOCH, now=inbox.now)
         assert await inbox.listed() == ["a"]
         assert await store.transfers.outline(QueueRef("acme", "nobody's")) is None
+
+    async def test_who_comes_late_changes_nothing(self, store: PoolableStore, inbox: Inbox) -> None:
+        transfers, ref, now = store.transfers, inbox.ref, inbox.now
+        await inbox.post("a")
+        messages = await inbox.all()
+        await transfers.fence(ref, epoch=EPOCH, now=now)
+        outline = await transfers.outline(ref)
+        assert outline is not None
+        assert (outline.fenced, outline.epoch) == (True, EPOCH)
+        for late in (EPOCH - 1, 0):
+            with pytest.raises(Conflict):
+                await transfers.fence(ref, epoch=late, now=now)
+            with pytest.raises(Conflict):
+                await transfers.begin(ref, outline, epoch=late, now=now)
+            with pytest.raises(Conflict):
+                await transfers.load(ref, messages=messages, epoch=late, now=now)
+            with pytest.raises(Conflict):
+                await transfers.unload(ref, [messages[0].id], epoch=late, now=now)
+            await transfers.open(ref, epoch=late, now=now)
+            await transfers.forget(ref, epoch=late, now=now)
+            assert await transfers.outline(ref) == outline
+        await transfers.open(ref, epoch=EPOCH, now=now)
+        with pytest.raises(Conflict):
+            await transfers.begin(ref, outline, epoch=EPOCH, now=now)
+        with pytest.raises(Conflict):
+            await transfers.fence(ref, epoch=EPOCH, now=now)
+        assert await inbox.listed() == ["a"]
+        await transfers.fence(ref, epoch=EPOCH + 1, now=now)
+        await transfers.begin(ref, outline, epoch=EPOCH + 1, now=now)
+        await transfers.open(ref, epoch=EPOCH + 1, now=now)
+        assert await inbox.listed() == []
 
     async def test_a_forgotten_queue_leaves_its_name_free_and_no_position_twice(
         self, store: PoolableStore, inbox: Inbox
     ) -> None:
         await inbox.post("a", "b")
         last = (await inbox.all())[-1].position
-        await store.transfers.fence(inbox.ref, now=inbox.now)
-        await store.transfers.forget(inbox.ref, now=inbox.now)
+        await store.transfers.fence(inbox.ref, epoch=EPOCH, now=inbox.now)
+        await store.transfers.forget(inbox.ref, epoch=EPOCH, now=inbox.now)
         assert not await inbox.exists()
         await inbox.post("new")
         assert await inbox.listed(after=last) == ["new"]

@@ -1,1 +1,1 @@
-UPDATE queues SET fenced = ? WHERE id = ?
+UPDATE queues SET fenced = ?, epoch = ? WHERE id = ?
