@@ -9,6 +9,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Tests run at once; their stores and servers are each their own.
 WORKERS ?= auto
 PARALLEL := -n $(WORKERS) --dist worksteal
+# The stores on which they run, and must; tests/stores.toml knows them, and which programs they
+# need. The other ones are previews.
+STORES ?= sqlite,memory,redis
+NEEDED = curl $$($(BIN)/python tools/store-programs $(STORES))
 
 .PHONY: help
 help: ## List the commands
@@ -19,21 +23,22 @@ serve: $(VENV)/.run ## Install into .venv (once) and run the server; ARGS='--lis
 	@$(BIN)/nuska serve $(ARGS)
 
 .PHONY: test
-test: $(VENV)/.dev ## Run every test, on every store, and say which stores ran
-	@tools/need curl
-	$(BIN)/pytest $(PARALLEL) --stores sqlite,memory $(ARGS)
+test: $(VENV)/.dev ## Run every test, on every store, and say which ran; STORES=sqlite,memory needs no root
+	@tools/need $(NEEDED)
+	$(BIN)/pytest $(PARALLEL) --stores $(STORES) $(ARGS)
 
 .PHONY: test-redis
-test-redis: $(VENV)/.dev ## Run the tests of the Redis store, a preview that `make test` leaves out
-	@tools/need redis-server
+test-redis: $(VENV)/.dev ## Run the tests of the Redis store alone
+	@tools/need $$($(BIN)/python tools/store-programs redis)
 	$(BIN)/pytest $(PARALLEL) --stores redis $(ARGS) tests/stores/test_redis.py tests/stores/redis tests/nodes/redis
 
 .PHONY: test-postgresql
-test-postgresql: $(VENV)/.dev ## Run the tests of the PostgreSQL store, a preview likewise
-	$(BIN)/pytest $(PARALLEL) --stores sql $(ARGS) tests/stores/test_postgresql.py tests/stores/postgresql
+test-postgresql: $(VENV)/.dev ## Run the tests of the PostgreSQL store, a preview that `make test` leaves out
+	@tools/need $$($(BIN)/python tools/store-programs postgresql)
+	$(BIN)/pytest $(PARALLEL) --stores postgresql $(ARGS) tests/stores/test_postgresql.py tests/stores/postgresql
 
 .PHONY: test-mongodb
-test-mongodb: $(VENV)/.mongod ## Run the tests of the MongoDB store, a preview that `make test` leaves out
+test-mongodb: $(VENV)/.mongod ## Run the tests of the MongoDB store, a preview likewise
 	$(BIN)/pytest $(PARALLEL) --stores mongodb $(ARGS) tests/stores/test_mongodb.py tests/stores/mongodb
 
 .PHONY: test-fast

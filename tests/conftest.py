@@ -1,29 +1,26 @@
 """What every test of this repository gets: the count of what ran on which store."""
 
 import signal
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-RAN_ON = "ran_on_store"
-PREVIEWS = {
-    "redis": "redis",
-    "test_redis.py": "redis",
-    "postgresql": "sql",
-    "test_postgresql.py": "sql",
-    "mongodb": "mongodb",
-    "test_mongodb.py": "mongodb",
-}
-"""Tests of stores that ``make test`` leaves out, and the store by which they are asked for."""
+RAN_ON = "ran_on_setup"
+STORES = tomllib.loads((Path(__file__).parent / "stores.toml").read_text())
+"""What there is to run on; the file says what its tables mean."""
+STORE_OF = {path: name for name, store in STORES.items() for path in store.get("tests", [])}
+"""By file or folder name."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--stores",
         default="",
-        help="comma-separated stores on which tests must have run; the run fails when one did not",
+        help="comma-separated stores on whose every set-up tests must have run; the run fails "
+        "when one did not. Tests of other stores are left out",
     )
 
 
@@ -33,30 +30,47 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):  # not in the worker processes of xdist
-        config.pluginmanager.register(StoreCount(config.getoption("stores")), "store-count")
+        config.pluginmanager.register(StoreCount(asked_for(config)), "store-count")
+
+
+def asked_for(config: pytest.Config) -> list[str]:
+    names = [name for name in str(config.getoption("stores")).split(",") if name]
+    unknown = [name for name in names if name not in STORES]
+    if unknown:
+        raise pytest.UsageError(f"--stores: {', '.join(unknown)}? Known are {', '.join(STORES)}.")
+    return names
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Previews have targets of their own, such as ``make test-redis``."""
-    asked = str(config.getoption("stores")).split(",")
-    store = PREVIEWS.get(collection_path.name)
-    return True if store is not None and store not in asked else None
+    """Tests of a store run when it is asked for."""
+    store = STORE_OF.get(collection_path.name)
+    return True if store is not None and store not in asked_for(config) else None
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Note on which store a test ran: that of its fixture named ``store``, if it has one."""
-    module = type(getattr(item, "funcargs", {}).get("store")).__module__
-    if module.startswith("nuska.stores."):
-        item.user_properties.append((RAN_ON, module.split(".")[2]))
+    setup = setup_of(item)
+    if setup:
+        item.user_properties.append((RAN_ON, setup))
     return (yield)
 
 
-class StoreCount:
-    """Counts passed tests per store, and fails a run that left out a store it promised."""
+def setup_of(item: pytest.Item) -> str:
+    """What a test runs on: what its class says; else, for one with a fixture named ``store``,
+    the store that its file is about, or that of the fixture."""
+    named = str(getattr(getattr(item, "cls", None), "SETUP", ""))
+    module = type(getattr(item, "funcargs", {}).get("store")).__module__
+    if named or not module.startswith("nuska.stores."):
+        return named
+    about = (STORE_OF[part] for part in reversed(item.path.parts) if part in STORE_OF)
+    return next(about, module.split(".")[2])
 
-    def __init__(self, promised: str) -> None:
-        self._promised = [name for name in promised.split(",") if name]
+
+class StoreCount:
+    """Counts passed tests per set-up, and fails a run that left out one it promised."""
+
+    def __init__(self, stores: list[str]) -> None:
+        self._promised = [setup for name in stores for setup in STORES[name]["setups"]]
         self._passed: Counter[str] = Counter()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

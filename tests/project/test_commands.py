@@ -28,11 +28,32 @@ def test_the_build_server_runs_what_a_developer_runs() -> None:
     assert re.findall(r"^make (\S+)$", script, re.MULTILINE) == ["check", "test"]
 
 
-def test_a_run_that_leaves_out_a_promised_store_fails() -> None:
-    asked = [sys.executable, "-m", "pytest", "--stores", "sqlite,nowhere", "-p", "no:cacheprovider"]
+def run_one_test_on(stores: str) -> subprocess.CompletedProcess[str]:
+    asked = [sys.executable, "-m", "pytest", "--stores", stores, "-p", "no:cacheprovider"]
     one_test = f"{__file__}::{test_every_command_explains_itself.__name__}"
-    done = subprocess.run([*asked, one_test], cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run([*asked, one_test], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_a_run_that_leaves_out_a_setup_of_a_promised_store_fails() -> None:
+    done = run_one_test_on("sqlite,redis")
     assert done.returncode == 1
     assert "1 passed" in done.stdout
-    assert "sqlite: DID NOT RUN" in done.stdout
-    assert "nowhere: DID NOT RUN" in done.stdout
+    for setup in ("sqlite", "redis", "redis cluster", "redis sentinel", "valkey"):
+        assert f"{setup}: DID NOT RUN" in done.stdout
+
+
+def test_a_store_that_nobody_knows_cannot_be_promised() -> None:
+    done = run_one_test_on("sqlite,nowhere")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "nowhere? Known are memory, sqlite, redis" in done.stderr
+
+
+def test_make_promises_only_stores_that_the_table_knows() -> None:
+    promised = re.findall(r"^STORES \?= (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    listed = subprocess.run(
+        [sys.executable, ROOT / "tools" / "store-programs", *promised],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "redis-server" in listed.stdout.split()

@@ -1,6 +1,6 @@
 """MongoDB keeps every promise: a replica set of one."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from itertools import count
 
 import pytest
@@ -10,8 +10,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from nuska.domain.moments import Moment
 from nuska.interfaces.storage import RandomBytes, Store, StoreOptions
 from nuska.stores.mongodb import open_store
-from nuska.testing.clock import ManualClock, seeded_bytes
-from nuska.testing.conformance import DurabilityConformance, Reopen, StoreConformance
+from nuska.testing.conformance import ByUrlConformance
 from nuska.testing.mongodb_server import MongoServer, mongodb_server
 from nuska.testing.state_machine import Lockstep
 
@@ -25,53 +24,18 @@ QUICK = settings(
 )
 
 
-class Openings:
-    """A database that is this test's alone, and the store that is open on it."""
-
-    def __init__(self, url: str, clock: ManualClock) -> None:
-        self.url = url
-        self.clock = clock
-        self.random_bytes = seeded_bytes()
-        self.current: Store | None = None
-
-    async def open(self) -> Store:
-        await self.close()
-        self.current = await open_store(
-            StoreOptions(
-                url=self.url,
-                data_dir="",
-                now=self.clock.now(),
-                random_bytes=self.random_bytes,
-            )
-        )
-        return self.current
-
-    async def close(self) -> None:
-        if self.current is not None:
-            await self.current.close()
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
     with mongodb_server(tmp_path_factory.mktemp("mongodb")) as server:
         yield server
 
 
-class TestMongodb(StoreConformance, DurabilityConformance):
+class TestMongodb(ByUrlConformance):
     @pytest.fixture
-    def openings(self, server: MongoServer, clock: ManualClock) -> Iterator[Openings]:
+    def url(self, server: MongoServer) -> Iterator[str]:
         database = f"test-{next(NUMBERS)}"
-        yield Openings(server.url(database), clock)
+        yield server.url(database)
         server.drop(database)
-
-    @pytest.fixture
-    async def store(self, openings: Openings) -> AsyncIterator[Store]:
-        yield await openings.open()
-        await openings.close()
-
-    @pytest.fixture
-    def reopen(self, openings: Openings) -> Reopen:
-        return openings.open
 
 
 @pytest.mark.slow

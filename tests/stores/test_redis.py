@@ -1,6 +1,6 @@
-"""Redis keeps every promise: on one server, on a cluster, and behind sentinels."""
+"""Redis keeps every promise: on one server, on a cluster, and behind sentinels; so does Valkey."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from itertools import count
 from typing import ClassVar
 
@@ -10,11 +10,17 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from nuska.domain.moments import Moment
 from nuska.interfaces.storage import RandomBytes, Store, StoreOptions
-from nuska.stores.redis import open_store
 from nuska.stores.redis.store import RedisStore, open_redis
-from nuska.testing.clock import ManualClock, seeded_bytes
-from nuska.testing.conformance import DurabilityConformance, Reopen, StoreConformance
-from nuska.testing.redis_server import redis_cluster, redis_server, sentinel_setup
+from nuska.testing.conformance import ByUrlConformance
+from nuska.testing.redis_server import (
+    VALKEY,
+    RedisCluster,
+    RedisServer,
+    SentinelSetup,
+    redis_cluster,
+    redis_server,
+    sentinel_setup,
+)
 from nuska.testing.state_machine import Lockstep
 
 NUMBERS = count()
@@ -26,32 +32,6 @@ QUICK = settings(
     suppress_health_check=list(HealthCheck),
 )
 THOROUGH = settings(QUICK, max_examples=150, stateful_step_count=80)
-
-
-class Openings:
-    """A part of a server that is this test's alone, and the store that is open on it."""
-
-    def __init__(self, url: str, clock: ManualClock) -> None:
-        self.url = f"{url}?prefix=test-{next(NUMBERS)}:"
-        self.clock = clock
-        self.random_bytes = seeded_bytes()
-        self.current: Store | None = None
-
-    async def open(self) -> Store:
-        await self.close()
-        self.current = await open_store(
-            StoreOptions(
-                url=self.url,
-                data_dir="",
-                now=self.clock.now(),
-                random_bytes=self.random_bytes,
-            )
-        )
-        return self.current
-
-    async def close(self) -> None:
-        if self.current is not None:
-            await self.current.close()
 
 
 class Beside(Lockstep):
@@ -81,72 +61,75 @@ def beside(there: str) -> type[Beside]:
     return BesideRedis
 
 
-def test_redis_answers_as_the_model_does(server_url: str) -> None:
-    run_state_machine_as_test(beside(server_url), settings=QUICK)
+def test_redis_answers_as_the_model_does(server: RedisServer) -> None:
+    run_state_machine_as_test(beside(server.url), settings=QUICK)
 
 
-def test_a_cluster_answers_as_the_model_does(cluster_url: str) -> None:
-    run_state_machine_as_test(beside(cluster_url), settings=QUICK)
-
-
-@pytest.mark.slow
-def test_redis_answers_as_the_model_does_for_long(server_url: str) -> None:
-    run_state_machine_as_test(beside(server_url), settings=THOROUGH)
+def test_a_cluster_answers_as_the_model_does(cluster: RedisCluster) -> None:
+    run_state_machine_as_test(beside(cluster.url), settings=QUICK)
 
 
 @pytest.mark.slow
-def test_a_cluster_answers_as_the_model_does_for_long(cluster_url: str) -> None:
-    run_state_machine_as_test(beside(cluster_url), settings=THOROUGH)
+def test_redis_answers_as_the_model_does_for_long(server: RedisServer) -> None:
+    run_state_machine_as_test(beside(server.url), settings=THOROUGH)
 
 
-class RedisConformance(StoreConformance, DurabilityConformance):
-    """The suite, given ``url``."""
-
-    @pytest.fixture
-    def openings(self, url: str, clock: ManualClock) -> Openings:
-        return Openings(url, clock)
-
-    @pytest.fixture
-    async def store(self, openings: Openings) -> AsyncIterator[Store]:
-        yield await openings.open()
-        await openings.close()
-
-    @pytest.fixture
-    def reopen(self, openings: Openings) -> Reopen:
-        return openings.open
+@pytest.mark.slow
+def test_a_cluster_answers_as_the_model_does_for_long(cluster: RedisCluster) -> None:
+    run_state_machine_as_test(beside(cluster.url), settings=THOROUGH)
 
 
 @pytest.fixture(scope="module")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with redis_server(tmp_path_factory.mktemp("redis")) as server:
-        yield server.url
+        yield server
 
 
 @pytest.fixture(scope="module")
-def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with redis_server(tmp_path_factory.mktemp("valkey"), program=VALKEY) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
     with redis_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster.url
+        yield cluster
 
 
 @pytest.fixture(scope="module")
-def sentinel_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelSetup]:
     with sentinel_setup(tmp_path_factory.mktemp("sentinel")) as setup:
-        yield setup.url
+        yield setup
 
 
-class TestRedisServer(RedisConformance):
+class TestRedisServer(ByUrlConformance):
+    SETUP = "redis"
+
     @pytest.fixture
-    def url(self, server_url: str) -> str:
-        return server_url
+    def url(self, server: RedisServer) -> str:
+        return server.new_url()
 
 
-class TestRedisCluster(RedisConformance):
+class TestRedisCluster(ByUrlConformance):
+    SETUP = "redis cluster"
+
     @pytest.fixture
-    def url(self, cluster_url: str) -> str:
-        return cluster_url
+    def url(self, cluster: RedisCluster) -> str:
+        return cluster.new_url()
 
 
-class TestRedisBehindSentinel(RedisConformance):
+class TestRedisBehindSentinel(ByUrlConformance):
+    SETUP = "redis sentinel"
+
     @pytest.fixture
-    def url(self, sentinel_url: str) -> str:
-        return sentinel_url
+    def url(self, watched: SentinelSetup) -> str:
+        return watched.new_url()
+
+
+class TestValkey(ByUrlConformance):
+    SETUP = "valkey"
+
+    @pytest.fixture
+    def url(self, valkey: RedisServer) -> str:
+        return valkey.new_url()

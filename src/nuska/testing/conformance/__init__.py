@@ -5,8 +5,10 @@ an opened ``Store`` whose timeline is that of the fixture ``clock``. A durable o
 subclasses ``DurabilityConformance`` and provides ``reopen``. Nothing in the suite knows
 which driver it runs on.
 
-One that several nodes share also provides ``engine``, a server in a test's hands, for
-``FailureConformance``, ``NetworkFaultConformance`` and ``LostHintConformance``.
+One that a URL says everything about, and that keeps what it holds, is a
+``ByUrlConformance`` instead: it provides ``url``. One that several nodes share also provides
+``engine``, a server in a test's hands, for ``FailureConformance``,
+``NetworkFaultConformance`` and ``LostHintConformance``.
 
     class TestMyStore(StoreConformance):
         @pytest.fixture
@@ -19,6 +21,7 @@ The suite needs pytest with pytest-asyncio in ``auto`` mode.
 import pytest
 
 PARTS = (
+    "by_url",
     "claims",
     "concurrency",
     "dead_letters",
@@ -43,6 +46,7 @@ PARTS = (
 # Before they are imported: a failing sentence then shows what it compared.
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in PARTS))
 
+from nuska.testing.conformance.by_url import ByUrlConformance  # noqa: E402
 from nuska.testing.conformance.durability import DurabilityConformance, Reopen  # noqa: E402
 from nuska.testing.conformance.failures import (  # noqa: E402
     FailureConformance,
@@ -54,6 +58,7 @@ from nuska.testing.conformance.suite import StoreConformance  # noqa: E402
 from nuska.testing.conformance.transfers import TransferConformance  # noqa: E402
 
 __all__ = [
+    "ByUrlConformance",
     "DurabilityConformance",
     "FailureConformance",
     "LostHintConformance",

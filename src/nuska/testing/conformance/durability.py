@@ -35,11 +35,11 @@ class DurabilityConformance(Conformance):
         await inbox.claim(1, limit=1)
         await inbox.post("delayed", delay=MINUTE)
         await inbox.claiming(2, limit=1, dead_letters=inbox.beside("dead").rule(0))
-        before = await self._everything(inbox)
+        before = await self._what_it_knows(inbox)
         inbox = inbox.after_reopening(await reopen())
-        assert await self._everything(inbox) == before
+        assert await self._what_it_knows(inbox) == before
 
-    async def _everything(self, inbox: Inbox) -> list[object]:
+    async def _what_it_knows(self, inbox: Inbox) -> list[object]:
         dead = inbox.beside("dead")
         return [
             await inbox.store.queues.page("acme", after=None, limit=10),
