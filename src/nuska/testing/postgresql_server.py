@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from nuska.testing.engine import START_WITHIN, EngineProcess, children_of, new_n
 
 DEBIAN_PROGRAMS = Path("/usr/lib/postgresql")
 CONNECTIONS = 100
+NO_SETTINGS: Mapping[str, str] = {}
 
 
 def _program(name: str) -> str:
@@ -38,9 +39,10 @@ class PostgresqlServer(EngineProcess):
     KILL = signal.SIGQUIT  # it recovers from its log at the next start
     NEEDS_A_USER = True
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, settings: Mapping[str, str] = NO_SETTINGS) -> None:
         super().__init__(directory)
         self._data = directory / "data"
+        self._settings = settings
 
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://nuska@127.0.0.1:{self.port}/{database}"
@@ -71,6 +73,7 @@ class PostgresqlServer(EngineProcess):
             "unix_socket_directories": str(self.directory),
             "max_connections": str(CONNECTIONS),
             "deadlock_timeout": "100ms",
+            **self._settings,
         }
         settings = [part for one in options.items() for part in ("-c", "=".join(one))]
         return [_program("postgres"), "-D", str(self._data), "-p", str(self.port), *settings]
@@ -106,11 +109,50 @@ class PostgresqlServer(EngineProcess):
             await connection.close()
 
 
+class StandbyServer(PostgresqlServer):
+    """A copy of another server, which it follows; ``name`` is what that one knows it by."""
+
+    def __init__(self, directory: Path, primary: PostgresqlServer, name: str) -> None:
+        super().__init__(directory)
+        self._primary = primary
+        self._name = name
+
+    def prepare(self) -> None:
+        made = self.spawn(
+            _program("pg_basebackup"),
+            *(
+                "--pgdata",
+                str(self._data),
+                "--checkpoint",
+                "fast",
+                "--no-sync",
+                "--write-recovery-conf",
+            ),
+            *("--dbname", f"{self._primary.url()}?application_name={self._name}"),
+        )
+        if made.wait(START_WITHIN) != 0:
+            raise RuntimeError(f"pg_basebackup failed: {self.last_words()}")
+
+    async def promote(self) -> None:
+        """Lead, as after a failover."""
+        await self.ask("SELECT pg_promote()")
+
+
 @contextmanager
-def postgresql_server() -> Iterator[PostgresqlServer]:
-    """A server that runs."""
+def postgresql_server(settings: Mapping[str, str] = NO_SETTINGS) -> Iterator[PostgresqlServer]:
+    """A server that runs, with these settings."""
     with (
         tempfile.TemporaryDirectory(prefix="nuska-postgresql-") as directory,
-        running(PostgresqlServer(Path(directory))) as server,
+        running(PostgresqlServer(Path(directory), settings)) as server,
+    ):
+        yield server
+
+
+@contextmanager
+def standby_of(primary: PostgresqlServer, name: str) -> Iterator[StandbyServer]:
+    """A running copy of a running server."""
+    with (
+        tempfile.TemporaryDirectory(prefix="nuska-standby-") as directory,
+        running(StandbyServer(Path(directory), primary, name)) as server,
     ):
         yield server

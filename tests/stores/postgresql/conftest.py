@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
-from nuska.interfaces.storage import StoreOptions
+from nuska.interfaces.storage import Durability, StoreOptions
 from nuska.stores.sql.store import SqlStore, open_sql
 from nuska.testing.clock import START, seeded_bytes
 from nuska.testing.postgresql_server import PostgresqlServer, postgresql_server
 
-Open = Callable[[str], Awaitable[SqlStore]]
+Open = Callable[..., Awaitable[SqlStore]]
 
 
 @pytest.fixture
@@ -23,9 +23,13 @@ async def open_at() -> AsyncIterator[Open]:
     """Open a store at a URL; closed with the test."""
     opened: list[SqlStore] = []
 
-    async def open_one(url: str) -> SqlStore:
+    async def open_one(url: str, *, required: Durability = Durability.NONE) -> SqlStore:
         options = StoreOptions(
-            url=url, data_dir="", now=START, random_bytes=seeded_bytes(len(opened))
+            url=url,
+            data_dir="",
+            now=START,
+            random_bytes=seeded_bytes(len(opened)),
+            required=required,
         )
         opened.append(await open_sql(options))
         return opened[-1]

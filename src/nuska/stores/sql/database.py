@@ -26,6 +26,9 @@ from sqlalchemy.pool import NullPool
 
 from nuska.domain.errors import Unavailable
 from nuska.domain.moments import Moment
+from nuska.stores.sql.postgresql_durability import PostgresqlDemand, has_confirmed
+from nuska.stores.sql.promises import TooWeak
+from nuska.stores.sql.url import without_own_options
 
 T = TypeVar("T")
 Work = Callable[[AsyncConnection], Awaitable[T]]
@@ -55,7 +58,14 @@ BUGS = (IntegrityError, ProgrammingError, DataError)
 class Database:
     """A pool of connections to one database, and the node's end of its timeline."""
 
-    def __init__(self, url: URL, *, answer_within: float = ANSWER_WITHIN) -> None:
+    def __init__(
+        self,
+        url: URL,
+        demand: PostgresqlDemand | None = None,
+        *,
+        answer_within: float = ANSWER_WITHIN,
+    ) -> None:
+        url = without_own_options(url)
         engine = create_async_engine(
             url,
             isolation_level="READ COMMITTED",
@@ -65,6 +75,8 @@ class Database:
             connect_args=_connect_args("nuska"),
         )
         event.listen(engine.sync_engine, "checkout", _refuse_closed)
+        if demand is not None:
+            event.listen(engine.sync_engine, "connect", demand.make_ready)
         self._engine: AsyncEngine = engine
         self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ")
         self._statements = engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -103,6 +115,10 @@ class Database:
         """A new connection that no transaction uses, to be opened and closed by ``async with``."""
         return self._apart.connect()
 
+    async def renew(self) -> None:
+        """Let go of the connections, for new ones that are looked at before they are used."""
+        await self._engine.dispose()
+
     async def close(self) -> None:
         if not self._closed:
             self._closed = True
@@ -119,8 +135,14 @@ class Database:
         return await self._once(self._engine, work)
 
     async def _once(self, engine: AsyncEngine, work: Work[T]) -> T:
-        async with engine.connect() as connection, connection.begin():
-            return await work(connection)
+        async with engine.connect() as connection:
+            async with connection.begin():
+                done = await work(connection)
+            if not has_confirmed(connection.sync_connection.info):  # type: ignore[union-attr]
+                raise Unavailable(
+                    "The database did not confirm this as demanded: it may or may not last."
+                )
+            return done
 
     async def _bounded(self, doing: Awaitable[T]) -> T:
         try:
@@ -130,6 +152,8 @@ class Database:
             raise
         except TimeoutError as error:
             raise Unavailable("The database does not answer.") from error
+        except TooWeak as error:
+            raise Unavailable("The database promises less than is demanded.") from error
         except (SQLAlchemyError, OSError) as error:
             raise unavailable(error) from error
 

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from enum import Enum, auto
 from typing import Any
 
-from sqlalchemy import Select, insert, select, update
+from sqlalchemy import Select, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as insert_or
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -63,10 +63,17 @@ async def find_at(
     row = await find(connection, ref, Lock.SHARING)
     if row is None:
         return None
+    await relax(connection, row)
     moment = database.moment(max(now, row.last_moment))
     if moment > row.last_moment + KEPT_WITHIN:
         await keep_moment(connection, [row.generation], moment)
     return row, moment
+
+
+async def relax(connection: AsyncConnection, row: QueueRow) -> None:
+    """Work in a relaxed queue is acknowledged before it is synced (D18)."""
+    if row.relaxed:
+        await connection.execute(text("SET LOCAL synchronous_commit = off"))
 
 
 async def keep_moment(
@@ -145,7 +152,7 @@ async def create(
             .where(queues.c.id == row_id)
             .values(base_position=base, last_position=base)
         )
-    return QueueRow(row_id, generation, base, base, moment)
+    return QueueRow(row_id, generation, base, base, moment, relaxed)
 
 
 async def new_generation(connection: AsyncConnection) -> int:

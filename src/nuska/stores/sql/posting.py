@@ -49,6 +49,7 @@ class Poster:
         async def work(connection: AsyncConnection) -> list[Added | Exception]:
             latest = max(post.now for post in group)
             row = await locking.find_or_create(connection, self._database, queue, latest)
+            await locking.relax(connection, row)
             batch = Batch(row, self._database.moment(max(latest, row.last_moment)))
             answers = [await self._one(connection, batch, post) for post in group]
             await batch.write(connection)

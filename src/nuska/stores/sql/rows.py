@@ -32,6 +32,7 @@ class QueueRow(NamedTuple):
     base_position: int
     last_position: int
     last_moment: int
+    relaxed: bool
 
 
 QUEUE_ROW = tuple(queues.c[name] for name in QueueRow._fields)

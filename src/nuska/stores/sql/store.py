@@ -2,9 +2,12 @@
 
 database.py   connections, transactions, retries     line.py      posts that wait together
 locking.py    the row of a queue                     migrations/  the tables
+promises.py   what a write survives                  hints.py     wake-ups between nodes
 queues.py   messages.py   claims.py                  the promises of interfaces/storage.py
 """
 
+import asyncio
+import logging
 from contextlib import suppress
 
 from sqlalchemy import func, select, text, update
@@ -13,40 +16,59 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from nuska.domain.errors import Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
-from nuska.interfaces.storage import Capabilities, Hear, StoreOptions, SweepReport
+from nuska.interfaces.storage import Capabilities, Durability, Hear, StoreOptions, SweepReport
 from nuska.stores.sql.claims import SqlClaims
 from nuska.stores.sql.database import Database
-from nuska.stores.sql.durability import Durability, durability
 from nuska.stores.sql.hints import Hints, Notifications
 from nuska.stores.sql.messages import SqlMessages
 from nuska.stores.sql.migrations import prepare
+from nuska.stores.sql.postgresql_durability import PostgresqlDemand
+from nuska.stores.sql.promises import Demand, Promise, TooWeak
 from nuska.stores.sql.queues import SqlQueues
 from nuska.stores.sql.sweeping import Sweeper
 from nuska.stores.sql.tables import timeline
-from nuska.stores.sql.url import parse
+from nuska.stores.sql.url import parse, replicas
 
 MIGRATE_WITHIN = 3600.0
 """Seconds: rewriting a large table takes its time."""
 SERVER_TIME = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)")
+LOOK_AT_SETTINGS_EVERY = 10.0
+"""Seconds; somebody may change them."""
 NAMES = frozenset({"FIFO", "CLAIMS", "AOD", "HIGH_THROUGHPUT"})
+
+log = logging.getLogger("nuska.stores.sql")
 
 
 class SqlStore:
     """``Store`` on PostgreSQL."""
 
-    def __init__(self, database: Database, found: Durability, options: StoreOptions) -> None:
+    def __init__(
+        self, database: Database, demand: Demand, promise: Promise, options: StoreOptions
+    ) -> None:
         self._database = database
-        durable = found.survives_restart
-        self.capabilities = Capabilities(
-            names=NAMES | {"DURABILITY"} if durable else NAMES, durable=durable, shared=True
-        )
-        self.durability = found.sentence
+        self._demand = demand
+        self._promise = promise
         self.queues = SqlQueues(database)
         self.messages = SqlMessages(database, options.random_bytes)
         self.claims = SqlClaims(database)
         self._sweeper = Sweeper(database)
         self._hints: Hints = Notifications(database)
+        self._looking = asyncio.create_task(self._look_at_settings(), name="sql settings")
         self._closed = False
+
+    @property
+    def capabilities(self) -> Capabilities:
+        durable = self._promise.level is not Durability.NONE
+        return Capabilities(
+            names=NAMES | {"DURABILITY"} if durable else NAMES,
+            durable=durable,
+            shared=True,
+            durability=self._promise.level,
+        )
+
+    @property
+    def durability(self) -> str:
+        return self._promise.sentence
 
     @property
     def latest(self) -> Moment:
@@ -75,10 +97,36 @@ class SqlStore:
     async def sweep(self, *, now: Moment) -> SweepReport:
         return await self._sweeper.sweep(now)
 
+    async def look_at_settings(self) -> None:
+        """See what the server promises now; one that is too weak is not written to."""
+        try:
+            promise = await self._database.ask(self._demand.promise)
+        except Unavailable as error:
+            if isinstance(error.__cause__, TooWeak):
+                await self._database.renew()
+            raise
+        if promise != self._promise:
+            log.warning(
+                "the store's durability has changed", extra={"durability": promise.sentence}
+            )
+        self._promise = promise
+
+    async def _look_at_settings(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_AT_SETTINGS_EVERY)
+            try:
+                await self.look_at_settings()
+            except Unavailable as error:  # requests say so
+                if isinstance(error.__cause__, TooWeak):
+                    reason = str(error.__cause__)
+                    log.error("the store promises less than is demanded", extra={"reason": reason})
+
     async def close(self) -> None:
         if self._closed:
             return
         self._closed = True
+        self._looking.cancel()
+        await asyncio.wait([self._looking])
         await self.messages.close()
         await self._hints.close()
         with suppress(Unavailable):
@@ -95,17 +143,22 @@ class SqlStore:
 
 async def open_sql(options: StoreOptions) -> SqlStore:
     """Connect, set up an empty database, and see what the server promises."""
-    database = Database(parse(options.url))
+    url = parse(options.url)
+    demand = PostgresqlDemand(options.required, replicas(url))
+    database = Database(url, demand)
     try:
         await database.write(_prepare)
-        database.moment(await database.read(_last_moment))
-        found = await database.read(durability)
+        database.moment(await database.write(_last_moment))
+        promise = await database.ask(demand.promise)
     except BaseException as error:
         await database.close()
-        if isinstance(error, Unavailable) and error.__cause__ is not None:
+        cause = error.__cause__
+        if isinstance(error, Unavailable) and isinstance(cause, TooWeak):
+            raise Unavailable(str(cause)) from cause
+        if isinstance(error, Unavailable) and cause is not None:
             raise Unavailable(f"The PostgreSQL store cannot be opened: {error}") from error
         raise
-    return SqlStore(database, found, options)
+    return SqlStore(database, demand, promise, options)
 
 
 async def migrate_sql(url: str) -> bool:
@@ -126,4 +179,6 @@ async def _prepare(connection: AsyncConnection) -> None:
 
 
 async def _last_moment(connection: AsyncConnection) -> int:
+    """Written anew: an opening that cannot write as durably as is demanded does not succeed."""
+    await connection.execute(update(timeline).values(last_moment=timeline.c.last_moment))
     return int((await connection.execute(select(func.max(timeline.c.last_moment)))).scalar_one())
