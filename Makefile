@@ -30,16 +30,16 @@ test: $(VENV)/.dev ## Run every test, on every store, and say which ran; STORES=
 .PHONY: test-redis
 test-redis: $(VENV)/.dev ## Run the tests of the Redis store alone
 	@tools/need $$($(BIN)/python tools/store-programs redis)
-	$(BIN)/pytest $(PARALLEL) --stores redis $(ARGS) tests/stores/test_redis.py tests/stores/redis tests/nodes/redis
+	$(BIN)/pytest $(PARALLEL) --stores redis $(ARGS) tests/stores/test_redis.py tests/stores/redis tests/nodes/test_redis.py tests/nodes/redis
 
 .PHONY: test-postgresql
 test-postgresql: $(VENV)/.dev ## Run the tests of the PostgreSQL store, a preview that `make test` leaves out
 	@tools/need $$($(BIN)/python tools/store-programs postgresql)
-	$(BIN)/pytest $(PARALLEL) --stores postgresql $(ARGS) tests/stores/test_postgresql.py tests/stores/postgresql
+	$(BIN)/pytest $(PARALLEL) --stores postgresql $(ARGS) tests/stores/test_postgresql.py tests/stores/postgresql tests/nodes/test_postgresql.py
 
 .PHONY: test-mongodb
 test-mongodb: $(VENV)/.mongod ## Run the tests of the MongoDB store, a preview likewise
-	$(BIN)/pytest $(PARALLEL) --stores mongodb $(ARGS) tests/stores/test_mongodb.py tests/stores/mongodb
+	$(BIN)/pytest $(PARALLEL) --stores mongodb $(ARGS) tests/stores/test_mongodb.py tests/stores/mongodb tests/nodes/test_mongodb.py
 
 .PHONY: test-fast
 test-fast: $(VENV)/.dev ## Run the tests that take seconds, not minutes
@@ -75,7 +75,7 @@ bench-zaqar: $(VENV)/.dev ## Measure beside Zaqar on Redis, in an environment of
 	$(BIN)/python -m benchmarks.zaqar $(ARGS)
 
 .PHONY: soak
-soak: $(VENV)/.dev ## Kill the server 500 times under load and report; ARGS='--kills 5000' for longer
+soak: $(VENV)/.dev ## Kill the server 500 times under load and report; ARGS='--store redis --kills 5000': three nodes
 	$(BIN)/python -m nuska.testing.kill_harness --kills 500 $(ARGS)
 
 .PHONY: docs

@@ -33,17 +33,22 @@ CLAIM_TTL = 60
 PROJECT = "kill-harness"
 PRODUCERS = 4
 WORKERS = 5
+REST = 0.02
+"""Seconds after an answer that says "not now"."""
 BACKLOG = 400
 """Messages that producers let lie before they wait for the workers."""
 
 
 class Clients:
-    """All of them, and their history. ``up`` is set while the service should answer."""
+    """All of them, and their history. ``up`` is set while the service should answer; ``port``
+    says where, each time somebody connects."""
 
-    def __init__(self, random: Random, port: Callable[[], int]) -> None:
+    def __init__(self, random: Random, port: Callable[[], int], up: asyncio.Event) -> None:
         self.history = History()
         self.requests = 0
-        self.up = asyncio.Event()
+        self.unavailable = 0
+        """Answers of 5xx."""
+        self.up = up
         self.stopping = False
         self._random = random
         self._port = port
@@ -51,7 +56,7 @@ class Clients:
         self._backlog = 0
 
     def connect(self) -> PlainClient:
-        return PlainClient(self._port(), project=PROJECT, client_id=str(uuid.uuid4()))
+        return PlainClient(self._port, project=PROJECT, client_id=str(uuid.uuid4()))
 
     async def prepare(self) -> None:
         async with self.connect() as client:
@@ -77,6 +82,8 @@ class Clients:
                 await self.up.wait()
                 with suppress(Unanswered):
                     await deed(client)
+                    continue
+                await asyncio.sleep(REST)  # where it was is known to be gone a little later
 
     async def _ask(
         self,
@@ -95,6 +102,8 @@ class Clients:
         finally:
             note.ended = time.monotonic()
         if answer.status >= 500:
+            self.unavailable += 1
+            await asyncio.sleep(REST)
             raise Unanswered(f"{answer.status} for {method} {target}: {answer.body!r:.200}")
         note.known = answer.status < 300
         return answer

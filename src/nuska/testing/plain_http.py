@@ -6,6 +6,7 @@ a time. Refuses to know anything about queues but the headers every request carr
 """
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,7 +26,8 @@ class Unanswered(Exception):
 class PlainClient:
     """``await client.ask("POST", "/v2/…", {…})``; connects anew after a break."""
 
-    def __init__(self, port: int, *, project: str, client_id: str) -> None:
+    def __init__(self, port: int | Callable[[], int], *, project: str, client_id: str) -> None:
+        """``port`` may be a function, which is asked at every connection."""
         self._port = port
         self._head = f"Host: localhost\r\nX-Project-Id: {project}\r\nClient-ID: {client_id}\r\n"
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
@@ -67,7 +69,8 @@ class PlainClient:
 
     async def _exchange(self, request: bytes) -> Answer:
         if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+            port = self._port if isinstance(self._port, int) else self._port()
+            self._streams = await asyncio.open_connection("127.0.0.1", port)
         reader, writer = self._streams
         writer.write(request)
         await writer.drain()
