@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from nuska.domain.messages import Added, Idempotency, Message, NewMessage, QueueRef
 from nuska.domain.moments import Duration, Moment
+from nuska.domain.pools import Carriage, Flavor, Pool
 from nuska.domain.positions import MessageId, Position
 from nuska.domain.queues import Metadata
 from nuska.interfaces.storage import MessageStore, Store
@@ -204,3 +205,78 @@ class PoolableStore(Store, Protocol):
 
     @property
     def transfers(self) -> TransferStore: ...
+
+
+class Placement(Protocol):
+    """Pools, flavors and where queues lie, as an operator sees and changes them."""
+
+    async def pool(self, name: str) -> Pool | None: ...
+
+    async def pools(self, *, after: str, limit: int) -> list[Pool]:
+        """Pools by name, after the name ``after``."""
+        ...
+
+    async def put_pool(self, pool: Pool) -> None:
+        """Add the pool or put it in place of the one of its name.
+
+        ``InvalidInput`` when its store cannot be opened, or can do other things than the pools
+        of its flavor; ``Conflict`` when another pool has the URI.
+        """
+        ...
+
+    async def remove_pool(self, name: str) -> None:
+        """Remove a pool; queues in it that hold nothing are placed anew first.
+
+        ``NotAllowed`` when it is the only pool of its flavor; ``Conflict``, saying how many,
+        when queues in it hold messages. Nothing happens when there is no such pool.
+        """
+        ...
+
+    async def pool_capabilities(self, name: str) -> frozenset[str]:
+        """Zaqar's names for what the pool's store can do; ``Unavailable`` when it is down."""
+        ...
+
+    async def flavor(self, name: str) -> Flavor | None: ...
+
+    async def flavors(self, *, after: str, limit: int) -> list[Flavor]:
+        """Flavors by name, after the name ``after``."""
+        ...
+
+    async def put_flavor(self, flavor: Flavor) -> None:
+        """Add the flavor, or change which pools it has: those listed get it, and those that had
+        it and are not listed lose it. ``InvalidInput`` for an unknown pool, or pools that can
+        do different things."""
+        ...
+
+    async def remove_flavor(self, name: str) -> None:
+        """Remove the flavor; its pools lose it. Nothing happens when there is none."""
+        ...
+
+    async def start_move(self, queue: QueueRef, target: str) -> None:
+        """Have some node carry the queue to the pool ``target``; asking again changes nothing.
+
+        ``NotFound`` when there is no such queue, ``InvalidInput`` when there is no such pool.
+        """
+        ...
+
+    async def move_of(self, queue: QueueRef) -> Carriage | None:
+        """How far the last move of the queue has come; None when there was none lately."""
+        ...
+
+    async def start_drain(self, pool: str, target: str | None) -> None:
+        """Set the pool's weight to 0 and have some node carry every queue in it elsewhere, to
+        ``target`` or wherever their flavors allow. ``NotFound`` when there is no such pool,
+        ``InvalidInput`` when there is no such target, ``Conflict`` when there is none at all."""
+        ...
+
+    async def drain_of(self, pool: str) -> Carriage | None:
+        """How far the last drain of the pool has come; None when there was none lately."""
+        ...
+
+    async def stores(self) -> dict[str, Store | None]:
+        """The store of every pool by the pool's name, None for one that is down."""
+        ...
+
+    async def catalogue_answers(self) -> bool:
+        """Whether the store that holds the catalogue answers."""
+        ...

@@ -1,0 +1,58 @@
+"""Pools and flavors: which stores queues may lie in (contract http-v2 §8, §9).
+
+A pool is a store by its URI; a flavor is a name for the pools that say they belong to it. A
+queue lies in one pool. One without ``_flavor`` lies in a pool without a flavor, or, where there
+is none, in the store that keeps the catalogue: that one is a pool by nature and has no name.
+"""
+
+from typing import Any
+
+from msgspec import Struct
+
+OWN = ""
+"""What stands for a pool's name where a queue lies in the catalogue's own store."""
+MAX_POOL_NAME = 64
+"""Characters. Zaqar takes any and keeps 64 in one of its drivers."""
+MAX_POOL_URI = 2048
+MAX_POOL_WEIGHT = 2**31 - 1
+MAX_POOL_OPTIONS = 16_384
+"""Bytes of the options object as JSON."""
+
+
+class Pool(Struct, frozen=True, kw_only=True):
+    """One store that queues may lie in."""
+
+    name: str
+    uri: str
+    """Opened as ``--store`` is. May contain a password: shown masked, logged never."""
+    weight: int
+    """How likely a new queue lands here, beside the other weights; 0: none does."""
+    flavor: str | None = None
+    options: dict[str, Any] = {}
+    """Kept and shown; a driver takes its options from the URI."""
+
+
+class Flavor(Struct, frozen=True, kw_only=True):
+    """A name for pools that can do the same."""
+
+    name: str
+    pools: tuple[str, ...] = ()
+    """By name."""
+
+
+class Carriage(Struct, frozen=True, kw_only=True):
+    """How far a move of one queue, or of all the queues of a pool, has come."""
+
+    source: str
+    target: str | None
+    """None: each queue goes wherever its flavor allows."""
+    state: str
+    """``waiting``, ``running``, ``done`` or ``failed``."""
+    queues_done: int = 0
+    queues_left: int = 0
+    messages_done: int = 0
+    messages_left: int = 0
+    seconds: float = 0.0
+    """How long it has run."""
+    problem: str = ""
+    """Why it failed, or what it waits for, in a sentence."""

@@ -1,0 +1,68 @@
+"""What nodes that died left lying: fenced remains, unfinished deletions, letters in boxes.
+
+Done a little at a time beside sweeping; doing it on several nodes at once is harmless.
+"""
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from nuska.domain.errors import Unavailable
+from nuska.domain.messages import QueueRef
+from nuska.domain.moments import Duration
+from nuska.domain.pools import OWN
+from nuska.interfaces.clock import Clock
+from nuska.interfaces.pooling import Record
+from nuska.stores.pooled.catalogue import REMAINS, Remains
+from nuska.stores.pooled.letters import Letters
+from nuska.stores.pooled.placing import Placing
+
+REMAINS_KEPT = Duration(60_000)
+"""How long a queue stays fenced where it was: far longer than a pin is kept in memory."""
+LOOK_EVERY = 1.0
+"""Seconds between steps."""
+
+logger = logging.getLogger("nuska.stores.pooled")
+
+
+class Clearing:
+    """One small step at a time."""
+
+    def __init__(self, placing: Placing, letters: Letters, clock: Clock) -> None:
+        self._placing = placing
+        self._letters = letters
+        self._clock = clock
+        self._boxes_after = ""
+        self._next = 0.0
+
+    async def step(self) -> None:
+        """Do a step if one is due. Never raises ``Unavailable``: the next step goes on."""
+        now = asyncio.get_running_loop().time()
+        if now < self._next:
+            return
+        self._next = now + LOOK_EVERY
+        try:
+            async for record, remains in self._placing.catalogue.remains():
+                await self._clear_if_up(record, remains)
+            self._boxes_after = await self._letters.carry_some(self._boxes_after)
+        except Unavailable as error:
+            logger.warning("cannot clear up now", extra={"reason": error.description})
+
+    async def _clear_if_up(self, record: Record, remains: Remains) -> None:
+        with suppress(Unavailable):  # its pool is down; the others do not wait for it
+            await self._clear(record, remains)
+
+    async def _clear(self, record: Record, remains: Remains) -> None:
+        queue = QueueRef(remains.project, remains.name)
+        now = self._clock.now()
+        seen = await self._placing.catalogue.pin(queue)
+        if seen is not None and seen.pin.state != "open" and seen.pin.until <= now:
+            await self._placing.pin(queue)  # finishes what was begun
+        if now < remains.since + REMAINS_KEPT:
+            return
+        pools = await self._placing.pools.known()
+        if remains.pool == OWN or remains.pool in pools:
+            store = await self._placing.pools.store(remains.pool)
+            await store.transfers.forget(queue, epoch=remains.epoch, now=now)
+        records = self._placing.catalogue.records
+        await records.remove(REMAINS, record.key, version=record.version)

@@ -1,0 +1,160 @@
+"""Carries a queue from one store to another while it is in use.
+
+1. The pin says ``moving``, with a lease that is renewed on the way.
+2. The queue is fenced where it lies. From here on requests wait (``placing.PATIENCE``).
+3. All of it is loaded into the other store, fenced as well: claims, remembered posts, then
+   messages by position, as they are.
+4. One compare-and-set of the pin makes the other store the one where it lies. Until then the
+   first store has everything, and whoever finds the lease run out goes back to it; from then
+   on the other one has, and whoever comes opens it.
+5. The fence there is taken away, and what remains in the first store is cleared away.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from nuska.domain.errors import Conflict, NotFound, Unavailable
+from nuska.domain.messages import QueueRef
+from nuska.domain.moments import Duration, after
+from nuska.domain.positions import BEFORE_ALL
+from nuska.interfaces.clock import Clock
+from nuska.interfaces.pooling import PoolableStore
+from nuska.stores.pooled.catalogue import Pin, SeenPin
+from nuska.stores.pooled.placing import Placing
+
+LEASE = Duration(4000)
+"""How long a move may be silent before others undo it; less than requests wait for it."""
+CARRIED_AT_ONCE = 500
+BYTES_AT_ONCE = 4 * 1024 * 1024
+"""Of bodies in one load; a page of large messages is loaded in parts."""
+
+Progress = Callable[[int], None]
+"""Told how many more messages have been carried."""
+
+
+class Way(Struct, frozen=True):
+    """One move under way."""
+
+    queue: QueueRef
+    source: PoolableStore
+    target: PoolableStore
+    epoch: int
+
+
+class Mover:
+    """Moves queues between the stores of a catalogue."""
+
+    def __init__(self, placing: Placing, clock: Clock) -> None:
+        self._placing = placing
+        self._clock = clock
+
+    async def move(self, queue: QueueRef, target: str, progress: Progress = lambda _: None) -> bool:
+        """Carry the queue to the pool; False when it lies there already, or nowhere.
+
+        ``Unavailable`` when a store does not answer, or another move of the queue is under
+        way: nothing is lost then, and it may be tried again.
+        """
+        await self._placing.pin(queue)  # finishes, or undoes, what is overdue
+        self._placing.drop(queue)
+        seen = await self._placing.seen(queue)
+        if seen is None or seen.pin.pool == target:
+            return False
+        if seen.pin.state != "open":
+            raise Unavailable("Something else is being done with the queue.")
+        source_store = await self._placing.pools.store(seen.pin.pool)
+        target_store = await self._placing.pools.store(target)
+        now = self._clock.now()
+        there = await target_store.transfers.outline(queue)
+        epoch = max(seen.pin.epoch + 1, now, 0 if there is None else there.epoch + 1)
+        moving = Pin(
+            pool=seen.pin.pool,
+            state="moving",
+            epoch=epoch,
+            until=after(now, LEASE),
+            target=target,
+        )
+        mine = await self._placing.catalogue.put_pin(queue, moving, seen)
+        if mine is None:
+            raise Unavailable("Something else is being done with the queue.")
+        await self._carry(Way(queue, source_store, target_store, epoch), mine, progress)
+        return True
+
+    async def _carry(self, way: Way, mine: SeenPin, progress: Progress) -> None:
+        try:
+            lease = _Lease(self._placing, self._clock, way.queue, mine)
+            await self._load(way, lease, progress)
+            landing = Pin(pool=mine.pin.target or "", state="landing", epoch=way.epoch)
+            landed = await self._placing.catalogue.put_pin(way.queue, landing, lease.seen)
+            if landed is None:
+                raise Unavailable("The move took too long and was undone.")
+        except BaseException:
+            await asyncio.shield(self._undo(way, mine))
+            raise
+        await self._placing.land(way.queue, landed)
+        self._placing.drop(way.queue)
+        await self._placing.bury(way.source, way.queue, mine.pin.pool, way.epoch)
+        await self._placing.catalogue.unlist(mine.pin.pool, way.queue)
+
+    async def _load(self, way: Way, lease: "_Lease", progress: Progress) -> None:
+        here, there, epoch = way.source.transfers, way.target.transfers, way.epoch
+        queue, now = way.queue, self._clock.now
+        await here.fence(queue, epoch=epoch, now=now())
+        outline = await here.outline(queue)
+        if outline is None:
+            raise NotFound("The queue does not exist.")
+        await there.begin(queue, outline, epoch=epoch, now=now())
+        name = ""
+        while claims := await here.dump_claims(queue, after=name, limit=CARRIED_AT_ONCE):
+            await there.load(queue, claims=claims, epoch=epoch, now=now())
+            name = claims[-1].claim_id
+            await lease.renew()
+        name = ""
+        while posts := await here.dump_posts(queue, after=name, limit=CARRIED_AT_ONCE):
+            await there.load(queue, posts=posts, epoch=epoch, now=now())
+            name = posts[-1].key
+            await lease.renew()
+        position = BEFORE_ALL
+        while messages := await here.dump(queue, after=position, limit=CARRIED_AT_ONCE, now=now()):
+            await there.load(queue, messages=messages, epoch=epoch, now=now())
+            position = messages[-1].position
+            progress(len(messages))
+            await lease.renew()
+
+    async def _undo(self, way: Way, mine: SeenPin) -> None:
+        """Go back to the first store, unless somebody else decided."""
+        queue = way.queue
+        try:
+            seen = await self._placing.catalogue.pin(queue)
+            if seen is not None and seen.pin.state == "moving" and seen.pin.epoch == way.epoch:
+                back = replace(seen.pin, state="landing", target=None)
+                landed = await self._placing.catalogue.put_pin(queue, back, seen)
+                if landed is not None:
+                    await self._placing.land(queue, landed)
+            await way.target.transfers.forget(queue, epoch=way.epoch, now=self._clock.now())
+            await self._placing.catalogue.unlist(mine.pin.target or "", queue)
+        except (Unavailable, Conflict):
+            pass  # whoever uses the queue when the lease has run out goes back for us
+
+
+class _Lease:
+    """The mover's hold on the pin, renewed while the work goes on."""
+
+    def __init__(self, placing: Placing, clock: Clock, queue: QueueRef, seen: SeenPin) -> None:
+        self._placing = placing
+        self._clock = clock
+        self._queue = queue
+        self.seen = seen
+
+    async def renew(self) -> None:
+        """Renew when half of it has passed; ``Unavailable`` when somebody took it away."""
+        now = self._clock.now()
+        if now < self.seen.pin.until - LEASE // 2:
+            return
+        pin = replace(self.seen.pin, until=after(now, LEASE))
+        seen = await self._placing.catalogue.put_pin(self._queue, pin, self.seen)
+        if seen is None:
+            raise Unavailable("The move took too long and was undone.")
+        self.seen = seen

@@ -1,0 +1,246 @@
+"""Where a queue lies: found, kept in memory, made and ended.
+
+A pin in memory may be out of date; that does no harm, because a queue that has left a pool is
+fenced there for longer than a pin is kept (``upkeep.py``): whoever comes is told, and looks
+again. What takes several steps (making a queue, deleting it, carrying it) is written in the
+pin first, with a moment after which others may finish or undo it, so that a node that dies in
+the middle holds up one queue for ``OPERATION_AT_MOST``, and nothing for longer.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from nuska.domain.errors import Conflict, QueueAway, QueueMissing, Unavailable
+from nuska.domain.messages import QueueRef
+from nuska.domain.metadata import FLAVOR_KEY
+from nuska.domain.moments import Duration, Moment, after
+from nuska.domain.pools import OWN
+from nuska.domain.positions import Position, floor_at
+from nuska.domain.queues import Metadata
+from nuska.interfaces.clock import Clock
+from nuska.interfaces.pooling import Outline, PoolableStore
+from nuska.stores.pooled.catalogue import Catalogue, Pin, SeenPin
+from nuska.stores.pooled.pools import Pools
+
+T = TypeVar("T")
+
+PIN_KEPT = 10.0
+"""Seconds for which a pin in memory is used."""
+PINS_KEPT = 100_000
+OPERATION_AT_MOST = Duration(10_000)
+"""A step of making or deleting a queue is over by then, or its node is dead."""
+PATIENCE = 8.0
+"""Seconds a request waits for a queue that is being carried; then it gets a 503."""
+FIRST_PAUSE = 0.005
+LONGEST_PAUSE = 0.2
+
+Use = Callable[[PoolableStore], Awaitable[T]]
+
+
+class NowhereError(Exception):
+    """Nobody made the queue."""
+
+
+class Placing:
+    """Finds the store of a queue for whoever uses it."""
+
+    def __init__(self, catalogue: Catalogue, pools: Pools, clock: Clock) -> None:
+        self.catalogue = catalogue
+        self.pools = pools
+        self.clock = clock
+        self._kept: OrderedDict[QueueRef, tuple[Pin, float]] = OrderedDict()
+
+    async def use(self, queue: QueueRef, use: Use[T], *, otherwise: T) -> T:
+        """What ``use`` says of the store that the queue lies in; ``otherwise``, when it lies in
+        none."""
+        try:
+            return await self._patiently(queue, use, make=False, now=Moment(0))
+        except NowhereError:
+            return otherwise
+
+    async def write(self, queue: QueueRef, use: Use[T], *, now: Moment) -> T:
+        """As ``use``; a queue that lies nowhere is made first."""
+        return await self._patiently(queue, use, make=True, now=now)
+
+    async def _patiently(self, queue: QueueRef, use: Use[T], *, make: bool, now: Moment) -> T:
+        """Try until the queue is not on its way any more, ``PATIENCE`` at most."""
+        loop = asyncio.get_running_loop()
+        deadline, pause = loop.time() + PATIENCE, FIRST_PAUSE
+        while True:
+            pin = await self.pin(queue)
+            if pin is None and not make:
+                raise NowhereError
+            if pin is None:
+                await self.make(queue, {}, relaxed=False, now=now)
+                continue
+            try:
+                return await use(await self.pools.store(pin.pool))
+            except (QueueAway, QueueMissing):
+                self.drop(queue)
+            if loop.time() >= deadline:
+                raise Unavailable("The queue is being moved to another pool.")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def drop(self, queue: QueueRef) -> None:
+        """Look again next time."""
+        self._kept.pop(queue, None)
+
+    async def pin(self, queue: QueueRef) -> Pin | None:
+        """Where the queue lies now, or did within ``PIN_KEPT``; None when nobody made it."""
+        kept = self._kept.get(queue)
+        now = asyncio.get_running_loop().time()
+        if kept is not None and now < kept[1]:
+            return kept[0]
+        pin = await self._settled(queue)
+        if pin is not None:
+            self._keep(queue, pin, now + PIN_KEPT)
+        return pin
+
+    def _keep(self, queue: QueueRef, pin: Pin, until: float) -> None:
+        self._kept[queue] = (pin, until)
+        self._kept.move_to_end(queue)
+        if len(self._kept) > PINS_KEPT:
+            self._kept.popitem(last=False)
+
+    async def seen(self, queue: QueueRef) -> SeenPin | None:
+        """The pin as it is, whatever is being done; for a queue of the own store from before
+        there were pools, one that says so."""
+        seen = await self.catalogue.pin(queue)
+        if seen is None and await _lies_in(self.pools.own, queue):
+            return await self.catalogue.put_pin(queue, Pin(pool=OWN, state="open"), None) or (
+                await self.catalogue.pin(queue)
+            )
+        return seen
+
+    async def _settled(self, queue: QueueRef) -> Pin | None:
+        """The pin, once nothing is half done; who should have finished it may be dead."""
+        loop = asyncio.get_running_loop()
+        deadline, pause = loop.time() + PATIENCE, FIRST_PAUSE
+        while True:
+            seen = await self.seen(queue)
+            if seen is None:
+                return None
+            pin = seen.pin
+            overdue = pin.until <= self.clock.now()
+            if pin.state == "open" or (pin.state == "moving" and not overdue):
+                return pin
+            if pin.state == "landing":
+                await self.land(queue, seen)
+            elif overdue:
+                await self._clean_up(queue, seen)
+            elif loop.time() >= deadline:
+                raise Unavailable("The queue is being made, moved or deleted.")
+            else:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _clean_up(self, queue: QueueRef, seen: SeenPin) -> None:
+        """What a node left half done is undone, or, if it was a deletion, finished."""
+        if seen.pin.state == "moving":
+            back = replace(seen.pin, state="landing", target=None)
+            landed = await self.catalogue.put_pin(queue, back, seen)
+            if landed is not None:
+                await self.land(queue, landed)
+        elif seen.pin.state == "making":
+            await self._end(queue, seen, self.clock.now())
+        else:
+            await self._finish_going(queue, seen)
+
+    async def land(self, queue: QueueRef, seen: SeenPin) -> None:
+        """Open the queue where its pin says it is."""
+        store = await self.pools.store(seen.pin.pool)
+        await store.transfers.open(queue, epoch=seen.pin.epoch, now=self.clock.now())
+        await self.catalogue.put_pin(queue, replace(seen.pin, state="open"), seen)
+
+    async def make(
+        self, queue: QueueRef, metadata: Metadata, *, relaxed: bool, now: Moment
+    ) -> bool:
+        """Create the queue in a pool of its flavor; False, and nothing changed, when it exists."""
+        flavor = metadata.get(FLAVOR_KEY)
+        while await self._settled(queue) is None:
+            pool = await self.pools.choose(flavor if isinstance(flavor, str) else None)
+            if await self._make_in(pool, queue, metadata, relaxed=relaxed, now=now):
+                return True
+        return False
+
+    async def _make_in(
+        self, pool: str, queue: QueueRef, metadata: Metadata, *, relaxed: bool, now: Moment
+    ) -> bool:
+        store = await self.pools.store(pool)
+        before = await store.transfers.outline(queue)
+        epoch = max(now, 0 if before is None else before.epoch + 1)
+        making = Pin(pool=pool, state="making", epoch=epoch, until=after(now, OPERATION_AT_MOST))
+        seen = await self.catalogue.put_pin(queue, making, None)
+        if seen is None:
+            return False
+        if not await self.pools.takes(pool):  # it is being drained or removed
+            await self.catalogue.remove_pin(queue, seen)
+            await self.pools.known(afresh=True)
+            return False
+        start = Position(max(floor_at(now) - 1, 0 if before is None else before.last))
+        outline = Outline(metadata=metadata, relaxed=relaxed, base=start, last=start)
+        try:
+            await store.transfers.begin(queue, outline, epoch=epoch, now=now)
+        except Conflict:  # a clock ahead of ours ended an earlier queue of the name
+            await self.catalogue.remove_pin(queue, seen)
+            return False
+        await store.transfers.open(queue, epoch=epoch, now=now)
+        made = await self.catalogue.put_pin(queue, replace(making, state="open"), seen)
+        return made is not None
+
+    async def end(self, queue: QueueRef, *, now: Moment) -> None:
+        """Delete the queue, wherever it lies."""
+        self.drop(queue)
+        while True:
+            pin = await self._settled(queue)
+            seen = None if pin is None else await self.catalogue.pin(queue)
+            if seen is None:
+                return
+            if await self._end(queue, seen, now):
+                self.drop(queue)
+                return
+
+    async def _end(self, queue: QueueRef, seen: SeenPin, now: Moment) -> bool:
+        going = replace(
+            seen.pin,
+            state="going",
+            epoch=max(seen.pin.epoch + 1, now),
+            until=after(now, OPERATION_AT_MOST),
+            target=None,
+        )
+        gone = await self.catalogue.put_pin(queue, going, seen)
+        if gone is None:
+            return False
+        await self._finish_going(queue, gone)
+        return True
+
+    async def _finish_going(self, queue: QueueRef, seen: SeenPin) -> None:
+        pin = seen.pin
+        store = await self.pools.store(pin.pool)
+        await self.bury(store, queue, pin.pool, pin.epoch)
+        await self.catalogue.remove_pin(queue, seen)
+
+    async def bury(self, store: PoolableStore, queue: QueueRef, pool: str, epoch: int) -> None:
+        """Leave an empty fenced queue, for those who think that it still lies there."""
+        now = self.clock.now()
+        await self.catalogue.note_remains(queue, pool, epoch, now)
+        try:
+            await store.transfers.fence(queue, epoch=epoch, now=now)
+            outline = await store.transfers.outline(queue)
+            last = floor_at(now) if outline is None else outline.last
+            empty = Outline(metadata={}, relaxed=False, base=last, last=last)
+            await store.transfers.begin(queue, empty, epoch=epoch, now=now)
+        except Conflict:
+            return  # somebody has finished this, and more has happened since
+
+
+async def _lies_in(store: PoolableStore, queue: QueueRef) -> bool:
+    try:
+        return await store.queues.get(queue) is not None
+    except QueueAway:
+        return False

@@ -1,0 +1,176 @@
+"""The stores behind the pools: opened when first used, opened anew when their URI changes."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from msgspec import Struct
+
+from nuska.domain.errors import InvalidInput, Unavailable
+from nuska.domain.pools import OWN, Pool
+from nuska.interfaces.pooling import PoolableStore
+from nuska.interfaces.storage import RandomBytes
+from nuska.stores.pooled.catalogue import Catalogue
+
+OpenStore = Callable[[str], Awaitable[PoolableStore]]
+"""Opens the store at a URI; ``Unavailable`` or ``ValueError`` when that cannot be."""
+
+POOLS_KNOWN_FOR = 2.0
+"""Seconds for which what was read about pools is used without looking again."""
+RETRY_AFTER = 1.0
+"""Seconds before a store that could not be opened is tried again."""
+OPENING_AT_MOST = 10.0
+"""Seconds; a store that takes longer to open counts as down."""
+RANDOM_BYTES = 4
+
+logger = logging.getLogger("nuska.stores.pooled")
+
+
+class Opened(Struct):
+    """A store that is open, and what for."""
+
+    uri: str
+    store: PoolableStore
+
+
+class Pools:
+    """Every pool of a catalogue."""
+
+    def __init__(
+        self,
+        own: PoolableStore,
+        catalogue: Catalogue,
+        open_store: OpenStore,
+        random_bytes: RandomBytes,
+        *,
+        fall_back: bool,
+    ) -> None:
+        """``fall_back``: a queue for which there is no pool lies in the ``own`` store."""
+        self.own = own
+        self._catalogue = catalogue
+        self._open_store = open_store
+        self._random_bytes = random_bytes
+        self._fall_back = fall_back
+        self._known: dict[str, Pool] = {}
+        self._known_until = 0.0
+        self._opened: dict[str, Opened] = {}
+        self._failed: dict[str, tuple[float, str]] = {}
+        self._opening: dict[str, asyncio.Lock] = {}
+
+    async def known(self, *, afresh: bool = False) -> dict[str, Pool]:
+        """The pools by name, as they were lately, or, ``afresh``, as they are."""
+        now = asyncio.get_running_loop().time()
+        if afresh or now >= self._known_until:
+            self._known = {pool.name: pool for pool in await self._catalogue.pools()}
+            self._known_until = now + POOLS_KNOWN_FOR
+            await self._close_strangers()
+        return self._known
+
+    async def store(self, name: str) -> PoolableStore:
+        """The store of a pool; ``Unavailable`` when it is down, or there is no such pool."""
+        if name == OWN:
+            return self.own
+        pool = (await self.known()).get(name) or (await self.known(afresh=True)).get(name)
+        if pool is None:
+            raise Unavailable(f"There is no pool {name} any more, and a queue lies in it.")
+        opened = self._opened.get(name)
+        if opened is not None and opened.uri == pool.uri:
+            return opened.store
+        async with self._opening.setdefault(name, asyncio.Lock()):
+            opened = self._opened.get(name)
+            if opened is not None and opened.uri == pool.uri:
+                return opened.store
+            return await self._open(pool)
+
+    async def _open(self, pool: Pool) -> PoolableStore:
+        now = asyncio.get_running_loop().time()
+        again, uri = self._failed.get(pool.name, (0.0, ""))
+        if now < again and uri == pool.uri:
+            raise Unavailable(f"The pool {pool.name} cannot be reached.")
+        before = self._opened.pop(pool.name, None)
+        if before is not None:
+            await before.store.close()
+        try:
+            store = await self.try_out(pool.uri)
+        except (Unavailable, InvalidInput) as error:
+            self._failed[pool.name] = (now + RETRY_AFTER, pool.uri)
+            raise Unavailable(f"The pool {pool.name} cannot be reached.") from error
+        self._opened[pool.name] = Opened(pool.uri, store)
+        return store
+
+    async def try_out(self, uri: str) -> PoolableStore:
+        """Open the store at ``uri``; the caller closes it. ``InvalidInput`` if it can be no
+        pool, ``Unavailable`` if it cannot be reached."""
+        try:
+            async with asyncio.timeout(OPENING_AT_MOST):
+                store = await self._open_store(uri)
+                if self.own.capabilities.shared and not store.capabilities.shared:
+                    await store.close()
+                    raise InvalidInput(
+                        "Only one process can open that store, and others share this catalogue."
+                    )
+        except TimeoutError as error:
+            raise Unavailable("The store at the pool's uri does not answer.") from error
+        except (ValueError, OSError) as error:
+            raise InvalidInput("The pool's uri cannot be opened.") from error
+        return store
+
+    async def choose(self, flavor: str | None) -> str:
+        """The pool for a new queue, by weight; ``InvalidInput`` for an unknown flavor."""
+        pools = [pool for pool in (await self.known()).values() if pool.flavor == flavor]
+        if flavor is not None and not pools:
+            pools = [p for p in (await self.known(afresh=True)).values() if p.flavor == flavor]
+            if not pools:
+                raise InvalidInput(f"There is no flavor named {flavor}.")
+        eligible = [pool for pool in pools if pool.weight > 0]
+        if eligible:
+            return self._by_weight(eligible)
+        if flavor is None and self._fall_back:
+            return OWN
+        raise Unavailable("There is no pool that a new queue could lie in.")
+
+    def _by_weight(self, pools: list[Pool]) -> str:
+        total = sum(pool.weight for pool in pools)
+        ticket = int.from_bytes(self._random_bytes(2 * RANDOM_BYTES)) % total
+        for pool in pools:
+            ticket -= pool.weight
+            if ticket < 0:
+                return pool.name
+        raise AssertionError("a ticket is below the sum of the weights")
+
+    async def takes(self, name: str) -> bool:
+        """Whether new queues may lie there at this very moment."""
+        if name == OWN:
+            return True
+        pool = await self._catalogue.pool(name)
+        return pool is not None and pool.weight > 0
+
+    async def flavor_of(self, name: str) -> str | None:
+        pool = (await self.known()).get(name)
+        return None if pool is None else pool.flavor
+
+    @property
+    def open_now(self) -> dict[str, PoolableStore]:
+        """The stores in use, the own one too."""
+        return {OWN: self.own, **{name: one.store for name, one in self._opened.items()}}
+
+    async def _close_strangers(self) -> None:
+        """Close stores of pools that were removed."""
+        for name in [name for name in self._opened if name not in self._known]:
+            await self._opened.pop(name).store.close()
+
+    async def close(self) -> None:
+        while self._opened:
+            _, opened = self._opened.popitem()
+            await opened.store.close()
+        await self.own.close()
+
+
+def same_kind(one: PoolableStore, other: PoolableStore) -> None:
+    """Pools of a flavor can do the same (contract storage §2); else ``InvalidInput``."""
+    if one.capabilities.names != other.capabilities.names:
+        raise InvalidInput(
+            "The pool's store can not do the same as the other pools of the flavor: "
+            f"{', '.join(sorted(one.capabilities.names))} is not "
+            f"{', '.join(sorted(other.capabilities.names))}."
+        )
