@@ -50,6 +50,7 @@ class MongoClaims:
         async def work(transaction: Transaction) -> Claimed:
             header = await transaction.open(queue)
             if not header.exists or limit <= 0:
+                transaction.found_nothing()
                 return Claimed([])
             await make_due_ready(transaction, header)
             moved = 0
@@ -66,6 +67,8 @@ class MongoClaims:
                         _lease(header, claim, ttl),
                     ]
                 )
+            else:
+                transaction.found_nothing()
             messages = [decode(one, header.moment) for one in chosen]
             return Claimed(
                 [_handed_out(one, claim_id, header.moment, ttl, grace) for one in messages], moved

@@ -32,6 +32,8 @@ FIRST_DELAY = 0.002
 LONGEST_DELAY = 0.1
 ATTEMPTS_AT_MOST = 200
 DEFAULT_DATABASE = "nuska"
+APPLICATION = "nuska"
+"""By this name nodes know the sessions of others."""
 SNAPSHOT_UNAVAILABLE = 246
 
 SAFE = WriteConcern("majority", j=True)
@@ -91,7 +93,7 @@ def open_client(url: str) -> Connection:
         named = parse_uri(url, validate=True)["database"]
         client: Client = AsyncMongoClient(
             url,
-            appname="nuska",
+            appname=APPLICATION,
             serverSelectionTimeoutMS=SELECT_WITHIN_MS,
             connectTimeoutMS=CONNECT_WITHIN_MS,
             retryWrites=True,

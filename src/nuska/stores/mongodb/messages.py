@@ -175,11 +175,14 @@ class MongoMessages:
         async def work(transaction: Transaction) -> list[Message]:
             header = await transaction.open(queue)
             if not header.exists or limit <= 0:
+                transaction.found_nothing()
                 return []
             await make_due_ready(transaction, header)
             taken = await candidates(transaction, header, limit)
             if taken:
                 await transaction.delete(header.key, [one["_id"] for one in taken])
+            else:
+                transaction.found_nothing()
             return [decode(one, header.moment) for one in taken]
 
         return await self._writer.run(queue, work, now=now)

@@ -17,6 +17,7 @@ from nuska.interfaces.storage import Capabilities, Hear, RandomBytes, StoreOptio
 from nuska.stores.mongodb.claims import MongoClaims
 from nuska.stores.mongodb.connection import Connection, bounded, open_client, options_of
 from nuska.stores.mongodb.durability import Promise, check, promise_of
+from nuska.stores.mongodb.forsaken import Forsaken
 from nuska.stores.mongodb.hints import Hints
 from nuska.stores.mongodb.indexes import make_indexes
 from nuska.stores.mongodb.looking import Reader
@@ -47,7 +48,8 @@ class MongoStore:
         self._hints = hints
         self._promise = promise
         self._is_closed = False
-        self._writer = Writer(connection, latest)
+        self._forsaken = Forsaken(connection.client)
+        self._writer = Writer(connection, self._forsaken, latest)
         reader = Reader(connection, self._writer)
         self.queues = MongoQueues(connection, self._writer, reader)
         self.messages = MongoMessages(self._writer, reader, random_bytes)
@@ -83,7 +85,8 @@ class MongoStore:
         await self._hints.listen(hear)
 
     async def sweep(self, *, now: Moment) -> SweepReport:
-        return await self._sweeper.sweep(now)
+        with self._forsaken.suspected():
+            return await self._sweeper.sweep(now)
 
     async def close(self) -> None:
         if self._is_closed:
@@ -91,6 +94,7 @@ class MongoStore:
         self._is_closed = True
         await self._writer.close()
         await self._hints.close()
+        await self._forsaken.close()
         with suppress(Unavailable), bounded():
             await self._timeline.note(self._writer.latest)
         await self._connection.close()

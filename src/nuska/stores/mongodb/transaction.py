@@ -4,8 +4,8 @@ Opening a queue changes its document (``writes`` goes up), so MongoDB refuses al
 the transactions that have the same queue open. Knows nothing of retries; see ``writer.py``.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 from pymongo import ReturnDocument, UpdateOne
 
@@ -14,6 +14,8 @@ from nuska.domain.moments import Moment
 from nuska.stores.mongodb.connection import Collection, Session
 from nuska.stores.mongodb.headers import Header, header_of, unknown
 from nuska.stores.mongodb.records import Document, queue_key
+
+T = TypeVar("T")
 
 
 class Transaction:
@@ -24,8 +26,26 @@ class Transaction:
         self._session = session
         self._now = now
         self._open: dict[QueueRef, Header] = {}
-        self.has_written = False
-        """Apart from opening queues."""
+        self._has_written = False
+        self._acknowledges = False
+        self._is_idle = False
+
+    async def carry_out(self, work: Callable[["Transaction"], Awaitable[T]]) -> T:
+        """What ``work`` returns. It tells its caller of something, unless it says otherwise."""
+        self._is_idle = False
+        answer = await work(self)
+        self._acknowledges = self._acknowledges or not self._is_idle
+        return answer
+
+    def found_nothing(self) -> None:
+        """The present work has nothing to tell that anybody could rely on."""
+        self._is_idle = True
+
+    @property
+    def is_worth_committing(self) -> bool:
+        """Also when nothing was written here but seen: what others wrote may not be with a
+        majority yet, and is once this is committed."""
+        return self._has_written or self._acknowledges
 
     async def open(self, ref: QueueRef) -> Header:
         """The queue's document, whether or not the queue exists, at the group's moment."""
@@ -62,21 +82,21 @@ class Transaction:
         return await cursor.to_list()
 
     async def insert(self, documents: Sequence[Document]) -> None:
-        self.has_written = True
+        self._has_written = True
         await self._records.insert_many(documents, session=self._session)
 
     async def write(self, operations: Sequence[Any]) -> None:
         """Several updates in one message."""
-        self.has_written = True
+        self._has_written = True
         await self._records.bulk_write(operations, session=self._session)
 
     async def delete(self, queue: bytes, keys: Sequence[bytes]) -> None:
-        self.has_written = True
+        self._has_written = True
         query = {"_id": {"$in": list(keys)}, "q": queue}
         await self._records.delete_many(query, session=self._session)
 
-    async def finish(self) -> bool:
-        """Store changed queue documents; whether there is anything to commit."""
+    async def finish(self) -> None:
+        """Store changed queue documents."""
         changed = [header for header in self._open.values() if header.changed]
         if changed:
             await self.write(
@@ -85,7 +105,6 @@ class Transaction:
                     for one in changed
                 ]
             )
-        return self.has_written
 
     @property
     def moment(self) -> Moment:

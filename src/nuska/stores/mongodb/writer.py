@@ -30,6 +30,7 @@ from nuska.stores.mongodb.connection import (
     busy,
     unavailable,
 )
+from nuska.stores.mongodb.forsaken import SUSPECT_AFTER, Forsaken
 from nuska.stores.mongodb.transaction import Transaction
 
 GROUP_AT_MOST = 64
@@ -52,8 +53,9 @@ class _Waiting:
 class Writer:
     """Writes of one store."""
 
-    def __init__(self, connection: Connection, now: Moment) -> None:
+    def __init__(self, connection: Connection, forsaken: Forsaken, now: Moment) -> None:
         self._connection = connection
+        self._forsaken = forsaken
         self._latest = now
         self._lines: dict[QueueRef, deque[_Waiting]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -110,12 +112,15 @@ class Writer:
         """Answer everybody in the group."""
         if not group:
             return
+        outcomes: list[Any]
         try:
-            outcomes = await self._commit(group)
+            outcomes = await self._carry_out(group)
         except Unavailable as error:
             outcomes = [error] * len(group)
         except Exception as error:
-            if len(group) > 1:  # one of them is at fault, and the others shall not suffer
+            # Nothing was committed, see ``_commit``. One of them is at fault, and the others
+            # shall not suffer.
+            if len(group) > 1:
                 for one in group:
                     await self._settle([one])
                 return
@@ -128,13 +133,22 @@ class Writer:
             else:
                 one.answer.set_result(outcome)
 
-    async def _commit(self, group: list[_Waiting]) -> list[Any]:
+    async def _carry_out(self, group: list[_Waiting]) -> list[Any]:
+        """What the group's works return, after they have been committed together."""
         now = max(one.now for one in group)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         with bounded():
             async for _ in attempts():
+                if loop.time() - began > SUSPECT_AFTER:
+                    self._forsaken.suspect()
                 async with self._connection.client.start_session() as session:
                     try:
-                        return await self._attempt(session, group, now)
+                        transaction, outcomes = await self._prepare(session, group, now)
+                        if transaction.is_worth_committing:
+                            await _commit(session)
+                        else:
+                            await session.abort_transaction()
                     except DuplicateKeyError:
                         await _abort(session)  # somebody created the same thing meanwhile
                     except PyMongoError as error:
@@ -144,9 +158,15 @@ class Writer:
                     except BaseException:
                         await _abort(session)
                         raise
+                    else:
+                        self.moment(transaction.moment)
+                        return outcomes
         raise busy()
 
-    async def _attempt(self, session: Session, group: list[_Waiting], now: Moment) -> list[Any]:
+    async def _prepare(
+        self, session: Session, group: list[_Waiting], now: Moment
+    ) -> tuple[Transaction, list[Any]]:
+        """Everything but the commit: whatever is raised in here, nothing has happened."""
         await session.start_transaction(
             read_concern=ReadConcern("snapshot"),
             write_concern=SAFE,
@@ -156,15 +176,11 @@ class Writer:
         outcomes: list[Any] = []
         for one in group:
             try:
-                outcomes.append(await one.work(transaction))
+                outcomes.append(await transaction.carry_out(one.work))
             except NuskaError as refusal:
                 outcomes.append(refusal)
-        if await transaction.finish():
-            await session.commit_transaction()
-        else:
-            await session.abort_transaction()  # queues were opened, and nothing was done
-        self.moment(transaction.moment)
-        return outcomes
+        await transaction.finish()
+        return transaction, outcomes
 
     async def close(self) -> None:
         """Finish what has begun; nothing else is taken."""
@@ -178,6 +194,17 @@ class Writer:
             for one in line:
                 if not one.answer.done():
                     one.answer.set_exception(unavailable(ConnectionError("closed")))
+
+
+async def _commit(session: Session) -> None:
+    """Once it was asked for, only MongoDB can say that it was not done; any other error leaves
+    that open, so it must reach callers, and nothing may be carried out again."""
+    try:
+        await session.commit_transaction()
+    except PyMongoError:
+        raise  # a transient one says that it was not done
+    except Exception as error:
+        raise unavailable(error) from error
 
 
 async def _abort(session: Session) -> None:
