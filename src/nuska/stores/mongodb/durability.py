@@ -69,8 +69,8 @@ def check(promise: Promise, required: Durability, options: Mapping[str, object])
     if required is Durability.NONE:
         return
     demand = f"--require-durability {required.name.lower()}"
-    for name in ("w", "journal"):
-        if options.get(name) not in (None, "majority", True):
+    for name, good in (("w", "majority"), ("journal", True)):
+        if options.get(name, good) != good:
             raise Unavailable(
                 f"{demand}: the URL of the MongoDB store says {name}={options[name]}. Nuska waits "
                 "for the journals of a majority whatever it says; leave it out."
