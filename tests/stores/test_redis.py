@@ -11,7 +11,11 @@ from hypothesis.stateful import run_state_machine_as_test
 from nuska.domain.moments import Moment
 from nuska.interfaces.storage import RandomBytes, Store, StoreOptions
 from nuska.stores.redis.store import RedisStore, open_redis
-from nuska.testing.conformance import ByUrlConformance
+from nuska.testing.conformance import (
+    ByUrlConformance,
+    RecordConformance,
+    TransferConformance,
+)
 from nuska.testing.redis_server import (
     VALKEY,
     RedisCluster,
@@ -103,7 +107,11 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelSetup]
         yield setup
 
 
-class TestRedisServer(ByUrlConformance):
+class RedisConformance(ByUrlConformance, RecordConformance, TransferConformance):
+    """The suite, with what a pool needs."""
+
+
+class TestRedisServer(RedisConformance):
     SETUP = "redis"
 
     @pytest.fixture
@@ -111,15 +119,19 @@ class TestRedisServer(ByUrlConformance):
         return server.new_url()
 
 
-class TestRedisCluster(ByUrlConformance):
+class TestRedisCluster(RedisConformance):
     SETUP = "redis cluster"
 
     @pytest.fixture
     def url(self, cluster: RedisCluster) -> str:
         return cluster.new_url()
 
+    @pytest.fixture
+    def buries_in_one_step(self) -> bool:
+        return False  # the queues of the suite lie in different hash slots
 
-class TestRedisBehindSentinel(ByUrlConformance):
+
+class TestRedisBehindSentinel(RedisConformance):
     SETUP = "redis sentinel"
 
     @pytest.fixture
@@ -127,7 +139,7 @@ class TestRedisBehindSentinel(ByUrlConformance):
         return watched.new_url()
 
 
-class TestValkey(ByUrlConformance):
+class TestValkey(RedisConformance):
     SETUP = "valkey"
 
     @pytest.fixture

@@ -13,7 +13,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from nuska.domain.errors import Unavailable
+from nuska.domain.errors import QueueAway, QueueMissing, Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.stores.redis import library
@@ -24,6 +24,8 @@ from nuska.stores.redis.servers import Servers
 ATTEMPTS = 20
 """A call needs two or three; more only if a sweep interferes each time."""
 NO_FUNCTION = "Function not found"
+FENCED = "QUEUEAWAY"
+"""What the functions begin with when they refuse a queue that is being carried away."""
 
 
 class Calls:
@@ -51,9 +53,19 @@ class Calls:
         moment = self.moment(now)
         return await self.command(key, "FCALL_RO", function, 1, key, moment, *arguments)
 
-    async def write(self, function: str, queue: QueueRef, now: Moment, *arguments: Part) -> Any:
-        """Call a function that may change ``queue``, after what it needs."""
-        return await self._with_needs(function, [queue], now, arguments)
+    async def write(
+        self,
+        function: str,
+        queue: QueueRef,
+        now: Moment,
+        *arguments: Part,
+        create: bool = True,
+    ) -> Any:
+        """Call a function that may change ``queue``, after what it needs.
+
+        Unless ``create``, one that needs the queue to be made raises ``QueueMissing``.
+        """
+        return await self._with_needs(function, [queue], now, arguments, create=create)
 
     async def write_two(
         self,
@@ -72,7 +84,13 @@ class Calls:
         return await self.command(key, "FCALL", function, 1, key, self.moment(now), *arguments)
 
     async def _with_needs(
-        self, function: str, queues: list[QueueRef], now: Moment, arguments: Sequence[Part]
+        self,
+        function: str,
+        queues: list[QueueRef],
+        now: Moment,
+        arguments: Sequence[Part],
+        *,
+        create: bool = True,
     ) -> Any:
         keys = [self.names.header(queue) for queue in queues]
         moment = self.moment(now)
@@ -89,6 +107,8 @@ class Calls:
             which = answer[1]
             queue = queues[which]
             if answer[2] == b"listing":
+                if not create:
+                    raise QueueMissing
                 given[which][1] = await self._list(queue, moment)
                 made[given[which][1]] = (queue, "listing")
             else:
@@ -127,6 +147,8 @@ class Calls:
         try:
             return await self.servers.call(key, *command)
         except ResponseError as refusal:
+            if str(refusal).startswith(FENCED):
+                raise QueueAway from refusal
             if NO_FUNCTION not in str(refusal):
                 raise
         for lane in await self.servers.primaries():

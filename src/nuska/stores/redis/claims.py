@@ -11,7 +11,7 @@ from nuska.stores.redis.lane import Part
 from nuska.stores.redis.names import tag
 from nuska.stores.redis.outbox import Outbox
 from nuska.stores.redis.queues import CLEARINGS_AT_MOST
-from nuska.stores.redis.records import decode, held_by
+from nuska.stores.redis.rows import decode, held_by
 
 
 class RedisClaims:

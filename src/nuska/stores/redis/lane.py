@@ -26,7 +26,7 @@ WATCH_EVERY = 0.5
 
 READS = frozenset(
     {"FCALL_RO", "HMGET", "ZRANGE", "ZCARD", "TIME", "PING", "INFO", "CONFIG", "CLUSTER", "ASKING"}
-    | {"KEYS", "PUBLISH", "FUNCTION", "WAIT", "WAITAOF"}
+    | {"KEYS", "PUBLISH", "FUNCTION", "WAIT", "WAITAOF", "HGET", "HSCAN", "ZSCAN"}
 )
 """Commands that change nothing worth waiting for; every other one is a write."""
 

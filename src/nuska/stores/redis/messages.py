@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from nuska.domain.errors import Conflict, Unavailable
+from nuska.domain.errors import Conflict, QueueMissing, Unavailable
 from nuska.domain.messages import (
     Added,
     DeleteOutcome,
@@ -15,16 +15,14 @@ from nuska.domain.messages import (
 from nuska.domain.moments import Moment
 from nuska.domain.positions import (
     SALT_BYTES,
-    MessageId,
     Position,
-    message_id,
     parse_message_id,
 )
 from nuska.interfaces.storage import RandomBytes
 from nuska.stores.redis.calls import Calls
 from nuska.stores.redis.lane import Part
 from nuska.stores.redis.queues import CLEARINGS_AT_MOST, RedisQueues
-from nuska.stores.redis.records import decode, encode_back, encode_new, held_by, wanted
+from nuska.stores.redis.rows import decode, encode, encode_new, held_by, ids_of_post, wanted
 
 OUTCOMES = {
     b"deleted": DeleteOutcome.DELETED,
@@ -53,6 +51,7 @@ class RedisMessages:
         *,
         poster: bytes = b"",
         idempotency: Idempotency | None = None,
+        create: bool = True,
         now: Moment,
     ) -> Added:
         salts = self._take_salts(len(messages))
@@ -63,17 +62,21 @@ class RedisMessages:
             encode_new(message, salts[at * SALT_BYTES : (at + 1) * SALT_BYTES])
             for at, message in enumerate(messages)
         )
-        answer = await self._calls.write(
-            "nuska_add_messages", queue, now, poster, key, fingerprint, *new
-        )
+        try:
+            answer = await self._calls.write(
+                "nuska_add_messages", queue, now, poster, key, fingerprint, *new, create=create
+            )
+        except QueueMissing:
+            self.unused_salts = salts + self.unused_salts
+            raise
         if answer[0] == b"added":
-            return Added(_ids(int(answer[1]), salts))
+            return Added(ids_of_post(int(answer[1]), salts))
         self.unused_salts = salts + self.unused_salts
         if answer[0] == b"conflict":
             raise Conflict(
                 "This Idempotency-Key was used within the last 10 minutes to post something else."
             )
-        return Added(_ids(int(answer[1]), answer[2]), replayed=True)
+        return Added(ids_of_post(int(answer[1]), answer[2]), replayed=True)
 
     def _take_salts(self, count: int) -> bytes:
         size = count * SALT_BYTES
@@ -163,18 +166,9 @@ class RedisMessages:
         raise Unavailable("The queue has too much to clear away.")
 
     async def put_back(self, queue: QueueRef, popped: Sequence[Message], *, now: Moment) -> None:
-        back = [part for message in popped for part in encode_back(message)]
-        if back:
-            await self._calls.write("nuska_restore_messages", queue, now, *back)
+        back = [part for message in popped for part in encode(message)]
+        await self._calls.write("nuska_restore_messages", queue, now, *back)
 
     async def next_due(self, queue: QueueRef, *, now: Moment) -> Moment | None:
         answer = await self._calls.read("nuska_next_due", queue, now)
         return Moment(int(answer[1])) if answer[1] else None
-
-
-def _ids(first: int, salts: bytes) -> list[MessageId]:
-    """Ids of a post: consecutive positions from ``first``."""
-    return [
-        message_id(first + index, salts[index * SALT_BYTES : (index + 1) * SALT_BYTES])
-        for index in range(len(salts) // SALT_BYTES)
-    ]

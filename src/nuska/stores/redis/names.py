@@ -3,6 +3,7 @@
     <prefix>{project:name}:…    a queue; the braces make it one hash slot
     <prefix>{project}:queues    the names of a project's queues, sorted
     <prefix>due:{0}…            which queues have something to clear away, and when
+    <prefix>records:{/name}:…   a collection of records
 
 Project and name are written with every byte but letters, digits and ``_.-~`` escaped, so
 a colon or brace in a name is never one in a key, and a key can be read back.
@@ -35,6 +36,15 @@ class Names:
     def header(self, queue: QueueRef) -> str:
         """The key of the hash that every function of this queue is given."""
         return f"{self._prefix}{{{tag(queue)}}}:{HEADER}"
+
+    def part(self, queue: QueueRef, part: str) -> str:
+        """A key beside the header, as ``library/state.lua`` names it."""
+        return f"{self._prefix}{{{tag(queue)}}}:{part}"
+
+    def records(self, collection: str) -> list[str]:
+        """Rows and keys of a collection of records."""
+        stem = f"{self._prefix}records:{{/{_escaped(collection)}}}:"
+        return [f"{stem}rows", f"{stem}keys"]
 
     def listing(self, project: str) -> str:
         return f"{self._prefix}{{{_escaped(project)}}}:queues"

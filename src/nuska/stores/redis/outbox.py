@@ -8,7 +8,7 @@ takes none twice; then they leave the outbox. Any node may do this, at any time,
 import logging
 from struct import Struct
 
-from nuska.domain.errors import Unavailable
+from nuska.domain.errors import QueueAway, Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.stores.redis.calls import Calls
@@ -35,19 +35,25 @@ class Outbox:
             logger.warning("dead letters wait in their queue", extra={"reason": str(error)})
 
     async def deliver(self, queue: QueueRef, now: Moment) -> None:
+        """What is for a queue behind a fence stays where it is, and stops nothing else."""
+        after: Part = ""
+        away: dict[str, None] = {}
         for _ in range(DELIVERIES_AT_MOST):
-            _, *rows = await self._calls.read("nuska_read_outbox", queue, now)
-            if not rows:
+            _, after, *rows = await self._calls.read("nuska_read_outbox", queue, now, after, *away)
+            if not after:
                 return
-            places = rows[::2]
             letters: dict[str, list[Part]] = {}
-            for place, row in zip(places, rows[1::2], strict=True):
+            for place, row in zip(rows[::2], rows[1::2], strict=True):
                 address, head, body = _parts(row)
                 letters.setdefault(address, []).extend([place, head, body])
             for address, parts in letters.items():
                 target = queue_of_tag(address)
-                await self._calls.write("nuska_take_letters", target, now, tag(queue), *parts)
-            await self._calls.maintain("nuska_clear_outbox", queue, now, *places)
+                try:
+                    await self._calls.write("nuska_take_letters", target, now, tag(queue), *parts)
+                except QueueAway:
+                    away[address] = None
+                else:
+                    await self._calls.maintain("nuska_clear_outbox", queue, now, *parts[::3])
 
 
 def _parts(row: bytes) -> tuple[str, bytes, bytes]:

@@ -6,14 +6,14 @@ from typing import Any
 
 import msgspec
 
-from nuska.domain.errors import Unavailable
+from nuska.domain.errors import QueueAway, Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Duration, Moment
 from nuska.domain.positions import MessageId
 from nuska.domain.queues import EMPTY_STATS, Landmark, Metadata, Queue, Stats
 from nuska.stores.redis.calls import Calls
 from nuska.stores.redis.names import after_name, name_and_listing
-from nuska.stores.redis.records import id_and_creation
+from nuska.stores.redis.rows import id_and_creation
 
 CHUNK = 100
 """Queues looked at in one go when a page is filtered."""
@@ -47,15 +47,23 @@ class RedisQueues:
     async def _header(self, ref: QueueRef) -> tuple[Queue, str] | None:
         """The queue and what its entry in the project's listing must say."""
         key = self._calls.names.header(ref)
-        metadata, relaxed, version, listing = await self._calls.command(
-            key, "HMGET", key, "metadata", "relaxed", "version", "listing"
+        metadata, relaxed, version, listing, fence = await self._calls.command(
+            key, "HMGET", key, "metadata", "relaxed", "version", "listing", "fence"
         )
+        if fence is not None:
+            raise QueueAway
         if listing is None:
             return None
         queue = Queue(
             ref=ref, metadata=_decode(metadata), relaxed=relaxed == b"1", version=int(version)
         )
         return queue, listing.decode()
+
+    async def _header_if_here(self, ref: QueueRef) -> tuple[Queue, str] | None:
+        try:
+            return await self._header(ref)
+        except QueueAway:
+            return None
 
     async def replace_metadata(
         self, queue: Queue, metadata: Metadata, *, relaxed: bool = False, now: Moment
@@ -109,7 +117,7 @@ class RedisQueues:
         entries = [name_and_listing(member) for member in members]
         entries = [entry for entry in entries if part is None or part in entry[0]]
         headers = await asyncio.gather(
-            *(self._header(QueueRef(project, name)) for name, _ in entries)
+            *(self._header_if_here(QueueRef(project, name)) for name, _ in entries)
         )
         queues = []
         for (name, listing), header in zip(entries, headers, strict=True):

@@ -2,6 +2,7 @@
 
 calls.py    functions and the indexes they need    servers.py, lane.py    connections
 queues.py   messages.py   claims.py   outbox.py    the promises of interfaces/storage.py
+records.py  transfers.py  ordered.py               the promises of interfaces/pooling.py
 """
 
 import asyncio
@@ -23,8 +24,10 @@ from nuska.stores.redis.messages import RedisMessages
 from nuska.stores.redis.names import Names
 from nuska.stores.redis.outbox import Outbox
 from nuska.stores.redis.queues import RedisQueues
+from nuska.stores.redis.records import RedisRecords
 from nuska.stores.redis.servers import Servers, open_servers
 from nuska.stores.redis.sweeping import Sweeper
+from nuska.stores.redis.transfers import RedisTransfers
 from nuska.stores.redis.url import parse
 
 NAMES = frozenset({"FIFO", "CLAIMS", "AOD", "HIGH_THROUGHPUT"})
@@ -35,7 +38,7 @@ log = logging.getLogger("nuska.stores.redis")
 
 
 class RedisStore:
-    """``Store`` on Redis."""
+    """``PoolableStore`` on Redis."""
 
     def __init__(
         self,
@@ -53,6 +56,8 @@ class RedisStore:
         self.queues = RedisQueues(calls)
         self.messages = RedisMessages(calls, self.queues, options.random_bytes)
         self.claims = RedisClaims(calls, outbox)
+        self.records = RedisRecords(calls, options.random_bytes)
+        self.transfers = RedisTransfers(calls)
         self._sweeper = Sweeper(calls, outbox)
         self._hints = Hints(servers, calls.names.hints)
         self._looking = asyncio.create_task(self._look_at_settings(), name="redis settings")

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 NAME = "nuska"
-PARTS = ("state", "content", "queues", "messages", "claims", "sweeping")
+PARTS = ("state", "content", "queues", "messages", "claims", "sweeping", "transfers", "records")
 
 
 @cache

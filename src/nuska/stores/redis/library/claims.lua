@@ -59,6 +59,9 @@ local function create_claim(keys, arguments)
     most_claims, most_dead, dead_ttl, origin, reason, address = unpack(arguments)
   local queue = open(keys[1], now)
   if not queue.exists then return {'claimed', int(queue.now), 0} end
+  if most_claims ~= '' and address == '' and redis.call('HEXISTS', keys[2], 'fence') == 1 then
+    refuse_fenced()
+  end
   limit, ttl, grace = tonumber(limit), tonumber(ttl), tonumber(grace)
   most_claims, most_dead, dead_ttl = tonumber(most_claims), tonumber(most_dead), tonumber(dead_ttl)
 

@@ -125,8 +125,8 @@ local function show(queue, messages, reply)
   return reply
 end
 
--- The message with an id, given as the place in it and its salt, if it has not expired.
-local function find(queue, at, salt)
+-- The message with an id, given as the place in it and its salt, also when it has expired.
+local function locate(queue, at, salt)
   local head = redis.call('HGET', queue.heads, at)
   local message = head and parse(at, head)
   if not message or message.salt ~= salt or has_moved(message) then
@@ -134,13 +134,20 @@ local function find(queue, at, salt)
     head = at and redis.call('HGET', queue.heads, at)
     message = head and parse(at, head)
   end
+  return message or nil
+end
+
+local function locate_id(queue, id)
+  return locate(queue, string.sub(id, 1, 14), string.sub(id, 15))
+end
+
+local function find_id(queue, id)
+  local message = locate_id(queue, id)
   if message and message.ends > queue.now then return message end
   return nil
 end
 
-local function find_id(queue, id)
-  return find(queue, string.sub(id, 1, 14), string.sub(id, 15))
-end
+local TERMS = 24  -- bytes of a claim's record before the places of its messages
 
 -- A live claim: its terms and the messages it took, or nil.
 local function find_claim(queue, claim)

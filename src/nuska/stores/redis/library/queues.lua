@@ -26,6 +26,18 @@ local function retire(queue)
   redis.call('SADD', queue.old, 'g' .. int(queue.generation))
 end
 
+-- Its positions do not start again, and its outbox goes on.
+local function remove(queue)
+  retire(queue)
+  redis.call('SADD', queue.old, 'l' .. int(queue.life))
+  if queue.listing then set(queue, 'unlist', queue.listing) end
+  for _, field in ipairs({'listing', 'life', 'generation', 'emptied', 'version', 'metadata',
+                          'relaxed', 'due', 'fence', 'epoch'}) do
+    drop(queue, field)
+  end
+  queue.exists = false
+end
+
 local function purge_queue(keys, arguments)
   local now, promise = unpack(arguments)
   local queue = open(keys[1], now)
@@ -45,13 +57,7 @@ local function delete_queue(keys, arguments)
   if not queue.exists then return {'missing'} end
   local need = lacks_promise(queue, queue.now, promise, 0)
   if need then return need end
-  retire(queue)
-  redis.call('SADD', queue.old, 'l' .. int(queue.life))
-  set(queue, 'unlist', queue.listing)
-  for _, field in ipairs({'listing', 'life', 'generation', 'emptied', 'version', 'metadata',
-                          'relaxed', 'due'}) do
-    drop(queue, field)
-  end
+  remove(queue)
   commit(queue)
   return {'deleted', queue.unlist}
 end

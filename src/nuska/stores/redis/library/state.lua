@@ -5,23 +5,25 @@
 --   <prefix>{project:name}:old          set of generations and lives that wait to be removed
 --   <prefix>{project:name}:outbox       dead letters on their way to another hash slot
 --   <prefix>{project:name}:arrivals     the last dead letter that each source has delivered
+--   <prefix>{project:name}:arrived      the last letter that came from each source elsewhere
 --   <prefix>{project:name}:g<n>:...     messages and claims of one generation (D17)
 --   <prefix>{project:name}:l<n>:...     idempotency keys of one life of the name
 --
 -- A message is a member of `all` (by position), of `ending` (by its end) and of one of `ready`
 -- (by position), `delayed`, `claimed` (both by available_at); see D7.
 
-local VERSION = 1
+local VERSION = 2
 local EPOCH = 1735689600000     -- 2025-01-01, where positions begin (D6)
 local PER_MILLISECOND = 4096
 local NEVER = 9007199254740991  -- available_at of what expires before it is available
 local FREE = '\0\0\0\0\0\0\0\0\0\0\0\0\0'  -- the claim of what is in none
 local HEAD = '>I8c9I8I8I8I8I4c13'
 local SLICE = 2000              -- arguments of one command
+local AWAY = 'QUEUEAWAY'         -- what an answer begins with that is none
 local STEP = 500                -- messages made ready or expired in one call
 local SCAN = 1000               -- messages looked at in one call
 local HEADER = {'moment', 'position', 'serial', 'listing', 'life', 'generation', 'emptied',
-                'promise', 'due', 'version', 'unlist', 'visits'}
+                'promise', 'due', 'version', 'unlist', 'visits', 'fence'}
 local PARTS = {'all', 'ready', 'delayed', 'claimed', 'ending', 'heads', 'bodies', 'moved',
                'claims', 'claims_ending'}
 
@@ -64,13 +66,14 @@ local function name_keys(queue)
   queue.posts_ending = queue.stem .. 'l' .. int(queue.life) .. ':posts_ending'
 end
 
--- The queue under header key `key` at the later of `now` and the last moment it has seen (D4).
-local function open(key, now)
+-- The queue under header key `key` at the later of `now` and the last moment it has seen (D4),
+-- fenced or not: for whoever carries it, and for clearing away. All others `open` it.
+local function open_any(key, now)
   local values = redis.call('HMGET', key, unpack(HEADER))
   local stem = string.sub(key, 1, -6)
   local queue = {key = key, stem = stem, changed = {}, dropped = {}, known = values[3] ~= false,
                  old = stem .. 'old', outbox = stem .. 'outbox', arrivals = stem .. 'arrivals',
-                 outbox_rows = stem .. 'outbox_rows'}
+                 arrived = stem .. 'arrived', outbox_rows = stem .. 'outbox_rows'}
   for index, field in ipairs(HEADER) do queue[field] = values[index] end
   for _, field in ipairs({'moment', 'position', 'serial', 'visits'}) do
     queue[field] = tonumber(queue[field] or 0)
@@ -79,8 +82,20 @@ local function open(key, now)
     queue[field] = queue[field] and tonumber(queue[field])
   end
   queue.now = math.max(tonumber(now), queue.moment)
-  queue.exists = queue.listing and true or false
+  queue.exists = (queue.listing or queue.fence) and true or false
   if queue.exists then name_keys(queue) end
+  return queue
+end
+
+local function refuse_fenced()
+  error({err = AWAY .. ' The queue is fenced.'})
+end
+
+-- The queue for everybody. This is the one place where a fence stops them, so a call must not
+-- have changed anything before it has opened every queue that it may change.
+local function open(key, now)
+  local queue = open_any(key, now)
+  if queue.fence then refuse_fenced() end
   return queue
 end
 
@@ -120,17 +135,20 @@ local function take_position(queue)
   return queue.position
 end
 
+-- One that is made without a listing needs a fence: nobody would find it.
 local function create(queue, listing, metadata, relaxed)
   local below = next_after(queue.position, queue.now) - 1
   set(queue, 'position', below)
   set(queue, 'emptied', below)
-  set(queue, 'listing', listing)
+  if listing then
+    set(queue, 'listing', listing)
+    drop(queue, 'unlist')
+  end
   set(queue, 'metadata', metadata)
   set(queue, 'relaxed', relaxed)
   set(queue, 'life', take_serial(queue))
   set(queue, 'generation', queue.life)
   set(queue, 'version', queue.life)
-  drop(queue, 'unlist')
   queue.exists = true
   name_keys(queue)
 end

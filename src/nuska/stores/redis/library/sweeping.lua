@@ -10,22 +10,33 @@ local function first_score(key)
   return first[2] and tonumber(first[2]) or NEVER
 end
 
+-- Not before the present has overtaken the positions of a name that came from elsewhere.
 local function forget_at(queue)
-  local kept = redis.call('EXISTS', queue.arrivals) == 1 and REMEMBERED_TARGET or REMEMBERED
-  return queue.moment + kept
+  local has_arrivals = redis.call('EXISTS', queue.arrivals, queue.arrived) > 0
+  local reached = EPOCH + math.ceil((queue.position + 1) / PER_MILLISECOND)
+  return math.max(queue.moment + (has_arrivals and REMEMBERED_TARGET or REMEMBERED), reached)
+end
+
+-- The first moment at which something in a queue that exists is over.
+local function next_end(queue)
+  if queue.due then return queue.now end
+  local first = NEVER
+  for _, part in ipairs({'ending', 'delayed', 'claimed', 'claims_ending', 'posts_ending'}) do
+    first = math.min(first, first_score(queue[part]))
+  end
+  return first
 end
 
 -- The first moment at which there is something to clear away; NEVER when there is nothing.
+-- What is behind a fence is its carrier's, and looked at again once that is open.
 local function next_work(queue)
   if not queue.known then return NEVER end
   if redis.call('EXISTS', queue.old) == 1 then return queue.now end
   local work = NEVER
   if redis.call('EXISTS', queue.outbox) == 1 then work = queue.now + OUTBOX_RETRY end
+  if queue.fence then return work end
   if queue.exists then
-    if queue.due then return queue.now end
-    for _, part in ipairs({'ending', 'delayed', 'claimed', 'claims_ending', 'posts_ending'}) do
-      work = math.min(work, first_score(queue[part]))
-    end
+    work = math.min(work, next_end(queue))
   elseif work == NEVER then
     work = math.max(forget_at(queue), queue.now)
   end
@@ -58,10 +69,10 @@ end
 -- ARGV: now, and 1 when this is the sweep, which reports queues with due messages once.
 local function sweep_queue(keys, arguments)
   local now, reporting = unpack(arguments)
-  local queue = open(keys[1], now)
+  local queue = open_any(keys[1], now)
   if not queue.known then return {'unknown'} end
   local removed, due, full = remove_old(queue), 0, false
-  if queue.exists then
+  if queue.exists and not queue.fence then
     local expired = expire(queue)
     local made = make_due_ready(queue)
     local claims = remove_ended(queue, queue.claims_ending, queue.claims)
@@ -83,18 +94,19 @@ local function sweep_queue(keys, arguments)
   if not queue.exists and outbox == 0 and forget_at(queue) <= queue.now
     and redis.call('EXISTS', queue.old) == 0 then
     redis.call('DEL', queue.key, queue.arrivals)
+    redis.call('UNLINK', queue.arrived)
     return {'swept', removed, 0, 0, '', '', queue.unlist or '', 0}
   end
   local more = full or redis.call('EXISTS', queue.old) == 1
   return {'swept', removed, due, more and 1 or 0, work < NEVER and int(work) or '',
-          queue.promise and int(queue.promise) or '', '', outbox}
+          queue.promise and int(queue.promise) or '', queue.fence and queue.unlist or '', outbox}
 end
 
 -- ARGV: now, the moment of the index entry that was worked off, the moment of the one that is
 -- there instead ('' = none). Refused when something needs looking at before that.
 local function settle_queue(keys, arguments)
   local now, done, instead = unpack(arguments)
-  local queue = open(keys[1], now)
+  local queue = open_any(keys[1], now)
   if not queue.known then return {'settled'} end
   if queue.promise ~= tonumber(done) then
     set(queue, 'visits', queue.visits + 1)
@@ -114,19 +126,27 @@ local function settle_queue(keys, arguments)
   return {'settled'}
 end
 
--- The oldest dead letters in the outbox: place and row of each.
+-- The oldest dead letters in the outbox: place and row of each. Whoever gives ARGV[2], a place
+-- to go on after ('' = from the start), and addresses to leave out, is told the last place first.
 local function read_outbox(keys, arguments)
-  local queue = open(keys[1], arguments[1])
-  local places = redis.call('ZRANGE', queue.outbox, 0, LETTERS - 1)
-  local reply = {'outbox'}
+  local queue = open_any(keys[1], arguments[1])
+  local after, skipped = arguments[2] or '', {}
+  for index = 3, #arguments do skipped[arguments[index]] = true end
+  local places = redis.call('ZRANGEBYSCORE', queue.outbox,
+                            after == '' and '-inf' or '(' .. position_of(after), '+inf',
+                            'LIMIT', 0, LETTERS)
+  local reply = arguments[2] and {'outbox', places[#places] or ''} or {'outbox'}
   for index, row in ipairs(look_up(queue.outbox_rows, places)) do
-    if row then add_pair(reply, places[index], row) end
+    if row then
+      local size = struct.unpack('>I4', row)
+      if not skipped[string.sub(row, 9, 8 + size)] then add_pair(reply, places[index], row) end
+    end
   end
   return reply
 end
 
 local function clear_outbox(keys, arguments)
-  local queue = open(keys[1], arguments[1])
+  local queue = open_any(keys[1], arguments[1])
   local places = {}
   for index = 2, #arguments do places[#places + 1] = arguments[index] end
   send('ZREM', queue.outbox, places)
@@ -135,11 +155,12 @@ local function clear_outbox(keys, arguments)
 end
 
 -- ARGV: the source's name, then place, head and body of each letter in the source's order.
--- A letter arrives once: places go up, and the last one that arrived is remembered.
-local function take_letters(keys, arguments)
+-- A letter arrives once: places go up, and the last one that arrived is remembered, in
+-- `arrivals` for sources in this store and in `arrived` for all others.
+local function take(keys, arguments, where)
   local now, promise, listing, source = unpack(arguments, 1, 4)
   local queue = open(keys[1], now)
-  local last = redis.call('HGET', queue.arrivals, source) or ''
+  local last = redis.call('HGET', queue[where], source) or ''
   local letters, bodies = {}, {}
   local newest = last
   for index = 5, #arguments, 3 do
@@ -149,19 +170,21 @@ local function take_letters(keys, arguments)
       bodies[#bodies + 1] = arguments[index + 2]
     end
   end
-  if #letters == 0 then return {'taken', 0} end
+  if #letters == 0 then return {'taken', 0, queue.exists and 1 or 0} end
   local need = lacks_listing(queue, listing, 0)
     or lacks_promise(queue, earliest_end(letters), promise, 0)
   if need then return need end
   if not queue.exists then create(queue, listing, '{}', '0') end
   for _, letter in ipairs(letters) do
-    letter.available = math.min(letter.available, queue.now)
+    letter.available, letter.claim = math.min(letter.available, queue.now), FREE
   end
   append(queue, letters, bodies)
-  redis.call('HSET', queue.arrivals, source, newest)
+  redis.call('HSET', queue[where], source, newest)
   commit(queue)
-  return {'taken', #letters}
+  return {'taken', #letters, 1}
 end
+
+local function take_letters(keys, arguments) return take(keys, arguments, 'arrivals') end
 
 redis.register_function{function_name = 'nuska_sweep_queue', callback = sweep_queue,
                         flags = {'allow-oom'}}  -- it frees memory
