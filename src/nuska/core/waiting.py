@@ -47,12 +47,17 @@ class Patience:
 class Watch:
     """What a service needs to let callers wait for its queues."""
 
-    __slots__ = ("_clock", "_messages", "_wakeups")
+    __slots__ = ("_at_most", "_clock", "_messages", "_waiting", "_wakeups")
 
-    def __init__(self, messages: MessageStore, wakeups: Wakeups, clock: Clock) -> None:
+    def __init__(
+        self, messages: MessageStore, wakeups: Wakeups, clock: Clock, at_most: int | None = None
+    ) -> None:
+        """``at_most`` wait at a time; who comes then looks once."""
         self._messages = messages
         self._wakeups = wakeups
         self._clock = clock
+        self._at_most = at_most
+        self._waiting = 0
 
     async def until_found(
         self,
@@ -67,6 +72,22 @@ class Watch:
 
         ``look`` is called at least once, and never after the caller is known to have gone.
         """
+        if self._at_most is not None and self._waiting >= self._at_most:
+            return await look()
+        self._waiting += 1
+        try:
+            return await self._wait(look, nothing, queue, patience, taker)
+        finally:
+            self._waiting -= 1
+
+    async def _wait(
+        self,
+        look: Callable[[], Awaitable[Found]],
+        nothing: Callable[[Found], bool],
+        queue: QueueRef,
+        patience: Patience,
+        taker: bool,
+    ) -> Found:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + patience.seconds
         with self._wakeups.waiting(queue, taker=taker) as waiter:

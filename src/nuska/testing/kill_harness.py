@@ -31,6 +31,7 @@ from nuska.testing.histories import Found
 from nuska.testing.kill_clients import QUEUES, Clients, messages_of
 from nuska.testing.node_group import NodeGroup
 from nuska.testing.plain_http import PlainClient
+from nuska.testing.raw_http import Answer
 from nuska.testing.verdicts import Report, judge
 
 SHORTEST_LIFE, LONGEST_LIFE = 0.15, 1.3
@@ -45,6 +46,9 @@ LONGEST_OUTAGE = 1.0
 """Seconds without the engine."""
 NODES = 3
 """On a store that nodes share."""
+DRAINED_WITHIN = 90.0
+"""Seconds for one request after the last kill: what a killed node had begun may be in the way until
+the engine gives it up, which takes MongoDB a minute."""
 MAX_PAGE = 20
 EMBEDDED = "sqlite:"
 
@@ -133,12 +137,22 @@ async def drain(client: PlainClient) -> list[Found]:
         everything += found
         for start in range(0, len(found), MAX_PAGE):
             ids = ",".join(one.id for one in found[start : start + MAX_PAGE])
-            answer = await client.ask("DELETE", f"/v2/queues/{queue}/messages?ids={ids}")
-            assert answer.status == 204, answer
-        stats = await client.ask("GET", f"/v2/queues/{queue}/stats")
+            await _insist(client, "DELETE", f"/v2/queues/{queue}/messages?ids={ids}", 204)
+        stats = await _insist(client, "GET", f"/v2/queues/{queue}/stats", 200)
         left = msgspec.json.decode(stats.body)["messages"]["total"]
         assert left == 0, f"{left} left in {queue} after all were deleted"
     return everything
+
+
+async def _insist(client: PlainClient, method: str, target: str, status: int) -> Answer:
+    """The answer with this status; one that says "not now" is waited out, within a bound."""
+    async with asyncio.timeout(DRAINED_WITHIN):
+        while True:
+            answer = await client.ask(method, target)
+            if answer.status == status:
+                return answer
+            assert answer.status == 503, answer
+            await asyncio.sleep(1)
 
 
 async def _walk(client: PlainClient, queue: str) -> list[Found]:
@@ -149,8 +163,7 @@ async def _walk(client: PlainClient, queue: str) -> list[Found]:
         "&echo=true&include_claimed=true&include_delayed=true"
     )
     while True:
-        answer = await client.ask("GET", target)
-        assert answer.status == 200, answer
+        answer = await _insist(client, "GET", target, 200)
         messages = messages_of(answer)
         if not messages:
             return found
