@@ -35,6 +35,11 @@ def compact(value: object) -> str:
     return printable(json.dumps(value, ensure_ascii=False))
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 message``, ``2 messages``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def document(record: Struct) -> dict[str, Any]:
     """A record as JSON shows it: every field that has something to say."""
     return {name: value for name, value in to_builtins(record).items() if value not in (None, "")}

@@ -1,14 +1,21 @@
 """``nuska queue``: queues, their metadata and statistics."""
 
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from nuska.cli.exits import CommandFailed, Exit
-from nuska.cli.options import DEFAULTS, PLAIN, Options
-from nuska.cli.output import Cells, assignments, compact, document
-from nuska.client import QueueEntry, Stats
+from nuska.cli.export_format import Malformed
+from nuska.cli.exporting import destination
+from nuska.cli.exporting import export as export_queue
+from nuska.cli.importing import Import, Report, interrupted, open_input
+from nuska.cli.options import DEFAULTS, PLAIN, Options, failure
+from nuska.cli.output import Cells, assignments, compact, counted, document
+from nuska.cli.standard_input import Unreadable
+from nuska.client import ClientError, QueueEntry, Stats
+from nuska.system import SystemClock
 
 app = App(name="queue", help="Queues, their metadata and statistics.", default_parameter=PLAIN)
 
@@ -105,6 +112,92 @@ async def stats(name: Name, /, *, options: Options = DEFAULTS) -> None:
     async with options.client() as client:
         found = await client.queue(name).stats()
     options.output.pairs(_counted(found))
+
+
+@app.command
+async def export(
+    name: Name,
+    /,
+    *,
+    output: Annotated[
+        Path | None, Parameter(help="Write to this file, which is there only when it is whole.")
+    ] = None,
+    force: Annotated[bool, Parameter(help="Replace the file if there is one.")] = False,
+    options: Options = DEFAULTS,
+) -> None:
+    """Write a queue's metadata and messages as JSON lines, claimed and delayed ones too.
+
+    The queue stays as it is, and may be in use meanwhile.
+    """
+    with destination(output, replace=force) as write:
+        async with options.client() as client:
+            count = await export_queue(client, name, write, SystemClock())
+    options.output.note(f"{counted(count, 'message')} of queue {name} exported.")
+
+
+@app.command(name="import", usage="Usage: nuska queue import [OPTIONS] QUEUE [FILE]")
+async def import_messages(
+    name: Name,
+    file: Annotated[
+        Path | None, Parameter(name="FILE", help="What `nuska queue export` wrote; else stdin.")
+    ] = None,
+    /,
+    *,
+    metadata: Annotated[
+        bool,
+        Parameter(negative="--no-metadata", help="Create the queue with the metadata it had."),
+    ] = True,
+    renew: Annotated[
+        bool, Parameter(help="Give messages their whole ttl again, also those that have expired.")
+    ] = False,
+    after: Annotated[int, Parameter(help="Leave out the lines up to this one.")] = 0,
+    options: Options = DEFAULTS,
+) -> None:
+    """Post what an export holds. Messages get new ids; those whose ttl has ended are left out.
+
+    A queue that exists keeps its metadata and its messages. Done again within ten minutes
+    it posts nothing twice.
+    """
+    descriptor = open_input(file)
+    async with options.client() as client:
+        work = Import(client.queue(name), SystemClock(), after=after, renew=renew)
+        try:
+            await work.run(descriptor, metadata=metadata)
+        except (Malformed, Unreadable) as error:
+            raise CommandFailed(Exit.REFUSED, interrupted(error, work.report)) from error
+        except ClientError as error:
+            code = failure(error).code
+            raise CommandFailed(code, interrupted(error, work.report)) from error
+    _reported(options, name, work.report, metadata=metadata)
+
+
+def _reported(options: Options, name: str, report: Report, *, metadata: bool) -> None:
+    if options.as_json:
+        options.output.json(
+            {
+                "name": name,
+                "created": report.created,
+                "imported": report.imported,
+                "expired": report.expired,
+                "repeated": report.repeated,
+                "undelayed": report.undelayed,
+            }
+        )
+        return
+    options.output.note(f"{counted(report.imported, 'message')} imported into queue {name}.")
+    if report.repeated:
+        there = counted(report.repeated, "message")
+        options.output.note(f"{there} left out: an import within ten minutes has stored them.")
+    if report.expired:
+        options.output.note(f"{counted(report.expired, 'message')} left out: their ttl has ended.")
+    if report.undelayed:
+        undelayed = counted(report.undelayed, "message")
+        options.output.note(
+            f"{undelayed} can be claimed at once instead of later: the queue has no "
+            "_default_message_delay."
+        )
+    if metadata and not report.created:
+        options.output.note(f"Queue {name} existed already; its metadata are unchanged.")
 
 
 @app.command

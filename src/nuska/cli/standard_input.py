@@ -1,4 +1,5 @@
-"""Standard input line by line, without holding up the event loop and without reading ahead far.
+"""Standard input, or a file, line by line, without holding up the event loop and without reading
+ahead far.
 
 A thread reads, because a terminal, a pipe and a file have nothing else in common. It is a
 daemon: a command that is interrupted does not wait for input that never comes.
@@ -20,16 +21,21 @@ LONGEST_LINE = 16 * 1024 * 1024
 
 
 class Unreadable(ValueError):
-    """Standard input cannot be read, or not as lines."""
+    """The input cannot be read, or not as lines."""
+
+
+def standard_input() -> int:
+    """The descriptor of standard input."""
+    if sys.stdin is None:  # how Python says that it was closed from the beginning
+        raise Unreadable("standard input is closed")
+    return sys.stdin.fileno()
 
 
 class Lines:
     """``async for number, line, more in Lines()``: ``more`` tells whether another line is there."""
 
-    def __init__(self) -> None:
-        if sys.stdin is None:  # how Python says that it was closed from the beginning
-            raise Unreadable("standard input is closed")
-        self._descriptor = sys.stdin.fileno()
+    def __init__(self, descriptor: int | None = None) -> None:
+        self._descriptor = standard_input() if descriptor is None else descriptor
         self._arrived: asyncio.Queue[bytes | OSError] = asyncio.Queue()
         self.consumed = 0
         """Bytes used so far."""
@@ -78,7 +84,7 @@ class Lines:
             chunk = await self._arrived.get()
             room.release()
             if isinstance(chunk, OSError):
-                raise Unreadable(f"standard input cannot be read: {chunk.strerror}")
+                raise Unreadable(f"the input cannot be read: {chunk.strerror}")
             yield chunk
             if not chunk:
                 return

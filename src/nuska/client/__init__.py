@@ -39,6 +39,7 @@ from nuska.client.records import (
     Metadata,
     NewMessage,
     QueueEntry,
+    RawMessage,
     Stats,
 )
 from nuska.client.retries import RetryPolicy
@@ -70,6 +71,7 @@ __all__ = [
     "NotFound",
     "Queue",
     "QueueEntry",
+    "RawMessage",
     "RetryPolicy",
     "Stats",
     "Timing",

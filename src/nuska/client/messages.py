@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from msgspec import Struct
 
-from nuska.client.address import segment
+from nuska.client.address import Query, segment
 from nuska.client.connection import Answer, Connection, Timing
 from nuska.client.encoding import (
     MESSAGES_PER_POST,
@@ -17,7 +17,7 @@ from nuska.client.encoding import (
     post_document,
 )
 from nuska.client.paging import Link, Listing, Page
-from nuska.client.records import Message, Metadata, NewMessage
+from nuska.client.records import Message, Metadata, NewMessage, RawMessage
 from nuska.client.retries import Repeat
 
 IDS_PER_CALL = 20
@@ -33,6 +33,11 @@ class _Posted(Struct, frozen=True):
 
 class _Messages(Struct, frozen=True):
     messages: list[Message]
+    links: list[Link] = []
+
+
+class _RawMessages(Struct, frozen=True):
+    messages: list[RawMessage]
     links: list[Link] = []
 
 
@@ -65,14 +70,22 @@ class QueueMessages:
         """Post messages in one request: all are stored, or none. Returns their ids in order."""
         return await self.post_encoded([encode_message(message) for message in messages])
 
-    async def post_encoded(self, messages: Sequence[EncodedMessage]) -> list[str]:
-        """``post_many`` for messages that are JSON text already."""
+    async def post_encoded(
+        self, messages: Sequence[EncodedMessage], *, key: str | None = None
+    ) -> list[str]:
+        """``post_many`` for messages that are JSON text already.
+
+        ``key`` is the ``Idempotency-Key``, for who may come again with the same post.
+        """
         answer = await self._connection.call(
             "POST",
             f"{self._href}/messages",
             body=post_document(messages),
             # The same key on every attempt: the server stores the messages once.
-            headers={"Content-Type": "application/json", "Idempotency-Key": uuid4().hex},
+            headers={
+                "Content-Type": "application/json",
+                "Idempotency-Key": key or uuid4().hex,
+            },
             timeout=min(self._connection.timeout, POST_MEMORY),
         )
         return [href.rpartition("/")[2] for href in answer.read(_Posted).resources]
@@ -127,6 +140,12 @@ class QueueMessages:
             follow=follow,
         )
 
+    def everything(self, *, page: int) -> Listing[RawMessage]:
+        """All messages there are, claimed and delayed ones too, oldest first, as JSON text."""
+        query: Query = {"echo": True, "include_claimed": True, "include_delayed": True}
+        query |= {"attributes": True, "limit": page}
+        return Listing(self._connection, f"{self._href}/messages", query, _raw_page)
+
     async def message(self, message_id: str, *, attributes: bool = False) -> Message:
         """One message, claimed and delayed ones too; ``NotFound`` when there is none."""
         answer = await self._connection.call(
@@ -178,6 +197,11 @@ class QueueMessages:
             timeout=self._connection.timeout + wait,
         )
         return answer.read(_Messages).messages
+
+
+def _raw_page(answer: Answer) -> Page[RawMessage]:
+    page = answer.read(_RawMessages)
+    return page.messages, page.links
 
 
 def _message_page(answer: Answer) -> Page[Message]:

@@ -8,6 +8,7 @@ from msgspec import Struct
 from nuska.client.claims import CLAIM_TTL, QueueClaims
 from nuska.client.connection import Answer
 from nuska.client.encoding import encode_json
+from nuska.client.errors import NotFound
 from nuska.client.held import HeldClaim
 from nuska.client.paging import Link, Page
 from nuska.client.records import Metadata, QueueEntry, Stats
@@ -38,6 +39,14 @@ class Queue(QueueClaims):
             headers={"Content-Type": "application/json"},
         )
         return answer.status == 201
+
+    async def exists(self) -> bool:
+        """Whether somebody created the queue, by name or by a post."""
+        try:
+            await self._connection.call("HEAD", self._href)
+        except NotFound:
+            return False
+        return True
 
     async def metadata(self) -> Metadata:
         """The queue's metadata, with the server's defaults filled in."""

@@ -5,7 +5,7 @@ Times are whole seconds, as on the wire. Nothing here talks to a server.
 
 from typing import Any
 
-from msgspec import Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 from msgspec.structs import force_setattr
 
 Metadata = dict[str, Any]
@@ -45,11 +45,31 @@ class Message(Struct, frozen=True, kw_only=True):
     """None unless asked for, or when it has none."""
     dead_letter: dict[str, Any] | None = None
     """Why it is in a dead-letter queue, told together with the attributes."""
+    delay: int | None = None
+    """Seconds until it can be claimed, while it is delayed; told together with the attributes."""
 
     def __post_init__(self) -> None:
         _, found, claim_id = self.href.rpartition("?claim_id=")
         if found and self.claim_id is None:
             force_setattr(self, "claim_id", claim_id)
+
+
+class RawMessage(Struct, frozen=True, kw_only=True):
+    """A message as the server shows it, with what people put into it as the JSON text it is."""
+
+    id: str
+    body: Raw
+    ttl: int
+    age: int
+    href: str = ""
+    delay: int | None = None
+    attributes: Raw | UnsetType = UNSET
+    dead_letter: Raw | UnsetType = UNSET
+
+    @property
+    def claimed(self) -> bool:
+        """Whether it was in a claim."""
+        return "?claim_id=" in self.href
 
 
 class QueueEntry(Struct, frozen=True, kw_only=True):

@@ -365,6 +365,24 @@ async def test_attributes_show_only_to_readers_that_ask(api: AsgiDriver) -> None
     assert popped.json()["messages"][0]["attributes"] == {"b": 1, "a": "x"}
 
 
+async def test_the_delay_that_is_left_shows_only_to_readers_that_ask(
+    api: AsgiDriver, clock: ManualClock
+) -> None:
+    await api.put(QUEUE, {"_default_message_delay": 20})
+    await post(api, "later")
+    await post(api, "now", delay=0)
+    target = f"{MESSAGES}?echo=true&include_delayed=true&include_claimed=true"
+    clock.advance(milliseconds=4_500)
+    assert b'"delay"' not in (await api.get(target)).body
+    later, now = (await api.get(f"{target}&attributes=true")).json()["messages"]
+    assert later["delay"] == 16
+    assert "delay" not in now
+    clock.advance(milliseconds=15_500)
+    await claim(api, limit=2)
+    claimed = (await api.get(f"{target}&attributes=true")).json()["messages"]
+    assert [set(message) & {"delay"} for message in claimed] == [set(), set()]
+
+
 async def test_attributes_may_have_16384_bytes(api: AsgiDriver) -> None:
     fits = {"a": "x" * (16384 - 9)}
     assert (await api.post(MESSAGES, {"messages": [{"body": 1, "attributes": fits}]})).status == 201

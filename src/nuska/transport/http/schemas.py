@@ -221,10 +221,13 @@ def _messages(limits: Limits) -> dict[str, Schema]:
         claim_count=_COUNT,
         **shared,
     )
+    delayed = {"description": "Seconds until it is due; shown with attributes.", **_COUNT}
     return {
         "Post": _object(("messages",), messages={**_array(posted), "minItems": 1}),
         "Posted": _object(("resources",), resources=_array(_TEXT)),
-        "Message": _object(("id", "href", "ttl", "age", "body"), href=_TEXT, **shared),
+        "Message": _object(
+            ("id", "href", "ttl", "age", "body"), href=_TEXT, delay=delayed, **shared
+        ),
         "MessageList": _object(("messages",), messages=_array(ref("Message")), links=ref("Links")),
         "Popped": _object(("messages",), messages=_array(popped)),
     }

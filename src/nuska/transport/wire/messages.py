@@ -1,7 +1,8 @@
 """Messages on the wire. Bodies go in and out as the posted bytes; nothing is encoded again.
 
 No key is added to a message but those of the contract, because existing clients fail on
-unknown ones (K10); ``attributes`` and ``dead_letter`` come only when a reader asks for them.
+unknown ones (K10); ``attributes``, ``dead_letter`` and ``delay`` come only when a reader asks
+for them.
 """
 
 import hashlib
@@ -106,7 +107,8 @@ class Shown(Struct, frozen=True, gc=False):
     """What a reader sees besides the fields that everybody sees."""
 
     attributes: bool = False
-    """The reader asked for attributes (and for why a message is a dead letter)."""
+    """The reader asked for attributes (and for why a message is a dead letter, and how long
+    it is still delayed)."""
     checksum: bool = False
     """The operator enabled checksums."""
 
@@ -134,7 +136,10 @@ def encode_message(message: Message, name: str, now: Moment, shown: Shown = PLAI
         f'"ttl": {message.ttl // 1000}, "age": {age_in_seconds(message.created_at, now)}, '
         f'"body": '
     )
-    return b"".join((head.encode(), message.body, _extras(message, shown), b"}"))
+    delay = b""
+    if shown.attributes and message.claim_id is None and message.available_at > now:
+        delay = f', "delay": {-((now - message.available_at) // 1000)}'.encode()
+    return b"".join((head.encode(), message.body, delay, _extras(message, shown), b"}"))
 
 
 def encode_popped(message: Message, now: Moment, shown: Shown = PLAIN) -> bytes:
