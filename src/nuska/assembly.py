@@ -49,6 +49,8 @@ STORE_DRIVERS: dict[str, str] = {
     "redis+sentinel": "nuska.stores.redis:open_store",
     "rediss+sentinel": "nuska.stores.redis:open_store",
     "postgresql": "nuska.stores.sql:open_store",
+    "mysql": "nuska.stores.sql:open_store",
+    "mariadb": "nuska.stores.sql:open_store",
     "mongodb": "nuska.stores.mongodb:open_store",
     "mongodb+srv": "nuska.stores.mongodb:open_store",
 }
@@ -56,6 +58,8 @@ STORE_DRIVERS: dict[str, str] = {
 # Stores whose content an operator brings to a newer version by name: ``nuska store migrate``.
 STORE_MIGRATIONS: dict[str, str] = {
     "postgresql": "nuska.stores.sql:migrate",
+    "mysql": "nuska.stores.sql:migrate",
+    "mariadb": "nuska.stores.sql:migrate",
 }
 
 # Stores whose file ``nuska store backup`` copies and ``nuska store restore`` puts in place. The
@@ -70,7 +74,7 @@ BACKUP_TOOLS = {
 }
 
 # What to install for a driver, where that is not named as its folder is.
-STORE_EXTRAS = {"postgresql": "postgresql"}
+STORE_EXTRAS = {"postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
 
 TOLERATED_LAG = 1000
 """Milliseconds by which the clock may lag behind the store without a word."""

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from nuska.domain.errors import Unavailable
-from nuska.stores.sql.database import ANSWER_WITHIN, CONNECT_WITHIN
+from nuska.stores.sql.database import ANSWER_WITHIN
+from nuska.stores.sql.dialects.interface import CONNECT_WITHIN
 from nuska.testing.conformance import FailureConformance, NetworkFaultConformance
 from nuska.testing.postgresql_server import PostgresqlServer, postgresql_server
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from nuska.cli import run
 from nuska.domain.errors import Unavailable
-from nuska.stores.sql import tables
+from nuska.stores.sql import migrations, tables
 from nuska.stores.sql.database import Database
 from nuska.stores.sql.migrations import prepare
 from nuska.stores.sql.url import parse
@@ -56,7 +56,7 @@ async def test_the_migrations_make_the_columns_that_queries_use(
 async def test_an_earlier_database_is_not_touched_by_a_start(
     server: PostgresqlServer, open_at, store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nuska.stores.sql.migrations._script", Later())
+    monkeypatch.setitem(migrations.SCRIPTS, "postgresql", Later())
     with pytest.raises(Unavailable, match="nuska store migrate"):
         await open_at(server.url())
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from nuska.assembly import Service
-from nuska.stores.sql.database import LISTENER
+from nuska.stores.sql.dialects.interface import LISTENER
 from nuska.stores.sql.hints import LONGEST_PAUSE
 from nuska.testing.conformance.wakeups import (
     QUICKLY,

@@ -4,7 +4,7 @@ has locked. Two that come at once do not wait for each other; each takes what th
 
 from collections.abc import Sequence
 
-from sqlalchemy import select, tuple_, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nuska.domain.limits import DUE_PER_CLAIM
@@ -12,7 +12,9 @@ from nuska.stores.sql.locking import keep_moment
 from nuska.stores.sql.rows import MESSAGE, MessageRow
 from nuska.stores.sql.tables import READY, messages
 
-KEY = tuple_(messages.c.generation, messages.c.position)
+IN_LINE = "FORCE INDEX (messages_in_line)"
+BY_POSITION = "FORCE INDEX (PRIMARY)"
+"""Told to servers that lock every row that they look at, and might look along another index."""
 
 
 async def make_due_ready(
@@ -20,26 +22,31 @@ async def make_due_ready(
 ) -> list[int]:
     """Let waiting messages whose moment has come stand in line again; their ends."""
     due = (
-        select(messages.c.generation, messages.c.position)
+        select(messages.c.position, messages.c.expires_at)
+        .with_hint(messages, IN_LINE, "mysql")
         .where(
             messages.c.generation == generation,
             messages.c.available_at > READY,
             messages.c.available_at <= now,
         )
-        .order_by(messages.c.available_at, messages.c.position)
+        .order_by(messages.c.available_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    found = await connection.execute(
+    found = (await connection.execute(due)).all()
+    if not found:
+        return []
+    await connection.execute(
         update(messages)
-        .where(KEY.in_(due))
+        .with_hint(BY_POSITION, dialect_name="mysql")
+        .where(
+            messages.c.generation == generation,
+            messages.c.position.in_([row.position for row in found]),
+        )
         .values(available_at=READY, claim=None)
-        .returning(messages.c.expires_at)
     )
-    ends = [int(end) for end in found.scalars()]
-    if ends:
-        await keep_moment(connection, [generation], now)
-    return ends
+    await keep_moment(connection, [generation], now)
+    return [int(row.expires_at) for row in found]
 
 
 async def candidates(
@@ -54,9 +61,11 @@ async def candidates(
     """Up to ``limit`` live ready messages, oldest first, locked; between two positions."""
     wanted = (
         select(*MESSAGE)
+        .with_hint(messages, IN_LINE, "mysql")
         .where(
             messages.c.generation == generation,
             messages.c.available_at == READY,
+            messages.c.claim.is_(None),
             messages.c.position > after,
             messages.c.expires_at > now,
         )

@@ -3,21 +3,32 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import case, delete, insert, select, update
+from msgspec import Struct, structs
+from sqlalchemy import (
+    BigInteger,
+    LargeBinary,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nuska.domain.claims import OVER_CLAIM_COUNT, Claim, Claimed, DeadLetterRule
 from nuska.domain.limits import DEAD_LETTERS_PER_CLAIM
-from nuska.domain.messages import DeadLetter, QueueRef
+from nuska.domain.messages import DeadLetter, Message, QueueRef
 from nuska.domain.moments import Duration, Moment
 from nuska.domain.positions import ClaimId, next_position, parse_claim_id
 from nuska.stores.sql import locking
-from nuska.stores.sql.choosing import candidates, make_due_ready
+from nuska.stores.sql.choosing import BY_POSITION, IN_LINE, candidates, make_due_ready
 from nuska.stores.sql.database import Database
-from nuska.stores.sql.locking import Lock
+from nuska.stores.sql.dialects.interface import Lock
 from nuska.stores.sql.moving import remember, remove
 from nuska.stores.sql.rows import MESSAGE, AnyRow, MessageRow, QueueRow, encode, messages_of
-from nuska.stores.sql.tables import READY, claims, messages
+from nuska.stores.sql.tables import READY, claims, messages, queues
 
 
 class SqlClaims:
@@ -53,24 +64,15 @@ class SqlClaims:
             else:
                 choice = Choice(connection, self._database, queue, row, moment)
                 chosen, moved = await choice.make(limit, dead_letters)
-            moment = await locking.moment_since(connection, self._database, row, moment)
-            chosen = [one for one in chosen if one.expires_at > moment]
             if not chosen:
                 return Claimed([], moved)
-            end = Moment(moment + ttl)
-            rows = await _hand_out(
-                connection, row.generation, chosen, claim, end, _prolonged(end, ttl, grace)
-            )
-            await connection.execute(
-                insert(claims).values(
-                    generation=row.generation,
-                    claim=claim,
-                    ttl=ttl,
-                    started_at=moment,
-                    expires_at=end,
-                )
-            )
-            return Claimed(messages_of(rows, moment), moved)
+            moment = self._database.moment(await _start(connection, row, claim, ttl, moment))
+            chosen = [one for one in chosen if one.expires_at > moment]
+            if not chosen:
+                await _end(connection, row.generation, claim)
+                return Claimed([], moved)
+            lease = Lease(claim, Moment(moment + ttl), ttl, grace)
+            return Claimed(await lease.take(connection, row.generation, chosen, moment), moved)
 
         return await self._database.write(work)
 
@@ -123,6 +125,7 @@ class SqlClaims:
             )
             await connection.execute(
                 update(messages)
+                .with_hint(BY_POSITION, dialect_name="mysql")
                 .where(messages.c.generation == generation, messages.c.position.in_(living))
                 .values(available_at=end, **_prolonged(end, ttl, grace))
             )
@@ -249,27 +252,83 @@ class Choice:
         }
 
 
-async def _hand_out(
-    connection: AsyncConnection,
-    generation: int,
-    chosen: Sequence[MessageRow],
-    claim: bytes,
-    end: Moment,
-    prolonged: dict[str, Any],
-) -> list[MessageRow]:
-    """Mark messages as claimed; as they are then, in order."""
-    positions = [row.position for row in chosen]
-    changed = await connection.execute(
-        update(messages)
-        .where(messages.c.generation == generation, messages.c.position.in_(positions))
-        .values(available_at=end, claim=claim, claim_count=messages.c.claim_count + 1, **prolonged)
-        .returning(*MESSAGE)
+class Lease(Struct, frozen=True):
+    """What a claim does to a message."""
+
+    claim: bytes
+    end: Moment
+    ttl: Duration
+    grace: Duration
+
+    async def take(
+        self, connection: AsyncConnection, generation: int, chosen: Sequence[MessageRow], now: int
+    ) -> list[Message]:
+        """Mark locked messages as claimed; as they are then."""
+        positions = [row.position for row in chosen]
+        await connection.execute(
+            update(messages)
+            .with_hint(BY_POSITION, dialect_name="mysql")
+            .where(messages.c.generation == generation, messages.c.position.in_(positions))
+            .values(
+                available_at=self.end,
+                claim=self.claim,
+                claim_count=messages.c.claim_count + 1,
+                **_prolonged(self.end, self.ttl, self.grace),
+            )
+        )
+        return [self._taken(message) for message in messages_of(chosen, now)]
+
+    def _taken(self, message: Message) -> Message:
+        lives_until = Moment(self.end + self.grace)
+        longer = message.expires_at < lives_until
+        return structs.replace(
+            message,
+            available_at=self.end,
+            claim_id=self.claim.hex(),
+            claim_count=message.claim_count + 1,
+            expires_at=lives_until if longer else message.expires_at,
+            ttl=Duration(self.ttl + self.grace) if longer else message.ttl,
+        )
+
+
+async def _start(
+    connection: AsyncConnection, row: QueueRow, claim: bytes, ttl: Duration, moment: int
+) -> int:
+    """Add a claim; when it starts. Whoever had the locks before may have made messages ready
+    at a later moment, and then this happens after that."""
+    columns = (claims.c.generation, claims.c.claim, claims.c.ttl)
+    starts = func.greatest(literal(moment, BigInteger), queues.c.last_moment)
+    values = select(
+        literal(row.generation, BigInteger),
+        literal(claim, LargeBinary),
+        literal(ttl, BigInteger),
+        starts,
+        starts + literal(ttl, BigInteger),
+    ).where(queues.c.id == row.id)
+    statement = insert(claims).from_select(
+        [*columns, claims.c.started_at, claims.c.expires_at], values
     )
-    return sorted(changed.all(), key=lambda row: int(row.position))
+    if connection.dialect.insert_returning:
+        started = await connection.execute(statement.returning(claims.c.started_at))
+    else:
+        await connection.execute(statement)
+        own = (claims.c.generation == row.generation, claims.c.claim == claim)
+        started = await connection.execute(select(claims.c.started_at).where(*own))
+    return int(started.scalar_one())
+
+
+async def _end(connection: AsyncConnection, generation: int, claim: bytes) -> None:
+    await connection.execute(
+        delete(claims).where(claims.c.generation == generation, claims.c.claim == claim)
+    )
 
 
 def _prolonged(end: Moment, ttl: Duration, grace: Duration) -> dict[str, Any]:
-    """A claim may prolong a message, never shorten it (I9)."""
+    """A claim may prolong a message, never shorten it (I9).
+
+    MySQL assigns one after another, in the order of the table: there ``ttl`` comes first, so
+    both see ``expires_at`` as it was.
+    """
     lives_until = end + grace
     return {
         "expires_at": case(
@@ -301,6 +360,7 @@ async def _lock_held(
     wanted = select(messages.c.position, messages.c.expires_at).where(
         *_held(generation, claim, end)
     )
+    wanted = wanted.with_hint(messages, IN_LINE, "mysql")
     locked = wanted.order_by(messages.c.position).with_for_update()
     return (await connection.execute(locked)).all()
 
@@ -312,13 +372,12 @@ async def end_claim(
     held = await _lock_held(connection, generation, claim, end)
     await connection.execute(
         update(messages)
+        .with_hint(BY_POSITION, dialect_name="mysql")
         .where(
             messages.c.generation == generation,
             messages.c.position.in_([row.position for row in held]),
         )
         .values(available_at=READY, claim=None, claim_count=messages.c.claim_count - uncount)
     )
-    await connection.execute(
-        delete(claims).where(claims.c.generation == generation, claims.c.claim == claim)
-    )
+    await _end(connection, generation, claim)
     return [row.expires_at for row in held]

@@ -23,7 +23,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from nuska.domain.errors import Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.interfaces.storage import Hear
-from nuska.stores.sql.database import ANSWER_WITHIN, CONNECT_WITHIN, Database
+from nuska.stores.sql.database import ANSWER_WITHIN, Database
+from nuska.stores.sql.dialects.interface import CONNECT_WITHIN
 
 CHANNEL = "nuska"
 """Channels are a database's own, so two stores on one server do not hear each other."""

@@ -7,11 +7,8 @@ that is over.
 """
 
 from collections.abc import Collection
-from enum import Enum, auto
-from typing import Any
 
-from sqlalchemy import Select, insert, select, text, update
-from sqlalchemy.dialects.postgresql import insert as insert_or
+from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nuska.domain.messages import QueueRef
@@ -19,7 +16,9 @@ from nuska.domain.moments import Duration, Moment
 from nuska.domain.positions import floor_at
 from nuska.domain.queues import Metadata
 from nuska.stores.sql.database import Database
-from nuska.stores.sql.rows import QUEUE_ROW, QueueRow, encode
+from nuska.stores.sql.dialects import dialect_of
+from nuska.stores.sql.dialects.interface import Lock
+from nuska.stores.sql.rows import QueueRow, encode
 from nuska.stores.sql.tables import deleted_queues, generations, queues
 
 KEPT_WITHIN = Duration(1_000)
@@ -28,32 +27,14 @@ that excludes others with every claim."""
 CREATIONS_AT_MOST = 20
 
 
-class Lock(Enum):
-    NONE = auto()
-    SHARING = auto()
-    COUNTING = auto()
-    EXCLUDING = auto()
-
-
 def of(ref: QueueRef) -> tuple[bytes, bytes]:
     """Project and name as the tables have them."""
     return ref.project.encode(), ref.name.encode()
 
 
-def _locked(statement: Select[*tuple[Any, ...]], lock: Lock) -> Select[*tuple[Any, ...]]:
-    if lock is Lock.NONE:
-        return statement
-    return statement.with_for_update(
-        read=lock is Lock.SHARING, key_share=lock is not Lock.EXCLUDING
-    )
-
-
 async def find(connection: AsyncConnection, ref: QueueRef, lock: Lock) -> QueueRow | None:
     """The queue, locked until the end of the transaction; None when there is none."""
-    project, name = of(ref)
-    statement = select(*QUEUE_ROW).where(queues.c.project == project, queues.c.name == name)
-    row = (await connection.execute(_locked(statement, lock))).one_or_none()
-    return None if row is None else QueueRow(*row)
+    return await dialect_of(connection).find(connection, *of(ref), lock)
 
 
 async def find_at(
@@ -73,7 +54,7 @@ async def find_at(
 async def relax(connection: AsyncConnection, row: QueueRow) -> None:
     """Work in a relaxed queue is acknowledged before it is synced (D18)."""
     if row.relaxed:
-        await connection.execute(text("SET LOCAL synchronous_commit = off"))
+        await dialect_of(connection).relax(connection)
 
 
 async def keep_moment(
@@ -134,31 +115,35 @@ async def create(
         "relaxed": relaxed,
         "version": 1,
     }
-    made = insert_or(queues).values(values).on_conflict_do_nothing().returning(queues.c.id)
-    row_id = (await connection.execute(made)).scalar_one_or_none()
+    row_id = await dialect_of(connection).insert_queue(connection, values)
     if row_id is None:
         await connection.execute(generations.delete().where(generations.c.id == generation))
         return None
-    key = (deleted_queues.c.project == project, deleted_queues.c.name == name)
-    before = (
-        await connection.execute(
-            deleted_queues.delete().where(*key).returning(deleted_queues.c.last_position)
-        )
-    ).scalar_one_or_none()
+    before = await _take_last_position(connection, project, name)
     if before is not None and before > base:
         base = before
-        await connection.execute(
-            update(queues)
-            .where(queues.c.id == row_id)
-            .values(base_position=base, last_position=base)
-        )
+        await dialect_of(connection).raise_base(connection, row_id, base)
     return QueueRow(row_id, generation, base, base, moment, relaxed)
+
+
+async def _take_last_position(
+    connection: AsyncConnection, project: bytes, name: bytes
+) -> int | None:
+    """Where the positions of a deleted queue of this name ended."""
+    key = (deleted_queues.c.project == project, deleted_queues.c.name == name)
+    wanted = select(deleted_queues.c.last_position).where(*key).with_for_update()
+    before: int | None = (await connection.execute(wanted)).scalar_one_or_none()
+    if before is not None:
+        await connection.execute(deleted_queues.delete().where(*key))
+    return before
 
 
 async def new_generation(connection: AsyncConnection) -> int:
     """A generation that no row carries."""
-    made = insert(generations).values(retired=False).returning(generations.c.id)
-    return int((await connection.execute(made)).scalar_one())
+    made = await connection.execute(insert(generations).values(retired=False))
+    key = made.inserted_primary_key
+    assert key is not None, "one row was inserted"
+    return int(key[0])
 
 
 async def retire(connection: AsyncConnection, generation: int) -> None:

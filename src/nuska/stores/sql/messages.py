@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Select, or_, select, union_all
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nuska.domain.messages import (
@@ -20,10 +19,11 @@ from nuska.domain.moments import Moment
 from nuska.domain.positions import Position, parse_claim_id, parse_message_id
 from nuska.interfaces.storage import RandomBytes
 from nuska.stores.sql import locking
-from nuska.stores.sql.choosing import candidates, make_due_ready
+from nuska.stores.sql.choosing import IN_LINE, candidates, make_due_ready
 from nuska.stores.sql.database import Database
 from nuska.stores.sql.deleting import delete_many, delete_one
-from nuska.stores.sql.locking import Lock
+from nuska.stores.sql.dialects import dialect_of
+from nuska.stores.sql.dialects.interface import Lock
 from nuska.stores.sql.moving import IN_ONE_STATEMENT, MessageKey, places_moved_to, remember, remove
 from nuska.stores.sql.posting import Post, Poster
 from nuska.stores.sql.rows import MESSAGE, MessageRow, encode, message_of, messages_of
@@ -226,7 +226,8 @@ def _ready_and_due(
     wanted: Select[*tuple[Any, ...]], now: Moment, limit: int
 ) -> Select[*tuple[Any, ...]]:
     """Both kinds of available messages, each from its end of the index."""
-    ready = wanted.where(messages.c.available_at == READY)
+    wanted = wanted.with_hint(messages, IN_LINE, "mysql")
+    ready = wanted.where(messages.c.available_at == READY, messages.c.claim.is_(None))
     due = wanted.where(messages.c.available_at > READY, messages.c.available_at <= now)
     kinds = [
         select(kind.order_by(messages.c.position).limit(limit).subquery()) for kind in (ready, due)
@@ -261,9 +262,8 @@ async def _restore(connection: AsyncConnection, generation: int, message: Messag
     parsed = parse_message_id(message.id)
     assert parsed is not None, "popped messages carry ids of ours"
     posted, salt = parsed
+    where = {"generation": generation, "position": message.position}
     values = {
-        "generation": generation,
-        "position": message.position,
         "salt": salt,
         "posted_position": None if posted == message.position else posted,
         "body": message.body,
@@ -276,6 +276,6 @@ async def _restore(connection: AsyncConnection, generation: int, message: Messag
         "attributes": message.attributes,
         "dead": None if message.dead is None else encode(message.dead),
     }
-    await connection.execute(insert(messages).values(values).on_conflict_do_nothing())
+    await connection.execute(dialect_of(connection).insert_missing(messages, where, values))
     if posted != message.position:
         await remember(connection, generation, parsed, message.position)

@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import delete, select, tuple_
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from nuska.stores.sql.dialects import dialect_of
 from nuska.stores.sql.tables import messages, moved
 
 IN_ONE_STATEMENT = 5_000
@@ -37,14 +37,8 @@ async def remember(
     connection: AsyncConnection, generation: int, key: MessageKey, position: int
 ) -> None:
     """Make a message findable by the id it was posted with."""
-    statement = insert(moved).values(
-        generation=generation, posted_position=key[0], salt=key[1], position=position
-    )
-    await connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["generation", "posted_position", "salt"], set_={"position": position}
-        )
-    )
+    where = {"generation": generation, "posted_position": key[0], "salt": key[1]}
+    await connection.execute(dialect_of(connection).upsert(moved, where, {"position": position}))
 
 
 async def forget(
@@ -53,8 +47,9 @@ async def forget(
     """Messages are gone: generation, posted position if they had moved, salt."""
     gone = [row for row in rows if row[1] is not None]
     if gone:
-        key = tuple_(moved.c.generation, moved.c.posted_position, moved.c.salt)
-        await connection.execute(delete(moved).where(key.in_(gone)))
+        key = (moved.c.generation, moved.c.posted_position, moved.c.salt)
+        which = dialect_of(connection).is_one_of(key, gone)
+        await connection.execute(delete(moved).where(which))
 
 
 async def remove(connection: AsyncConnection, generation: int, places: Sequence[Place]) -> None:

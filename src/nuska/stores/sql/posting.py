@@ -5,7 +5,6 @@ from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import insert, select
-from sqlalchemy.dialects.postgresql import insert as insert_or
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nuska.domain.errors import Conflict
@@ -16,6 +15,7 @@ from nuska.domain.positions import SALT_BYTES, message_id, next_position
 from nuska.interfaces.storage import RandomBytes
 from nuska.stores.sql import locking
 from nuska.stores.sql.database import Database
+from nuska.stores.sql.dialects import dialect_of
 from nuska.stores.sql.line import Lines
 from nuska.stores.sql.rows import QueueRow
 from nuska.stores.sql.tables import READY, delays_ending, messages, posts
@@ -127,12 +127,9 @@ async def announce_delay(connection: AsyncConnection, generation: int, end: int)
 
     A row that is there already is written again, so that no sweep takes it away meanwhile.
     """
-    statement = insert_or(delays_ending).values(available_at=end, generation=generation)
-    await connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["available_at", "generation"], set_={"generation": generation}
-        )
-    )
+    where = {"available_at": end, "generation": generation}
+    again = {"generation": generation}
+    await connection.execute(dialect_of(connection).upsert(delays_ending, where, again))
 
 
 async def _earlier_post(
@@ -171,7 +168,5 @@ async def _remember_post(
         "salts": salts,
         "expires_at": batch.moment + IDEMPOTENCY_TTL,
     }
-    statement = insert_or(posts).values(queue=batch.row.id, key=idempotency.key.encode(), **values)
-    await connection.execute(
-        statement.on_conflict_do_update(index_elements=["queue", "key"], set_=values)
-    )
+    where = {"queue": batch.row.id, "key": idempotency.key.encode()}
+    await connection.execute(dialect_of(connection).upsert(posts, where, values))

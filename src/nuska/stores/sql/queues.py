@@ -11,7 +11,8 @@ from nuska.domain.positions import BEFORE_ALL
 from nuska.domain.queues import EMPTY_STATS, Landmark, Metadata, Queue, Stats
 from nuska.stores.sql import locking
 from nuska.stores.sql.database import Database
-from nuska.stores.sql.locking import Lock
+from nuska.stores.sql.dialects import dialect_of
+from nuska.stores.sql.dialects.interface import Lock
 from nuska.stores.sql.rows import VERSION_SHIFT, encode, id_of, queue_of
 from nuska.stores.sql.tables import deleted_queues, messages, queues
 
@@ -75,7 +76,7 @@ class SqlQueues:
             if row is None:
                 return
             await locking.retire(connection, row.generation)
-            await connection.execute(queues.delete().where(queues.c.id == row.id))
+            await dialect_of(connection).delete_queue(connection, row)
             project, name = locking.of(ref)
             await connection.execute(
                 deleted_queues.insert().values(
@@ -94,11 +95,7 @@ class SqlQueues:
                 return
             await locking.retire(connection, row.generation)
             generation = await locking.new_generation(connection)
-            await connection.execute(
-                update(queues)
-                .where(queues.c.id == row.id)
-                .values(generation=generation, base_position=row.last_position)
-            )
+            await dialect_of(connection).renew_queue(connection, row, generation)
 
         await self._database.write(work)
 
@@ -112,19 +109,19 @@ class SqlQueues:
         metadata_equals: Metadata | None = None,
     ) -> list[Queue]:
         wanted = select(queues).where(queues.c.project == project.encode())
-        if name_contains is not None:
-            wanted = wanted.where(
-                func.pg_catalog.position(queues.c.name, name_contains.encode()) > 0
-            )
         wanted = wanted.order_by(queues.c.name).limit(
             max(limit, CHUNK) if metadata_equals else limit
         )
 
         async def work(connection: AsyncConnection) -> list[Queue]:
             found: list[Queue] = []
+            chosen = wanted
+            if name_contains is not None:
+                has = dialect_of(connection).contains(queues.c.name, name_contains.encode())
+                chosen = wanted.where(has)
             last = b"" if after is None else after.encode()
             while len(found) < limit:
-                rows = (await connection.execute(wanted.where(queues.c.name > last))).all()
+                rows = (await connection.execute(chosen.where(queues.c.name > last))).all()
                 for row in rows:
                     queue = queue_of(QueueRef(project, row.name.decode()), row)
                     if _matches(queue.metadata, metadata_equals or {}):

@@ -1,16 +1,18 @@
-"""A PostgreSQL store as a ``Store``: opened, asked, swept, closed.
+"""A store on a database server as a ``Store``: opened, asked, swept, closed.
 
 database.py   connections, transactions, retries     line.py      posts that wait together
 locking.py    the row of a queue                     migrations/  the tables
 promises.py   what a write survives                  hints.py     wake-ups between nodes
+dialects/     what servers do differently
 queues.py   messages.py   claims.py                  the promises of interfaces/storage.py
 """
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nuska.domain.errors import Unavailable
@@ -19,28 +21,32 @@ from nuska.domain.moments import Moment
 from nuska.interfaces.storage import Capabilities, Durability, Hear, StoreOptions, SweepReport
 from nuska.stores.sql.claims import SqlClaims
 from nuska.stores.sql.database import Database
-from nuska.stores.sql.hints import Hints, Notifications
+from nuska.stores.sql.dialects import named
+from nuska.stores.sql.hints import Hints, Looking, Notifications
 from nuska.stores.sql.messages import SqlMessages
 from nuska.stores.sql.migrations import prepare
-from nuska.stores.sql.postgresql_durability import PostgresqlDemand
 from nuska.stores.sql.promises import Demand, Promise, TooWeak
 from nuska.stores.sql.queues import SqlQueues
 from nuska.stores.sql.sweeping import Sweeper
 from nuska.stores.sql.tables import timeline
-from nuska.stores.sql.url import parse, replicas
+from nuska.stores.sql.url import parse
 
 MIGRATE_WITHIN = 3600.0
 """Seconds: rewriting a large table takes its time."""
-SERVER_TIME = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)")
 LOOK_AT_SETTINGS_EVERY = 10.0
 """Seconds; somebody may change them."""
+HINTS: dict[str, Callable[[Database], Hints]] = {
+    "postgresql": Notifications,
+    "mysql": lambda _: Looking(),
+}
+"""What carries them, by the kind of server."""
 NAMES = frozenset({"FIFO", "CLAIMS", "AOD", "HIGH_THROUGHPUT"})
 
 log = logging.getLogger("nuska.stores.sql")
 
 
 class SqlStore:
-    """``Store`` on PostgreSQL."""
+    """``Store`` on one database."""
 
     def __init__(
         self, database: Database, demand: Demand, promise: Promise, options: StoreOptions
@@ -52,7 +58,7 @@ class SqlStore:
         self.messages = SqlMessages(database, options.random_bytes)
         self.claims = SqlClaims(database)
         self._sweeper = Sweeper(database)
-        self._hints: Hints = Notifications(database)
+        self._hints = HINTS[database.dialect.migrations](database)
         self._looking = asyncio.create_task(self._look_at_settings(), name="sql settings")
         self._closed = False
 
@@ -84,7 +90,7 @@ class SqlStore:
         """What the server's clock says."""
 
         async def work(connection: AsyncConnection) -> Moment:
-            return Moment(int((await connection.execute(SERVER_TIME)).scalar_one()))
+            return Moment(int((await connection.execute(self._database.dialect.time)).scalar_one()))
 
         return await self._database.ask(work)
 
@@ -144,9 +150,11 @@ class SqlStore:
 async def open_sql(options: StoreOptions) -> SqlStore:
     """Connect, set up an empty database, and see what the server promises."""
     url = parse(options.url)
-    demand = PostgresqlDemand(options.required, replicas(url))
+    dialect = named(url.drivername)
+    demand = dialect.demand(options.required, url)
     database = Database(url, demand)
     try:
+        await database.ask(dialect.check_server)
         await database.write(_prepare)
         database.moment(await database.write(_last_moment))
         promise = await database.ask(demand.promise)
@@ -156,7 +164,7 @@ async def open_sql(options: StoreOptions) -> SqlStore:
         if isinstance(error, Unavailable) and isinstance(cause, TooWeak):
             raise Unavailable(str(cause)) from cause
         if isinstance(error, Unavailable) and cause is not None:
-            raise Unavailable(f"The PostgreSQL store cannot be opened: {error}") from error
+            raise Unavailable(f"The {dialect.title} store cannot be opened: {error}") from error
         raise
     return SqlStore(database, demand, promise, options)
 

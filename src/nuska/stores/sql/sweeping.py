@@ -7,16 +7,17 @@ short transaction that passes over what somebody else has locked, so several nod
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from sqlalchemy import Table, delete, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Select, Table, delete, exists, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.domain.positions import floor_at
 from nuska.interfaces.storage import SweepReport
-from nuska.stores.sql.choosing import KEY, make_due_ready
+from nuska.stores.sql.choosing import make_due_ready
 from nuska.stores.sql.claims import end_claim
 from nuska.stores.sql.database import Database
+from nuska.stores.sql.dialects import dialect_of
 from nuska.stores.sql.locking import keep_moment
 from nuska.stores.sql.moving import forget
 from nuska.stores.sql.tables import (
@@ -87,6 +88,7 @@ async def _end_claims(connection: AsyncConnection, now: Moment) -> SweepReport |
     ended = (
         await connection.execute(
             select(claims.c.generation, claims.c.claim, claims.c.expires_at)
+            .with_hint(claims, "FORCE INDEX (claims_ending)", "mysql")
             .where(claims.c.expires_at <= now)
             .order_by(claims.c.expires_at)
             .limit(CLAIMS_PER_STEP)
@@ -112,6 +114,7 @@ async def _end_delays(connection: AsyncConnection, now: Moment) -> SweepReport |
     ended = (
         await connection.execute(
             select(delays_ending.c.available_at, delays_ending.c.generation)
+            .with_hint(delays_ending, "FORCE INDEX (PRIMARY)", "mysql")
             .where(delays_ending.c.available_at <= now)
             .order_by(delays_ending.c.available_at)
             .limit(DELAYS_PER_STEP)
@@ -134,16 +137,16 @@ async def _end_delays(connection: AsyncConnection, now: Moment) -> SweepReport |
 
 async def _forget_delay(connection: AsyncConnection, generation: int, end: int) -> None:
     """A moment is worked off, unless somebody else has locked a message that waited for it."""
-    still = select(messages.c.position).where(
+    still = exists().where(
         messages.c.generation == generation,
         messages.c.available_at > READY,
         messages.c.available_at <= end,
     )
+    if (await connection.execute(select(still))).scalar_one():
+        return
     await connection.execute(
         delete(delays_ending).where(
-            delays_ending.c.available_at == end,
-            delays_ending.c.generation == generation,
-            ~still.exists(),
+            delays_ending.c.available_at == end, delays_ending.c.generation == generation
         )
     )
 
@@ -160,28 +163,22 @@ async def _queues_of(connection: AsyncConnection, found: Iterable[int]) -> list[
 
 
 async def _delete_expired(connection: AsyncConnection, now: Moment) -> SweepReport | None:
+    columns = messages.c
     expired = (
-        select(messages.c.generation, messages.c.position)
-        .where(messages.c.expires_at <= now)
-        .order_by(messages.c.expires_at)
+        select(columns.generation, columns.position, columns.posted_position, columns.salt)
+        .with_hint(messages, "FORCE INDEX (messages_ending)", "mysql")
+        .where(columns.expires_at <= now)
+        .order_by(columns.expires_at)
         .limit(ROWS_PER_STEP)
         .with_for_update(skip_locked=True)
     )
-    return await _delete_messages(connection, expired)
-
-
-async def _delete_messages(connection: AsyncConnection, which: Any) -> SweepReport | None:
-    columns = messages.c
-    gone = (
-        await connection.execute(
-            delete(messages)
-            .where(KEY.in_(which))
-            .returning(columns.generation, columns.posted_position, columns.salt)
-        )
-    ).all()
+    gone = (await connection.execute(expired)).all()
     if not gone:
         return None
-    await forget(connection, [(row[0], row[1], row[2]) for row in gone])
+    key = (columns.generation, columns.position)
+    which = dialect_of(connection).is_one_of(key, sorted(row[:2] for row in gone))
+    await connection.execute(delete(messages).where(which))
+    await forget(connection, [(row[0], row[2], row[3]) for row in gone])
     return SweepReport(removed=len(gone), more=True)
 
 
@@ -213,12 +210,18 @@ async def _delete_generation(connection: AsyncConnection, _now: Moment) -> Sweep
     return SweepReport(removed=1, more=True)
 
 
-async def _delete_some(connection: AsyncConnection, table: Table, which: Any) -> SweepReport | None:
+async def _delete_some(
+    connection: AsyncConnection, table: Table, which: ColumnElement[bool]
+) -> SweepReport | None:
     """A bounded number of rows."""
     key = list(table.primary_key.columns)
-    wanted = select(*key).where(which).limit(ROWS_PER_STEP).with_for_update(skip_locked=True)
-    gone = await connection.execute(delete(table).where(tuple_(*key).in_(wanted)))
-    return SweepReport(removed=gone.rowcount, more=True) if gone.rowcount else None
+    wanted: Select[*tuple[Any, ...]] = select(*key).where(which).limit(ROWS_PER_STEP)
+    found = (await connection.execute(wanted.with_for_update(skip_locked=True))).all()
+    if not found:
+        return None
+    chosen = dialect_of(connection).is_one_of(key, sorted(tuple(row) for row in found))
+    await connection.execute(delete(table).where(chosen))
+    return SweepReport(removed=len(found), more=True)
 
 
 URGENT: tuple[Step, ...] = (_end_claims, _end_delays)

@@ -1,0 +1,163 @@
+"""Connections to MariaDB and MySQL.
+
+Two pools: one for transactions, and one for statements that stand alone and for snapshots,
+whose connections commit by themselves. To turn a connection from one into the other would
+cost round trips each time.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import URL, event
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from nuska.stores.sql.dialects.interface import (
+    CONNECT_WITHIN,
+    CONNECTIONS,
+    IDLE_AT_MOST,
+    LOCKED_AT_MOST,
+)
+from nuska.stores.sql.dialects.mysql_durability import MysqlDemand
+from nuska.stores.sql.promises import Demand
+
+SSL_MODES = frozenset({"disable", "require", "verify-ca", "verify-full"})
+OPTIONS = frozenset({"ssl", "ca", "cert", "key"})
+READING_CONNECTIONS = 8
+"""For what only reads."""
+UNUSED_AT_MOST = 20
+"""Seconds after which an idle connection is replaced rather than used. MySQL cannot give up
+the transaction of a silent node alone, so there a connection may not be silent for longer
+than ``SILENT_AT_MOST``, in a transaction or not."""
+SILENT_AT_MOST = 30
+SESSION = (
+    "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', "
+    f"innodb_lock_wait_timeout = {LOCKED_AT_MOST}, lock_wait_timeout = {LOCKED_AT_MOST}"
+    f"/*M!100600 , idle_transaction_timeout = {IDLE_AT_MOST} */"
+    f"/*!80000 , wait_timeout = {SILENT_AT_MOST} */"
+)
+"""What must not depend on how a server is set up: nothing is cut to fit, no time has a zone,
+no wait is without end. The last two lines are for MariaDB and for MySQL alone."""
+
+# It repeats the server's warnings, which may quote what a statement carried.
+logging.getLogger("asyncmy").setLevel(logging.CRITICAL)
+
+
+class MysqlConnections:
+    """``Connections`` of two pools."""
+
+    def __init__(self, url: URL, demand: Demand | None, wait_at_most: float) -> None:
+        arguments = {
+            "connect_timeout": CONNECT_WITHIN,
+            "init_command": SESSION,
+            "program_name": "nuska",
+            "ssl": _tls(url),
+        }
+        bare = url.set(query={})
+        self._writing = create_async_engine(
+            bare,
+            isolation_level="READ COMMITTED",
+            pool_size=CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=wait_at_most,
+            pool_reset_on_return=None,  # a transaction ends by commit or rollback, here below
+            connect_args=arguments,
+        )
+        self._reading = create_async_engine(
+            bare,
+            isolation_level="AUTOCOMMIT",
+            skip_autocommit_rollback=True,
+            pool_size=READING_CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=wait_at_most,
+            connect_args=arguments,
+        )
+        for engine in (self._writing, self._reading):
+            event.listen(engine.sync_engine, "checkout", _refuse_closed)
+            if isinstance(demand, MysqlDemand):
+                event.listen(engine.sync_engine, "connect", demand.make_ready)
+        event.listen(self._reading.sync_engine, "connect", _see_snapshots)
+        self._apart = create_async_engine(
+            bare, isolation_level="AUTOCOMMIT", poolclass=NullPool, connect_args=arguments
+        )
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        async with self._writing.connect() as connection, connection.begin():
+            yield connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        async with self._reading.connect() as connection:
+            try:
+                await connection.exec_driver_sql(
+                    "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
+                )
+                yield connection
+                await connection.exec_driver_sql("COMMIT")
+            except BaseException:
+                await connection.invalidate()
+                raise
+
+    @asynccontextmanager
+    async def asking(self) -> AsyncIterator[AsyncConnection]:
+        async with self._reading.connect() as connection:
+            yield connection
+
+    def apart(self) -> AsyncConnection:
+        return self._apart.connect()
+
+    async def close(self) -> None:
+        await self._writing.dispose()
+        await self._reading.dispose()
+
+
+def check_options(url: URL) -> None:
+    """Raise ``ValueError`` for what an address may not say."""
+    unknown = sorted(set(url.query) - OPTIONS)
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is no option; known are {', '.join(sorted(OPTIONS))}")
+    mode = url.query.get("ssl", "disable")
+    if mode not in SSL_MODES:
+        raise ValueError(f"ssl must be one of {', '.join(sorted(SSL_MODES))}")
+    if mode == "disable" and set(url.query) - {"ssl"}:
+        raise ValueError("ca, cert and key need ssl=require, verify-ca or verify-full")
+    if not url.username:
+        raise ValueError("the address names no user")
+
+
+def _tls(url: URL) -> ssl.SSLContext | None:
+    """How to encrypt, and whom to believe; ``ValueError`` when a file cannot be used."""
+    options = {name: str(value) for name, value in url.query.items()}
+    mode = options.get("ssl", "disable")
+    if mode == "disable":
+        return None
+    try:
+        context = ssl.create_default_context(cafile=options.get("ca"))
+        if "cert" in options:
+            context.load_cert_chain(options["cert"], options.get("key"))
+    except OSError as error:
+        raise ValueError(f"ca, cert or key cannot be used: {error.strerror or 'wrong'}") from error
+    context.check_hostname = mode == "verify-full"
+    if mode == "require":
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
+    """A connection that the server has ended while it was idle is replaced, not used."""
+    driver = connection.driver_connection
+    idle = asyncio.get_running_loop().time() - driver.last_usage
+    if driver._stream_broken or idle > UNUSED_AT_MOST:
+        raise DisconnectionError
+
+
+def _see_snapshots(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    cursor.close()

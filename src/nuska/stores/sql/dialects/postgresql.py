@@ -1,0 +1,224 @@
+"""PostgreSQL, by asyncpg.
+
+The row of a queue has locks of four strengths there, of which three are what is needed: one
+that excludes nobody but who changes the row's key, one that excludes its like, and one that
+excludes everybody.
+"""
+
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Executable,
+    Table,
+    delete,
+    event,
+    func,
+    select,
+    text,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from nuska.domain.errors import Unavailable
+from nuska.interfaces.storage import Durability
+from nuska.stores.sql.dialects.interface import (
+    CONNECT_WITHIN,
+    CONNECTIONS,
+    IDLE_AT_MOST,
+    LISTENER,
+    LOCKED_AT_MOST,
+    Connections,
+    Lock,
+)
+from nuska.stores.sql.postgresql_durability import PostgresqlDemand, has_confirmed
+from nuska.stores.sql.promises import Demand
+from nuska.stores.sql.rows import QUEUE_ROW, QueueRow
+from nuska.stores.sql.tables import queues
+
+SSL_MODES = frozenset({"disable", "prefer", "require", "verify-ca", "verify-full"})
+REPLICAS = "replicas"
+"""How many standby servers there ought to be."""
+OPTIONS = frozenset({"ssl", REPLICAS})
+ROLLED_BACK = frozenset({"40001", "40P01"})
+"""SQLSTATEs that say that nothing has happened: serialization failure, deadlock."""
+FIRST = (14,)
+ONE_AT_A_TIME = 7_811_884_105_021_973_867
+"""Number of the lock under which tables are made, so that nodes that start together do not
+both try."""
+
+
+class PostgresqlConnections:
+    """``Connections`` of one pool."""
+
+    def __init__(self, url: URL, demand: Demand | None, wait_at_most: float) -> None:
+        url = url.difference_update_query([REPLICAS])
+        engine = create_async_engine(
+            url,
+            isolation_level="READ COMMITTED",
+            pool_size=CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=wait_at_most,
+            connect_args=_connect_args("nuska"),
+        )
+        event.listen(engine.sync_engine, "checkout", _refuse_closed)
+        if isinstance(demand, PostgresqlDemand):
+            event.listen(engine.sync_engine, "connect", demand.make_ready)
+        self._engine: AsyncEngine = engine
+        self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ")
+        self._statements = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._apart = create_async_engine(
+            url,
+            isolation_level="AUTOCOMMIT",
+            poolclass=NullPool,
+            connect_args=_connect_args(LISTENER),
+        )
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        async with self._engine.connect() as connection:
+            async with connection.begin():
+                yield connection
+            if not has_confirmed(connection.sync_connection.info):  # type: ignore[union-attr]
+                raise Unavailable(
+                    "The database did not confirm this as demanded: it may or may not last."
+                )
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        async with self._snapshots.connect() as connection, connection.begin():
+            yield connection
+
+    @asynccontextmanager
+    async def asking(self) -> AsyncIterator[AsyncConnection]:
+        async with self._statements.connect() as connection, connection.begin():
+            yield connection
+
+    def apart(self) -> AsyncConnection:
+        return self._apart.connect()
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+class PostgreSQL:
+    """``Dialect`` of PostgreSQL 14 and later."""
+
+    title = "PostgreSQL"
+    time = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)")
+    makes_tables_at_once = True
+    migrations = "postgresql"
+
+    def check(self, url: URL) -> None:
+        unknown = sorted(set(url.query) - OPTIONS)
+        if unknown:
+            known = ", ".join(sorted(OPTIONS))
+            raise ValueError(f"{unknown[0]!r} is no option; known are {known}")
+        if "ssl" in url.query and url.query["ssl"] not in SSL_MODES:
+            raise ValueError(f"ssl must be one of {', '.join(sorted(SSL_MODES))}")
+        if not re.fullmatch(r"[1-9]\d?", str(url.query.get(REPLICAS, "1"))):
+            raise ValueError(f"{REPLICAS} must be a number from 1 to 99")
+
+    def demand(self, required: Durability, url: URL) -> Demand:
+        replicas = int(str(url.query[REPLICAS])) if REPLICAS in url.query else None
+        return PostgresqlDemand(required, replicas)
+
+    def connect(self, url: URL, demand: Demand | None, wait_at_most: float) -> Connections:
+        return PostgresqlConnections(url, demand, wait_at_most)
+
+    def says(self, error: BaseException) -> str:
+        return str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+
+    def nothing_happened(self, error: BaseException) -> bool:
+        return self.says(error) in ROLLED_BACK
+
+    async def find(
+        self, connection: AsyncConnection, project: bytes, name: bytes, lock: Lock
+    ) -> QueueRow | None:
+        wanted = select(*QUEUE_ROW).where(queues.c.project == project, queues.c.name == name)
+        if lock is not Lock.NONE:
+            wanted = wanted.with_for_update(
+                read=lock is Lock.SHARING, key_share=lock is not Lock.EXCLUDING
+            )
+        row = (await connection.execute(wanted)).one_or_none()
+        return None if row is None else QueueRow(*row)
+
+    async def insert_queue(
+        self, connection: AsyncConnection, values: Mapping[str, Any]
+    ) -> int | None:
+        made = insert(queues).values(values).on_conflict_do_nothing().returning(queues.c.id)
+        row_id: int | None = (await connection.execute(made)).scalar_one_or_none()
+        return row_id
+
+    async def raise_base(self, connection: AsyncConnection, row_id: int, base: int) -> None:
+        above = update(queues).where(queues.c.id == row_id)
+        await connection.execute(above.values(base_position=base, last_position=base))
+
+    async def renew_queue(
+        self, connection: AsyncConnection, row: QueueRow, generation: int
+    ) -> None:
+        await connection.execute(
+            update(queues)
+            .where(queues.c.id == row.id)
+            .values(generation=generation, base_position=row.last_position)
+        )
+
+    async def delete_queue(self, connection: AsyncConnection, row: QueueRow) -> None:
+        await connection.execute(delete(queues).where(queues.c.id == row.id))
+
+    def upsert(self, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> Executable:
+        statement = insert(table).values({**key, **values})
+        return statement.on_conflict_do_update(index_elements=list(key), set_=dict(values))
+
+    def insert_missing(
+        self, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]
+    ) -> Executable:
+        return insert(table).values({**key, **values}).on_conflict_do_nothing()
+
+    def is_one_of(
+        self, columns: Sequence[ColumnElement[Any]], keys: Sequence[Sequence[Any]]
+    ) -> ColumnElement[bool]:
+        return tuple_(*columns).in_(keys)
+
+    def contains(self, column: ColumnElement[bytes], part: bytes) -> ColumnElement[bool]:
+        return func.pg_catalog.position(column, part) > 0
+
+    @contextmanager
+    def making_tables(self, connection: Connection) -> Iterator[None]:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": ONE_AT_A_TIME})
+        yield
+
+    async def check_server(self, connection: AsyncConnection) -> None:
+        dialect: Any = connection.dialect
+        if dialect.server_version_info < FIRST:
+            raise Unavailable(f"PostgreSQL must be at least {FIRST[0]}.")
+
+    async def relax(self, connection: AsyncConnection) -> None:
+        await connection.execute(text("SET LOCAL synchronous_commit = off"))
+
+
+def _connect_args(name: str) -> dict[str, Any]:
+    """What is asked of each connection; ``name`` is what the server's list of them shows."""
+    return {
+        "timeout": float(CONNECT_WITHIN),
+        "server_settings": {
+            "application_name": name,
+            "lock_timeout": f"{LOCKED_AT_MOST}s",
+            "idle_in_transaction_session_timeout": f"{IDLE_AT_MOST}s",
+        },
+    }
+
+
+def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
+    """A connection that the server has ended while it was idle is replaced, not used."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError

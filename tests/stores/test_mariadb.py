@@ -1,0 +1,71 @@
+"""MariaDB keeps every promise."""
+
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+from typing import ClassVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from nuska.domain.moments import Moment
+from nuska.interfaces.storage import RandomBytes, Store, StoreOptions
+from nuska.stores.sql import open_store
+from nuska.testing.conformance import ByUrlConformance
+from nuska.testing.mariadb_server import MariadbServer, mariadb_server
+from nuska.testing.state_machine import Lockstep
+
+NUMBERS = count()
+QUICK = settings(
+    max_examples=15,
+    stateful_step_count=50,
+    phases=[Phase.reuse, Phase.generate],  # a shrunk example costs minutes here
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+THOROUGH = settings(QUICK, max_examples=100, stateful_step_count=80)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[MariadbServer]:
+    with mariadb_server() as server:
+        yield server
+
+
+def beside(there: MariadbServer) -> type[Lockstep]:
+    """The model store and a MariaDB store on this server."""
+
+    class BesideMariadb(Lockstep):
+        durable = True
+        server: ClassVar[MariadbServer] = there
+
+        def __init__(self) -> None:
+            self.database: str | None = None
+            super().__init__()
+
+        async def open_other(self, now: Moment, random_bytes: RandomBytes) -> Store:
+            if self.database is None:
+                self.database = f"lockstep_{next(NUMBERS)}"
+                await self.server.ask(f"CREATE DATABASE {self.database}")
+            url = self.server.url(self.database)
+            return await open_store(
+                StoreOptions(url=url, data_dir="", now=now, random_bytes=random_bytes)
+            )
+
+    return BesideMariadb
+
+
+def test_mariadb_answers_as_the_model_does(server: MariadbServer) -> None:
+    run_state_machine_as_test(beside(server), settings=QUICK)
+
+
+@pytest.mark.slow
+def test_mariadb_answers_as_the_model_does_for_long(server: MariadbServer) -> None:
+    run_state_machine_as_test(beside(server), settings=THOROUGH)
+
+
+class TestMariadb(ByUrlConformance):
+    @pytest.fixture
+    async def url(self, server: MariadbServer) -> AsyncIterator[str]:
+        async with server.database() as url:
+            yield url
