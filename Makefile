@@ -37,6 +37,11 @@ test-postgresql: $(VENV)/.dev ## Run the tests of the PostgreSQL store, a previe
 	@tools/need $$($(BIN)/python tools/store-programs postgresql)
 	$(BIN)/pytest $(PARALLEL) --stores postgresql $(ARGS) tests/stores/test_postgresql.py tests/stores/postgresql tests/nodes/test_postgresql.py
 
+.PHONY: test-mariadb
+test-mariadb: $(VENV)/.dev ## Run the tests of the MariaDB and MySQL store, a preview likewise
+	@tools/need $$($(BIN)/python tools/store-programs mariadb)
+	$(BIN)/pytest $(PARALLEL) --stores mariadb $(ARGS) tests/stores/test_mariadb.py tests/stores/mariadb
+
 .PHONY: test-mongodb
 test-mongodb: $(VENV)/.mongod ## Run the tests of the MongoDB store, a preview likewise
 	$(BIN)/pytest $(PARALLEL) --stores mongodb $(ARGS) tests/stores/test_mongodb.py tests/stores/mongodb tests/nodes/test_mongodb.py
@@ -86,7 +91,7 @@ docs: $(VENV)/.dev ## Write the generated pages anew
 .PHONY: pins
 pins: $(VENV)/.dev ## Print the newest versions that fit together, for constraints.txt
 	@$(PIP) install --dry-run --ignore-installed --quiet --report - --group dev \
-	  --group mongodb-server --group wsgi-server ".[redis,postgresql,mongodb,wsgi]" editables pip hatchling | $(BIN)/python -c 'import json, sys; print(*sorted( \
+	  --group mongodb-server --group wsgi-server ".[redis,postgresql,mysql,mongodb,wsgi]" editables pip hatchling | $(BIN)/python -c 'import json, sys; print(*sorted( \
 	  "{name}=={version}".format(**item["metadata"]) for item in json.load(sys.stdin)["install"]), sep="\n")'
 
 .PHONY: clean
@@ -106,7 +111,7 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing Nuska and its tools into $(VENV) ..."
-	@$(PIP) install --quiet $(PINS) --editable ".[redis,postgresql,mongodb,wsgi]" --group dev
+	@$(PIP) install --quiet $(PINS) --editable ".[redis,postgresql,mysql,mongodb,wsgi]" --group dev
 	@touch $(VENV)/.run $@
 
 $(VENV)/.mongod: $(VENV)/.dev
