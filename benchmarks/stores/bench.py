@@ -1,7 +1,7 @@
 """What every phase of a store is given: the engine that runs, nodes on it, and an event loop."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,13 +57,17 @@ class StoreBench(Bench):
             yield nodes
 
     @contextmanager
-    def nodes_at(self, url: str, name: str, count: int = 1) -> Iterator[list[Process]]:
-        """Nodes on the store at ``url``, each a process of its own."""
+    def nodes_at(
+        self, url: str, name: str, count: int = 1, *, options: Sequence[str] = ()
+    ) -> Iterator[list[Process]]:
+        """Nodes on the store at ``url``, each started with ``options``."""
         with ExitStack() as stack:
             yield [
                 stack.enter_context(
                     servers.nuska(
-                        self.fresh(f"{name}-{number}"), "--store", url, name=f"{name}-{number}"
+                        self.fresh(f"{name}-{number}"),
+                        *("--store", url, *options),
+                        name=f"{name}-{number}",
                     )
                 )
                 for number in range(1, count + 1)

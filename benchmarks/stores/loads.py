@@ -15,6 +15,8 @@ CLAIM_SIZE = 10
 STORE = "store"
 _NEARLY_A_CORE = 0.9
 _NEARLY_ALL = 0.93
+_MUCH = 0.5
+"""Cores of others beside which a limit says nothing."""
 
 
 class Spread:
@@ -28,14 +30,15 @@ class Spread:
         watched: Sequence[Process] = (),
         connections: int = CONNECTIONS,
     ) -> None:
-        """``watched`` are further nodes whose CPU time is told, and which get no load."""
+        """``watched`` are further nodes whose CPU time is told, and which get no load. Of a
+        node with workers each of them is told apart."""
         self._bench = bench
         self._nodes = nodes
         each, more = divmod(connections, len(nodes))
         self._shares = [each + (number < more) for number in range(len(nodes))]
-        self._watched: dict[str, Pids] = {
-            node.name: (lambda node=node: node.pids) for node in [*nodes, *watched]
-        }
+        self._watched: dict[str, Pids] = {}
+        for node in [*nodes, *watched]:
+            self._watched |= _processes_of(node)
         self._watched[STORE] = bench.engine.pids
 
     def post(self, name: str, *, count: int = 1, queues: int | None = None) -> Load:
@@ -58,6 +61,13 @@ class Spread:
 
     def _run(self, script: str, targets: Sequence[Target]) -> Load:
         return wrk.run_together(script, targets, watched=self._watched, seconds=self._bench.seconds)
+
+
+def _processes_of(node: Process) -> dict[str, Pids]:
+    first, *workers = node.pids
+    if not workers:
+        return {node.name: lambda: [first]}
+    return {f"worker {number}": (lambda pid=pid: [pid]) for number, pid in enumerate(workers, 1)}
 
 
 class Backlog:
@@ -107,13 +117,13 @@ def shares(loads: Sequence[Load]) -> str:
 def limit(loads: Sequence[Load], cores: int, *, one_thread: Sequence[str]) -> str:
     """What kept the rate from being higher; ``one_thread`` names processes that use one core."""
     used = {name: statistics.median(load.cores[name] for load in loads) for name in loads[0].cores}
+    others = statistics.median(load.other_cores for load in loads)
+    busy = sum(used.values()) + statistics.median(load.wrk_cores for load in loads) + others
     full = [name for name in one_thread if used[name] >= _NEARLY_A_CORE]
-    busy = sum(used.values()) + statistics.median(
-        load.wrk_cores + load.other_cores for load in loads
-    )
     if full:
         return f"{' and '.join(full)} at a core"
-    if busy >= cores * _NEARLY_ALL:
-        most = max(used, key=lambda name: used[name])
-        return f"all {cores} cores, most of it {most}"
-    return "waiting for the store: no process and not the machine was at its end"
+    if busy < cores * _NEARLY_ALL:
+        return "waiting for the store: no process and not the machine was at its end"
+    if others > _MUCH:
+        return f"all {cores} cores, of which others used {others:.2f}: of no use"
+    return f"all {cores} cores, most of it {max(used, key=lambda name: used[name])}"

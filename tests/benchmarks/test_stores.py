@@ -151,6 +151,10 @@ def test_the_limit_is_the_machine_when_no_process_fills_a_core() -> None:
     assert found == "all 2 cores, most of it store"
 
 
+def test_no_limit_is_named_when_others_used_the_machine() -> None:
+    assert "of no use" in limit([load(node=0.5, store=0.5, others=1.0)], 2, one_thread=["node"])
+
+
 def test_the_limit_is_waiting_when_everybody_has_time() -> None:
     assert "waiting" in limit([load(node=0.3, store=0.2)], 2, one_thread=["node", STORE])
 
