@@ -15,7 +15,7 @@ import pytest
 from nuska.domain.errors import Unavailable
 from nuska.domain.queues import EMPTY_STATS
 from nuska.stores.redis.lane import Part
-from nuska.stores.redis.servers import Servers
+from nuska.stores.redis.servers import Command, Servers
 from nuska.stores.redis.store import RedisStore
 from nuska.testing.clock import ManualClock
 from nuska.testing.conformance.inbox import HOUR, MINUTE, Inbox, bodies, sweep_all
@@ -53,6 +53,11 @@ class Mortal:
         if self.left == 0:
             raise Unavailable("died before it heard the answer")
         return answer
+
+    async def call_after(self, entry: Command, key: str, *command: Part) -> Any:
+        """As two commands, so that it may die between them, as it may with a cluster."""
+        await self.call(entry[0], *entry[1])
+        return await self.call(key, *command)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._servers, name)

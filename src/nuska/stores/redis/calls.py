@@ -19,7 +19,7 @@ from nuska.domain.moments import Moment
 from nuska.stores.redis import library
 from nuska.stores.redis.lane import Lane, Part
 from nuska.stores.redis.names import Names, listed, tag
-from nuska.stores.redis.servers import Servers
+from nuska.stores.redis.servers import Command, Servers
 
 ATTEMPTS = 20
 """A call needs two or three; more only if a sweep interferes each time."""
@@ -96,11 +96,11 @@ class Calls:
         moment = self.moment(now)
         given = [["", ""] for _ in queues]
         made: dict[str, tuple[QueueRef, str]] = {}
+        entry: Command | None = None
         for _ in range(ATTEMPTS):
             flat = [one for pair in given for one in pair]
-            answer = await self.command(
-                keys[0], "FCALL", function, len(keys), *keys, moment, *flat, *arguments
-            )
+            call = ("FCALL", function, len(keys), *keys, moment, *flat, *arguments)
+            answer = await self._after(entry, keys[0], call)
             if answer[0] != b"need":
                 await self._take_back(answer, made)
                 return answer
@@ -109,12 +109,11 @@ class Calls:
             if answer[2] == b"listing":
                 if not create:
                     raise QueueMissing
-                given[which][1] = await self._list(queue, moment)
+                given[which][1], entry = self._listing(queue, moment)
                 made[given[which][1]] = (queue, "listing")
             else:
                 at, visits = int(answer[2]), int(answer[3])
-                await self.promise(queue, Moment(at))
-                given[which][0] = f"{at}:{visits}"
+                given[which][0], entry = f"{at}:{visits}", self._due(queue, Moment(at))
         raise Unavailable(f"The Redis store did not come to an end with {function}.")
 
     async def _take_back(self, answer: Any, made: dict[str, tuple[QueueRef, str]]) -> None:
@@ -126,21 +125,35 @@ class Calls:
     def _unique(self) -> str:
         return f"{self._node}{next(self._numbers):x}"
 
-    async def _list(self, queue: QueueRef, now: Moment) -> str:
-        """Write the queue into its project's listing; what its header must say."""
+    def _listing(self, queue: QueueRef, now: Moment) -> tuple[str, Command]:
+        """What a queue's header must say, and the entry in its project's listing."""
         listing = f"{now:012x}{self._unique()}"
         key = self.names.listing(queue.project)
-        await self.command(key, "ZADD", key, 0, listed(queue.name, listing))
-        return listing
+        return listing, (key, ("ZADD", key, 0, listed(queue.name, listing)))
+
+    def _due(self, queue: QueueRef, at: Moment) -> Command:
+        """An entry in the due index: somebody will look at ``queue`` then."""
+        key = self.names.due_of(queue)
+        return key, ("ZADD", key, at, f"{tag(queue)}@{self._unique()}")
 
     async def unlist(self, queue: QueueRef, listing: str) -> None:
         key = self.names.listing(queue.project)
         await self.command(key, "ZREM", key, listed(queue.name, listing))
 
     async def promise(self, queue: QueueRef, at: Moment) -> None:
-        """Write an entry into the due index: somebody will look at ``queue`` then."""
-        key = self.names.due_of(queue)
-        await self.command(key, "ZADD", key, at, f"{tag(queue)}@{self._unique()}")
+        """Write an entry into the due index."""
+        key, entry = self._due(queue, at)
+        await self.command(key, *entry)
+
+    async def _after(self, entry: Command | None, key: str, call: tuple[Part, ...]) -> Any:
+        """A call once ``entry`` is written."""
+        if entry is not None:
+            try:
+                return await self.servers.call_after(entry, key, *call)
+            except ResponseError as refusal:
+                if NO_FUNCTION not in str(refusal):
+                    raise
+        return await self.command(key, *call)
 
     async def command(self, key: str, *command: Part) -> Any:
         """One command to the server that has ``key``; loads the library where it is missing."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import NoPermissionError, ReadOnlyError, RedisError, ResponseError
 
 from nuska.domain.errors import Unavailable
 
@@ -112,6 +112,22 @@ class Lane:
             self._pending.append(Pending(loop.time(), future, owed))
         self._has_outgoing.set()
         return [await future for future in futures]
+
+    async def may_combine(self) -> bool:
+        """Whether this user may do several commands in one step."""
+        try:
+            await self.call_together(("MULTI",), ("EXEC",))
+        except NoPermissionError:
+            return False
+        return True
+
+    async def call_at_once(self, *commands: tuple[Part, ...]) -> list[Any]:
+        """The same in one step: when Redis refuses to take one of them, it does none."""
+        *_, answers = await self.call_together(("MULTI",), *commands, ("EXEC",))
+        for answer in answers:
+            if isinstance(answer, ResponseError):
+                raise answer
+        return list(answers)
 
     @property
     def is_connected(self) -> bool:

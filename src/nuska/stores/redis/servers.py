@@ -45,6 +45,8 @@ NOT_DONE = ("READONLY", "OOM", "MISCONF", "LOADING", "NOREPLICAS", "MASTERDOWN",
 """How Redis says that it cannot do something now, and has not done it."""
 
 Address = tuple[str, int]
+Command = tuple[str, tuple[Part, ...]]
+"""A key, and what is to be sent to the server that holds it."""
 
 
 class Servers(Protocol):
@@ -52,6 +54,13 @@ class Servers(Protocol):
 
     async def call(self, key: str, *command: Part) -> Any:
         """Send ``command`` to the server that holds ``key``."""
+        ...
+
+    async def call_after(self, entry: Command, key: str, *command: Part) -> Any:
+        """The same once ``entry`` is written, which may lie on another server.
+
+        If that cannot be written, ``command`` is not carried out.
+        """
         ...
 
     async def connect(self) -> AbstractConnection:
@@ -127,12 +136,26 @@ class OneServer:
 
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
+        self._may_combine: bool | None = None
+        """Not known until it is needed."""
 
     async def call(self, key: str, *command: Part) -> Any:  # noqa: ARG002  all keys are here
         try:
             return await self._lane.call(*command)
         except ResponseError as refusal:
             raise translated(refusal) from refusal
+
+    async def call_after(self, entry: Command, key: str, *command: Part) -> Any:
+        """In one round trip, and one sync, if the user may do that."""
+        try:
+            if self._may_combine is None:
+                self._may_combine = await self._lane.may_combine()
+            if self._may_combine:
+                return (await self._lane.call_at_once(entry[1], command))[1]
+        except ResponseError as refusal:
+            raise translated(refusal) from refusal
+        await self.call(entry[0], *entry[1])
+        return await self.call(key, *command)
 
     async def connect(self) -> AbstractConnection:
         return await self._lane.connect()
@@ -220,6 +243,11 @@ class Cluster:
                 self._is_stale = True
                 raise
         raise Unavailable("The Redis Cluster is being rearranged.")
+
+    async def call_after(self, entry: Command, key: str, *command: Part) -> Any:
+        """One after the other: the two are on different servers as a rule."""
+        await self.call(entry[0], *entry[1])
+        return await self.call(key, *command)
 
     async def _learn(self) -> None:
         """One attempt serves all who wait for it, so that nobody waits for several."""
