@@ -33,8 +33,6 @@ def main() -> int:
             )
     given = options.parse_args()
     runs = read_runs(given.results)
-    if not runs:
-        options.error(f"no results of stores in {given.results}")
     wanted = Wanted(
         **{name: getattr(given, name) for name in Wanted.__struct_fields__ if name != "batch"}
     )

@@ -13,12 +13,13 @@ NAMES = {
     "mariadb": "MariaDB",
     "mongodb": "MongoDB",
 }
-_WIDE = 128
-"""Characters in a line of prose."""
+NOTHING = "No store has been measured yet: there are no figures to reckon with.\n"
 
 
 def page(runs: Mapping[str, StoreRun], wanted: Wanted, batches: Sequence[int]) -> str:
     """Everything, for the stores that were measured, in the order given."""
+    if not runs:
+        return NOTHING
     parts = [_measured(runs), _assumed(wanted)]
     for batch in batches:
         load = _with_batch(wanted, batch)

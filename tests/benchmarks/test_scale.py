@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from benchmarks.scale.__main__ import BEGIN, END, replaced
+from benchmarks.scale.__main__ import BATCHES, BEGIN, END, read_runs, replaced
+from benchmarks.scale.page import NOTHING, page
 from benchmarks.scale.reckoning import MEASURED_BODY, Unmeasured, most, reckon
 from benchmarks.scale.wanted import Wanted
 from benchmarks.stores.costs import Costs, Cpu
@@ -92,3 +93,13 @@ def test_a_page_keeps_all_that_stands_outside_its_marks() -> None:
     assert replaced(replaced(document, "new\n"), "new\n") == replaced(document, "new\n")
     with pytest.raises(SystemExit):
         replaced("no marks", "new\n")
+
+
+def test_the_page_in_the_documentation_is_what_the_results_give() -> None:
+    document = (ROOT / "docs" / "scale.md").read_text("utf-8")
+    runs = read_runs(ROOT / "benchmarks" / "results")
+    assert replaced(document, page(runs, Wanted(), BATCHES)) == document
+
+
+def test_a_page_of_nothing_says_so() -> None:
+    assert page({}, Wanted(), BATCHES) == NOTHING
