@@ -20,7 +20,7 @@ from nuska.domain.messages import NewMessage
 from nuska.domain.positions import SALT_BYTES
 from nuska.interfaces.storage import Store
 from nuska.stores.redis.names import Names
-from nuska.stores.redis.records import HEAD, encode_new, held_by, place
+from nuska.stores.redis.rows import HEAD, encode_new, held_by, place
 from nuska.testing.redis_server import RedisServer, redis_server
 
 
