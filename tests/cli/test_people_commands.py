@@ -27,7 +27,9 @@ def test_the_life_of_a_queue(nuska):
     changed = nuska("queue", "set", "jobs", "size=[1, 2]", "--remove", "team", "--json")
     assert json.loads(changed.stdout)["size"] == [1, 2]
     assert "team" not in json.loads(changed.stdout)
-    assert nuska("queue", "delete", "jobs", "others").returncode == 0
+    deleted = nuska("queue", "delete", "jobs", "others")
+    assert deleted.returncode == 0
+    assert deleted.stderr == "Queue jobs deleted.\nThere was no queue others.\n"
     assert nuska("queue", "list").stderr == "No queues.\n"
 
 
@@ -49,6 +51,33 @@ def test_statistics_and_purge(nuska, jobs):
     assert (stats["oldest"]["id"], stats["newest"]["id"]) == (ids[0], ids[2])
     assert nuska("queue", "purge", "jobs").returncode == 0
     assert "total\t0\n" in nuska("queue", "stats", "jobs").stdout
+    nothing = nuska("queue", "purge", "nosuch", "jobs")
+    assert (nothing.returncode, nothing.stderr) == (
+        0,
+        "There was no queue nosuch.\nQueue jobs purged.\n",
+    )
+    assert lines(nuska("queue", "purge", "nosuch", "jobs", "--json").stdout) == [
+        {"name": "nosuch", "purged": False},
+        {"name": "jobs", "purged": True},
+    ]
+
+
+def test_an_address_where_something_else_answers_is_said_to_be_one(nuska, here):
+    done = here("queue", "list", "--url", f"{nuska.url}/elsewhere")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "nuska: 404 Not Found: what answers there does not know this call. Is --url a Nuska "
+        "server?\n"
+    )
+
+
+@pytest.mark.parametrize("flag", ["--port", "--host", "--bind"])
+def test_the_halves_of_an_address_to_listen_on_lead_to_the_whole(here, flag):
+    done = here("serve", flag, "9000")
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"nuska: Unknown option: {flag}. Say --listen HOST:PORT.\n",
+    )
 
 
 def test_an_argument_is_json_if_it_can_be_and_text_if_asked(nuska, jobs):

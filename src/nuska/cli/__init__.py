@@ -7,7 +7,7 @@ the client library and a client command without the server.
 import os
 import sys
 
-from cyclopts import App, CycloptsError, UnusedCliTokensError
+from cyclopts import App, CycloptsError, UnknownOptionError, UnusedCliTokensError
 
 from nuska import __version__
 from nuska.cli.exits import CommandFailed, Exit, complain
@@ -27,6 +27,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "work": ("nuska.cli.work:app", "Run a command for each message of a queue."),
 }
 """Name, where it is, and the line it has in ``nuska --help``."""
+
+HALVES_OF_LISTEN = frozenset({"--port", "--host", "--bind"})
+"""What other servers call it; the nearest name of ours would be ``--store``."""
 
 
 def build_app() -> App:
@@ -53,6 +56,12 @@ def run(arguments: list[str]) -> int:
         return result if isinstance(result, int) else Exit.DONE
     except UnusedCliTokensError as error:
         complain(f"Too many arguments: {', '.join(map(repr, error.unused_tokens or []))}.")
+        return Exit.USAGE
+    except UnknownOptionError as error:
+        if arguments[:1] == ["serve"] and error.token.keyword in HALVES_OF_LISTEN:
+            complain(f"Unknown option: {error.token.keyword}. Say --listen HOST:PORT.")
+        else:
+            complain(" ".join(str(error).split()))
         return Exit.USAGE
     except CycloptsError as error:
         complain(" ".join(str(error).split()))

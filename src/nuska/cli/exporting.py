@@ -60,9 +60,9 @@ def _to_standard_output(data: bytes) -> None:
 async def export(client: Client, name: str, write: Write, clock: Clock) -> int:
     """Write the queue ``name``; how many messages that were."""
     queue = client.queue(name)
+    metadata = await queue.metadata()
     if not await queue.exists():
         raise CommandFailed(Exit.REFUSED, f"There is no queue {name}.")
-    metadata = await queue.metadata()
     seal = Seal()
 
     def put(lines: list[bytes]) -> None:

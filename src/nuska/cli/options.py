@@ -18,6 +18,7 @@ from nuska.client import (
     ConnectionBroken,
     DeadlinePassed,
     ErrorAnswer,
+    NotFound,
 )
 
 PLAIN = Parameter(
@@ -96,6 +97,10 @@ def failure(error: ClientError) -> CommandFailed:
     if isinstance(error, CannotConnect | ConnectionBroken | DeadlinePassed):
         return CommandFailed(Exit.NO_CONNECTION, printable(str(error)))
     sentence = str(error)
+    if isinstance(error, NotFound) and not error.description:
+        sentence = (
+            f"{sentence}: what answers there does not know this call. Is --url a Nuska server?"
+        )
     if isinstance(error, ErrorAnswer) and error.status >= 500 and error.request_id:
         sentence = f"{sentence.rstrip('.')} (request {error.request_id})."
     return CommandFailed(Exit.REFUSED, printable(sentence))

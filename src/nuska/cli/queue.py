@@ -102,8 +102,10 @@ async def delete(*names: Names, options: Options = DEFAULTS) -> None:
     _some(names)
     async with options.client() as client:
         for name in names:
-            await client.queue(name).delete()
-            _told(options, name, "deleted")
+            queue = client.queue(name)
+            there = await queue.exists()
+            await queue.delete()
+            _told(options, name, "deleted", there=there)
 
 
 @app.command
@@ -206,8 +208,10 @@ async def purge(*names: Names, options: Options = DEFAULTS) -> None:
     _some(names)
     async with options.client() as client:
         for name in names:
-            await client.queue(name).purge()
-            _told(options, name, "purged")
+            queue = client.queue(name)
+            there = await queue.exists()
+            await queue.purge()
+            _told(options, name, "purged", there=there)
 
 
 def _pairs(texts: tuple[str, ...]) -> dict[str, Any]:
@@ -222,11 +226,13 @@ def _some(names: tuple[str, ...]) -> None:
         raise CommandFailed(Exit.USAGE, "Give the name of a queue.")
 
 
-def _told(options: Options, name: str, done: str) -> None:
+def _told(options: Options, name: str, done: str, *, there: bool) -> None:
     if options.as_json:
-        options.output.json({"name": name, done: True})
-    else:
+        options.output.json({"name": name, done: there})
+    elif there:
         options.output.note(f"Queue {name} {done}.")
+    else:
+        options.output.note(f"There was no queue {name}.")
 
 
 def _shown(entry: QueueEntry) -> dict[str, Any]:
