@@ -30,6 +30,8 @@ class Pool(Struct, frozen=True, kw_only=True):
     flavor: str | None = None
     options: dict[str, Any] = {}
     """Kept and shown; a driver takes its options from the URI."""
+    identity: str = ""
+    """Of the store that was found at the URI; not shown."""
 
 
 class Flavor(Struct, frozen=True, kw_only=True):

@@ -35,11 +35,12 @@ class Clearing:
         self._boxes_after = ""
         self._next = 0.0
 
-    async def step(self) -> None:
-        """Do a step if one is due. Never raises ``Unavailable``: the next step goes on."""
+    async def step(self) -> bool:
+        """Do a step if one is due; whether it was. Never raises ``Unavailable``: the next step
+        goes on."""
         now = asyncio.get_running_loop().time()
         if now < self._next:
-            return
+            return False
         self._next = now + LOOK_EVERY
         try:
             async for record, remains in self._placing.catalogue.remains():
@@ -47,6 +48,7 @@ class Clearing:
             self._boxes_after = await self._letters.carry_some(self._boxes_after)
         except Unavailable as error:
             logger.warning("cannot clear up now", extra={"reason": error.description})
+        return True
 
     async def _clear_if_up(self, record: Record, remains: Remains) -> None:
         with suppress(Unavailable):  # its pool is down; the others do not wait for it

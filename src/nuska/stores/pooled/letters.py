@@ -104,6 +104,18 @@ class Letters:
             await self.carry_soon(store, QueueRef(project, name))
         return records[-1].key if len(records) == PAGE else ""
 
+    async def empty_boxes(self, pool: str) -> None:
+        """Carry every letter that has yet to leave the store of a pool."""
+        store = await self._placing.pools.store(pool)
+        records = self._placing.catalogue.records
+        start, after = f"{pool}{SEPARATOR}", f"{pool}{SEPARATOR}"
+        end = f"{pool}{chr(ord(SEPARATOR) + 1)}"
+        while page := await records.page(LETTER_BOXES, after=after, before=end, limit=PAGE):
+            for record in page:
+                project, _, name = record.key.removeprefix(start).rpartition(SEPARATOR)
+                await self.carry(store, QueueRef(project, name))
+            after = page[-1].key
+
     def _key(self, store: PoolableStore, queue: QueueRef) -> str:
         [pool] = [n for n, one in self._placing.pools.open_now.items() if one is store]
         return f"{pool}{SEPARATOR}{key_of(queue)}"

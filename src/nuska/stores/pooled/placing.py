@@ -10,6 +10,7 @@ the middle holds up one queue for ``OPERATION_AT_MOST``, and nothing for longer.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -152,9 +153,16 @@ class Placing:
             await self._finish_going(queue, seen)
 
     async def land(self, queue: QueueRef, seen: SeenPin) -> None:
-        """Open the queue where its pin says it is."""
+        """Open the queue where its pin says it is.
+
+        It is fenced first, so that it has seen the epoch: a mover that was held up before it
+        put its own fence there comes too late to.
+        """
         store = await self.pools.store(seen.pin.pool)
-        await store.transfers.open(queue, epoch=seen.pin.epoch, now=self.clock.now())
+        now = self.clock.now()
+        with suppress(Conflict):  # somebody else has opened it
+            await store.transfers.fence(queue, epoch=seen.pin.epoch, now=now)
+        await store.transfers.open(queue, epoch=seen.pin.epoch, now=now)
         await self.catalogue.put_pin(queue, replace(seen.pin, state="open"), seen)
 
     async def make(

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from uuid import uuid4
 
 from msgspec import Struct
 
 from nuska.domain.errors import InvalidInput, Unavailable
 from nuska.domain.pools import OWN, Pool
-from nuska.interfaces.pooling import PoolableStore
+from nuska.interfaces.pooling import ABSENT, PoolableStore, RecordStore
 from nuska.interfaces.storage import RandomBytes
 from nuska.stores.pooled.catalogue import Catalogue
 
@@ -21,7 +22,8 @@ RETRY_AFTER = 1.0
 """Seconds before a store that could not be opened is tried again."""
 OPENING_AT_MOST = 10.0
 """Seconds; a store that takes longer to open counts as down."""
-RANDOM_BYTES = 4
+TICKET_BYTES = 8
+IDENTITY = "identity"
 
 logger = logging.getLogger("nuska.stores.pooled")
 
@@ -56,6 +58,7 @@ class Pools:
         self._opened: dict[str, Opened] = {}
         self._failed: dict[str, tuple[float, str]] = {}
         self._opening: dict[str, asyncio.Lock] = {}
+        self._own_identity = ""
 
     async def known(self, *, afresh: bool = False) -> dict[str, Pool]:
         """The pools by name, as they were lately, or, ``afresh``, as they are."""
@@ -98,6 +101,12 @@ class Pools:
         self._opened[pool.name] = Opened(pool.uri, store)
         return store
 
+    async def _is_own(self, store: PoolableStore) -> bool:
+        """Whether the store is the catalogue's own, by whatever name it was reached."""
+        if not self._own_identity:
+            self._own_identity = await identity_of(self.own.records)
+        return await identity_of(store.records) == self._own_identity
+
     async def try_out(self, uri: str) -> PoolableStore:
         """Open the store at ``uri``; the caller closes it. ``InvalidInput`` if it can be no
         pool, ``Unavailable`` if it cannot be reached."""
@@ -109,6 +118,9 @@ class Pools:
                     raise InvalidInput(
                         "Only one process can open that store, and others share this catalogue."
                     )
+                if await self._is_own(store):
+                    await store.close()
+                    raise InvalidInput("That is the store which keeps the catalogue itself.")
         except TimeoutError as error:
             raise Unavailable("The store at the pool's uri does not answer.") from error
         except (ValueError, OSError) as error:
@@ -131,7 +143,7 @@ class Pools:
 
     def _by_weight(self, pools: list[Pool]) -> str:
         total = sum(pool.weight for pool in pools)
-        ticket = int.from_bytes(self._random_bytes(2 * RANDOM_BYTES)) % total
+        ticket = int.from_bytes(self._random_bytes(TICKET_BYTES)) % total
         for pool in pools:
             ticket -= pool.weight
             if ticket < 0:
@@ -164,6 +176,15 @@ class Pools:
             _, opened = self._opened.popitem()
             await opened.store.close()
         await self.own.close()
+
+
+async def identity_of(records: RecordStore) -> str:
+    """A name that tells the store from every other, given to it when it is first asked."""
+    while True:
+        record = await records.get(IDENTITY, IDENTITY)
+        if record is not None:
+            return record.value.decode()
+        await records.put(IDENTITY, IDENTITY, str(uuid4()).encode(), version=ABSENT)
 
 
 def same_kind(one: PoolableStore, other: PoolableStore) -> None:

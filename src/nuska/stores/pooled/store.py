@@ -23,6 +23,7 @@ from nuska.stores.pooled.clearing import Clearing
 from nuska.stores.pooled.letters import Letters
 from nuska.stores.pooled.messages import PooledMessages
 from nuska.stores.pooled.moving import Mover
+from nuska.stores.pooled.placement import PooledPlacement
 from nuska.stores.pooled.placing import Placing
 from nuska.stores.pooled.pools import OpenStore, Pools
 from nuska.stores.pooled.queues import PooledQueues
@@ -51,6 +52,7 @@ class PooledStore:
         self.queues = PooledQueues(self.placing, self.mover)
         self.messages = PooledMessages(self.placing)
         self.claims = PooledClaims(self.placing, letters)
+        self.placement = PooledPlacement(self.placing, self.mover, letters, clock)
         self._clearing = Clearing(self.placing, letters, clock)
 
     @property
@@ -75,7 +77,8 @@ class PooledStore:
         """A step in every store; one that is down does not hold up the others."""
         names = [OWN, *await self.pools.known()]
         reports = await asyncio.gather(*(self._sweep(name, now) for name in names))
-        await self._clearing.step()
+        if await self._clearing.step():
+            self.placement.carriages.step()
         return SweepReport(
             removed=sum(report.removed for report in reports),
             due=[queue for report in reports for queue in report.due],
@@ -96,6 +99,7 @@ class PooledStore:
             return SweepReport()
 
     async def close(self) -> None:
+        await self.placement.carriages.stop()
         await self.pools.close()
 
 

@@ -1,0 +1,243 @@
+"""Pools and flavors as an operator changes them; see ``interfaces.pooling.Placement``."""
+
+import msgspec
+from msgspec.structs import replace
+
+from nuska.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound, Unavailable
+from nuska.domain.messages import QueueRef
+from nuska.domain.pools import OWN, Carriage, Flavor, Pool
+from nuska.interfaces.clock import Clock
+from nuska.interfaces.pooling import ABSENT, PoolableStore, Record
+from nuska.interfaces.storage import Store
+from nuska.stores.pooled.carrying import Carriages
+from nuska.stores.pooled.catalogue import DRAINS, FLAVORS, MOVES, POOLS, key_of
+from nuska.stores.pooled.letters import Letters
+from nuska.stores.pooled.moving import Mover
+from nuska.stores.pooled.placing import Placing
+from nuska.stores.pooled.pools import identity_of, same_kind
+
+ATTEMPTS = 20
+"""How often a change is tried again when others change the same pool."""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Pool).decode
+
+
+class PooledPlacement:
+    """``Placement`` over a catalogue."""
+
+    def __init__(self, placing: Placing, mover: Mover, letters: Letters, clock: Clock) -> None:
+        self._placing = placing
+        self._pools = placing.pools
+        self._catalogue = placing.catalogue
+        self._records = placing.catalogue.records
+        self._mover = mover
+        self._letters = letters
+        self._clock = clock
+        self.carriages = Carriages(placing, mover, clock)
+
+    async def pool(self, name: str) -> Pool | None:
+        return await self._catalogue.pool(name)
+
+    async def pools(self, *, after: str, limit: int) -> list[Pool]:
+        records = await self._records.page(POOLS, after=after, limit=limit)
+        return [_decode(record.value) for record in records]
+
+    async def put_pool(self, pool: Pool) -> None:
+        identity = await self._fit(pool)
+        for other in await self._catalogue.pools():
+            if other.name != pool.name and (other.uri == pool.uri or other.identity == identity):
+                raise Conflict(f"The pool {other.name} is at that uri already.")
+        pool = replace(pool, identity=identity)
+        for _ in range(ATTEMPTS):
+            record = await self._records.get(POOLS, pool.name)
+            version = ABSENT if record is None else record.version
+            if await self._records.put(POOLS, pool.name, _encode(pool), version=version):
+                await self._pools.known(afresh=True)
+                return
+        raise Unavailable("The pool keeps changing under this update.")
+
+    async def _fit(self, pool: Pool) -> str:
+        """Which store is at the pool's URI; ``InvalidInput`` if it can not be this pool."""
+        before = await self._catalogue.pool(pool.name)
+        opened = before is not None and before.uri == pool.uri
+        try:
+            if opened:
+                store = await self._pools.store(pool.name)
+            else:
+                store = await self._pools.try_out(pool.uri)
+        except Unavailable as error:
+            raise InvalidInput(f"The pool's uri cannot be opened: {error.description}") from error
+        try:
+            await self._check_kind(pool, store)
+            return await identity_of(store.records)
+        finally:
+            if not opened:
+                await store.close()
+
+    async def _check_kind(self, pool: Pool, store: PoolableStore) -> None:
+        if pool.flavor is None:
+            return
+        for other in await self._catalogue.pools():
+            if other.flavor == pool.flavor and other.name != pool.name:
+                same_kind(store, await self._pools.store(other.name))
+                return
+
+    async def remove_pool(self, name: str) -> None:
+        pool = await self._catalogue.pool(name)
+        if pool is None:
+            return
+        flavor = pool.flavor
+        if flavor is not None and await self._of_flavor(flavor) == [name]:
+            raise NotAllowed(f"{name} is the only pool of the flavor {flavor}.")
+        await self._change(name, weight=0)
+        try:
+            await self._empty(name, flavor)
+        except BaseException:
+            await self._change(name, weight=pool.weight)
+            raise
+        record = await self._records.get(POOLS, name)
+        if record is not None:
+            await self._records.remove(POOLS, name, version=record.version)
+        await self._pools.known(afresh=True)
+
+    async def _empty(self, name: str, flavor: str | None) -> None:
+        """Place queues that hold nothing anew; ``Conflict`` when others hold something."""
+        holding = messages = 0
+        async for queue in self._catalogue.in_pool(name):
+            held = await self._held(queue, name)
+            holding += held > 0
+            messages += held
+        if holding:
+            raise Conflict(
+                f"{holding} queues in the pool {name} hold {messages} messages. "
+                f"Move them first: nuska pool drain {name}."
+            )
+        async for queue in self._catalogue.in_pool(name):
+            if await self._lies_in(queue, name):
+                await self._mover.move(queue, await self._pools.choose(flavor))
+            else:
+                await self._catalogue.unlist(name, queue)
+        await self._letters.empty_boxes(name)
+
+    async def _held(self, queue: QueueRef, pool: str) -> int:
+        if not await self._lies_in(queue, pool):
+            return 0
+        stats = await self._placing.use(
+            queue,
+            lambda store: store.queues.stats(queue, now=self._clock.now()),
+            otherwise=None,
+        )
+        return 0 if stats is None else stats.ready + stats.delayed + stats.claimed
+
+    async def _lies_in(self, queue: QueueRef, pool: str) -> bool:
+        self._placing.drop(queue)
+        pin = await self._placing.pin(queue)
+        return pin is not None and pin.pool == pool
+
+    async def pool_capabilities(self, name: str) -> frozenset[str]:
+        return (await self._pools.store(name)).capabilities.names
+
+    async def flavor(self, name: str) -> Flavor | None:
+        pools = await self._of_flavor(name)
+        if not pools and await self._records.get(FLAVORS, name) is None:
+            return None
+        return Flavor(name=name, pools=tuple(pools))
+
+    async def flavors(self, *, after: str, limit: int) -> list[Flavor]:
+        pools = await self._catalogue.pools()
+        records = await self._records.page(FLAVORS, after=after, limit=limit)
+        names = {record.key for record in records}
+        names |= {pool.flavor for pool in pools if pool.flavor is not None and pool.flavor > after}
+        return [
+            Flavor(name=name, pools=tuple(pool.name for pool in pools if pool.flavor == name))
+            for name in sorted(names)[:limit]
+        ]
+
+    async def put_flavor(self, flavor: Flavor) -> None:
+        known = {pool.name: pool for pool in await self._catalogue.pools()}
+        unknown = [name for name in flavor.pools if name not in known]
+        if unknown:
+            raise InvalidInput(f"There is no pool named {unknown[0]}.")
+        stores = [await self._pools.store(name) for name in flavor.pools]
+        for store in stores[1:]:
+            same_kind(store, stores[0])
+        record = await self._records.get(FLAVORS, flavor.name)
+        if record is None:
+            await self._records.put(FLAVORS, flavor.name, b"{}", version=ABSENT)
+        for name, pool in known.items():
+            if name in flavor.pools and pool.flavor != flavor.name:
+                await self._change(name, flavor=flavor.name)
+            elif name not in flavor.pools and pool.flavor == flavor.name:
+                await self._change(name, flavor=None)
+        await self._pools.known(afresh=True)
+
+    async def remove_flavor(self, name: str) -> None:
+        for pool in await self._of_flavor(name):
+            await self._change(pool, flavor=None)
+        record = await self._records.get(FLAVORS, name)
+        if record is not None:
+            await self._records.remove(FLAVORS, name, version=record.version)
+        await self._pools.known(afresh=True)
+
+    async def _of_flavor(self, flavor: str) -> list[str]:
+        return [pool.name for pool in await self._catalogue.pools() if pool.flavor == flavor]
+
+    async def _change(self, name: str, **changes: object) -> None:
+        """Change some fields of a pool that may have gone meanwhile."""
+        for _ in range(ATTEMPTS):
+            record: Record | None = await self._records.get(POOLS, name)
+            if record is None:
+                return
+            changed = replace(_decode(record.value), **changes)
+            if await self._records.put(POOLS, name, _encode(changed), version=record.version):
+                await self._pools.known(afresh=True)
+                return
+        raise Unavailable("The pool keeps changing under this update.")
+
+    async def start_move(self, queue: QueueRef, target: str) -> None:
+        if await self._catalogue.pool(target) is None:
+            raise InvalidInput(f"There is no pool named {target}.")
+        self._placing.drop(queue)
+        pin = await self._placing.pin(queue)
+        if pin is None:
+            raise NotFound(f"There is no queue named {queue.name}.")
+        await self.carriages.start(MOVES, key_of(queue), pin.pool, target)
+
+    async def move_of(self, queue: QueueRef) -> Carriage | None:
+        return await self.carriages.state(MOVES, key_of(queue))
+
+    async def start_drain(self, pool: str, target: str | None) -> None:
+        drained = await self._catalogue.pool(pool)
+        if drained is None:
+            raise NotFound(f"There is no pool named {pool}.")
+        if target is not None and (target == pool or await self._catalogue.pool(target) is None):
+            raise InvalidInput(f"There is no other pool named {target}.")
+        await self._change(pool, weight=0)
+        if target is None:
+            try:
+                await self._pools.choose(drained.flavor)
+            except Unavailable as error:
+                await self._change(pool, weight=drained.weight)
+                raise Conflict("There is no other pool that its queues could lie in.") from error
+        await self.carriages.start(DRAINS, pool, pool, target)
+
+    async def drain_of(self, pool: str) -> Carriage | None:
+        return await self.carriages.state(DRAINS, pool)
+
+    async def stores(self) -> dict[str, Store | None]:
+        stores: dict[str, Store | None] = {}
+        for name in await self._pools.known():
+            try:
+                stores[name] = await self._pools.store(name)
+            except Unavailable:
+                stores[name] = None
+        return stores
+
+    async def catalogue_answers(self) -> bool:
+        try:
+            await self._pools.store(OWN)
+            await self._pools.own.ping()
+        except Unavailable:
+            return False
+        return True

@@ -1,0 +1,127 @@
+"""Nodes over one catalogue and its pools, all in memory, that can die at any step."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from nuska.domain.messages import QueueRef
+from nuska.domain.pools import Pool
+from nuska.interfaces.pooling import ABSENT, PoolableStore
+from nuska.stores.memory.store import MemoryStore
+from nuska.stores.pooled import PooledStore, pooled
+from nuska.stores.pooled.catalogue import POOLS
+from nuska.testing.clock import ManualClock, seeded_bytes
+from nuska.testing.conformance.inbox import Inbox
+
+FACETS = ("records", "transfers", "queues", "messages", "claims")
+
+
+class Death(BaseException):
+    """The node is gone: nothing it does has an effect any more."""
+
+
+class Steps:
+    """Counts the calls a node makes to its stores, and ends it at one of them."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self.last: int | None = None
+        """The call it dies at; None: it lives."""
+        self.done_first = False
+        """Whether that call is still carried out."""
+
+    async def take(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        self.taken += 1
+        if self.last is None or self.taken < self.last:
+            return await call()
+        if self.taken == self.last and self.done_first:
+            await call()
+        raise Death
+
+
+class Mortal:
+    """One facet of a store as a node that may die calls it."""
+
+    def __init__(self, facet: object, steps: Steps) -> None:
+        self._facet = facet
+        self._steps = steps
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._facet, name)
+
+        async def call(*args: Any, **keywords: Any) -> Any:
+            return await self._steps.take(lambda: method(*args, **keywords))
+
+        return call
+
+
+class MortalStore:
+    """A store as a node that may die uses it. Closing it closes nothing."""
+
+    def __init__(self, store: MemoryStore, steps: Steps) -> None:
+        self._store = store
+        for facet in FACETS:
+            setattr(self, facet, Mortal(getattr(store, facet), steps))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def close(self) -> None:
+        pass
+
+
+class Cluster:
+    """The stores, and nodes over them."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.stores: dict[str, MemoryStore] = {}
+
+    def store(self, uri: str) -> MemoryStore:
+        if uri not in self.stores:
+            number = len(self.stores)
+            self.stores[uri] = MemoryStore(now=self.clock.now(), random_bytes=seeded_bytes(number))
+        return self.stores[uri]
+
+    async def add_pool(self, name: str, *, weight: int = 10, flavor: str | None = None) -> None:
+        pool = Pool(name=name, uri=name, weight=weight, flavor=flavor)
+        records = self.store("own").records
+        await records.put(POOLS, name, msgspec.json.encode(pool), version=ABSENT)
+
+    def node(self, steps: Steps | None = None) -> PooledStore:
+        steps = steps or Steps()
+
+        async def open_store(uri: str) -> PoolableStore:
+            return MortalStore(self.store(uri), steps)  # type: ignore[return-value]
+
+        own: Any = MortalStore(self.store("own"), steps)
+        return pooled(own, open_store, self.clock, seeded_bytes(99))
+
+    def inbox(self, node: PooledStore, name: str = "inbox") -> Inbox:
+        return Inbox(node, self.clock, name)
+
+    async def where(self, name: str = "inbox") -> list[str]:
+        """The stores in which the queue is open."""
+        found = []
+        for uri, store in self.stores.items():
+            outline = await store.transfers.outline(QueueRef("acme", name))
+            if outline is not None and not outline.fenced:
+                found.append(uri)
+        return found
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return Cluster()
+
+
+@pytest.fixture
+def dying() -> type[Steps]:
+    return Steps
+
+
+@pytest.fixture
+def death() -> type[Death]:
+    return Death

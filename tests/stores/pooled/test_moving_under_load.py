@@ -1,0 +1,173 @@
+"""A queue that moves to and fro while several nodes use it: nothing lost, doubled or reordered."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from nuska.domain.claims import Claimed
+from nuska.domain.errors import Unavailable
+from nuska.domain.messages import NewMessage, QueueRef
+from nuska.domain.moments import seconds
+from nuska.domain.positions import BEFORE_ALL, claim_id
+
+REF = QueueRef("acme", "inbox")
+POSTERS = 3
+WORKERS = 3
+POSTS_EACH = 60
+MOVES = 12
+
+
+class Load:
+    """Posters and workers, each at a node of its own, and what they were told."""
+
+    def __init__(self, cluster: Any) -> None:
+        self.cluster = cluster
+        self.posted: list[str] = []
+        self.worked: list[tuple[str, int]] = []
+        self.unknown: set[str] = set()
+        self.posting = POSTERS
+
+    async def post(self, poster: int) -> None:
+        node = self.cluster.node()
+        for number in range(POSTS_EACH):
+            body = f'"{poster}-{number:03}"'
+            try:
+                added = await node.messages.add(
+                    REF,
+                    [NewMessage(body=body.encode(), ttl=seconds(3600))],
+                    now=self.cluster.clock.now(),
+                )
+            except Unavailable:
+                self.unknown.add(body)
+            else:
+                self.posted.append(body)
+                assert len(added.ids) == 1
+            await asyncio.sleep(0.001)
+        self.posting -= 1
+
+    async def work(self, worker: int) -> None:
+        node = self.cluster.node()
+        turn = 0
+        while True:
+            turn += 1
+            claim = claim_id((worker * 1_000_000 + turn).to_bytes(12))
+            now = self.cluster.clock.now()
+            finished = not self.posting
+            try:
+                claimed: Claimed = await node.claims.create(
+                    REF, claim_id=claim, limit=2, ttl=seconds(60), grace=seconds(60), now=now
+                )
+            except Unavailable:
+                continue
+            if finished and not claimed.messages:
+                return
+            for message in claimed.messages:
+                await node.messages.delete(REF, message.id, claim_id=claim, now=now)
+                self.worked.append((message.body.decode(), message.position))
+            await asyncio.sleep(0.001)
+
+
+async def test_nothing_is_lost_doubled_or_reordered_by_moves_under_load(cluster: Any) -> None:
+    await cluster.add_pool("a")
+    await cluster.add_pool("b", weight=0)
+    load = Load(cluster)
+    await cluster.inbox(cluster.node()).post("first")
+    mover = cluster.node().mover
+    users = [asyncio.create_task(load.post(number)) for number in range(POSTERS)]
+    users += [asyncio.create_task(load.work(number)) for number in range(WORKERS)]
+    for number in range(MOVES):
+        assert await mover.move(REF, "ba"[number % 2])
+        await asyncio.sleep(0.005)
+    await asyncio.gather(*users)
+    worked = [body for body, _ in load.worked]
+    assert not load.unknown
+    assert sorted(worked) == sorted([*load.posted, '"first"'])
+    for poster in range(POSTERS):
+        mine = sorted(
+            (position, body) for body, position in load.worked if body.startswith(f'"{poster}-')
+        )
+        assert [body for _, body in mine] == sorted(body for _, body in mine)
+    left = await cluster.node().messages.page(
+        REF,
+        after=BEFORE_ALL,
+        limit=9,
+        include_claimed=True,
+        include_delayed=True,
+        now=cluster.clock.now(),
+    )
+    assert left.messages == []
+
+
+async def test_a_node_that_has_not_heard_of_a_move_follows_it(cluster: Any) -> None:
+    await cluster.add_pool("a")
+    await cluster.add_pool("b", weight=0)
+    one, other = cluster.node(), cluster.node()
+    await cluster.inbox(one).post("x")
+    assert await cluster.inbox(other).listed() == ["x"]
+    assert await one.mover.move(REF, "b")
+    await cluster.inbox(other).post("y")
+    assert await cluster.inbox(other).listed() == ["x", "y"]
+    assert await cluster.where() == ["b"]
+
+
+async def test_a_node_that_has_not_heard_of_a_deletion_finds_the_new_queue(
+    cluster: Any,
+) -> None:
+    await cluster.add_pool("a")
+    one, other = cluster.node(), cluster.node()
+    await cluster.inbox(one).post("old")
+    assert await cluster.inbox(other).listed() == ["old"]
+    await cluster.inbox(one).drop()
+    assert await cluster.inbox(other).listed() == []
+    await cluster.inbox(one).post("new")
+    assert await cluster.inbox(other).listed() == ["new"]
+
+
+async def test_what_remains_of_a_queue_is_cleared_away_when_nobody_can_mean_it(
+    cluster: Any,
+) -> None:
+    await cluster.add_pool("a")
+    await cluster.add_pool("b", weight=0)
+    node = cluster.node()
+    await cluster.inbox(node).post("x")
+    await node.mover.move(REF, "b")
+    await node.sweep(now=cluster.clock.now())
+    assert await cluster.store("a").transfers.outline(REF) is not None
+    cluster.clock.advance(seconds=61)
+    node._clearing._next = 0.0
+    await node.sweep(now=cluster.clock.now())
+    assert await cluster.store("a").transfers.outline(REF) is None
+    assert await cluster.inbox(node).listed() == ["x"]
+
+
+async def test_a_queue_from_before_there_were_pools_stays_and_can_move(cluster: Any) -> None:
+    own = cluster.store("own")
+    now = cluster.clock.now()
+    for name in ("inbox", "other"):
+        await own.messages.add(
+            QueueRef("acme", name), [NewMessage(body=b'"x"', ttl=seconds(60))], now=now
+        )
+    await cluster.add_pool("a")
+    node = cluster.node()
+    assert await cluster.inbox(node).listed() == ["x"]
+    listed = await node.queues.page("acme", after=None, limit=9)
+    assert [queue.ref.name for queue in listed] == ["inbox", "other"]
+    assert await node.mover.move(REF, "a")
+    listed = await node.queues.page("acme", after=None, limit=9)
+    assert [queue.ref.name for queue in listed] == ["inbox", "other"]
+    assert await node.queues.count("acme") == 2
+    assert await cluster.where() == ["a"]
+    assert await cluster.inbox(node).listed() == ["x"]
+
+
+@pytest.mark.parametrize("weights", [(0, 5), (3, 0)])
+async def test_new_queues_go_where_weight_is(cluster: Any, weights: tuple[int, int]) -> None:
+    for name, weight in zip("ab", weights, strict=True):
+        await cluster.add_pool(name, weight=weight)
+    node = cluster.node()
+    for number in range(10):
+        await cluster.inbox(node, f"q{number}").post("x")
+    heavy = "ab"[weights.index(max(weights))]
+    for number in range(10):
+        assert await cluster.where(f"q{number}") == [heavy]
