@@ -5,7 +5,7 @@ in the same event loop work on meanwhile.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -23,10 +23,20 @@ class NodeGroup:
     """``async with NodeGroup(…) as nodes``: all of them serve, and all end with the context."""
 
     def __init__(
-        self, directory: Path, nodes: int, store: str, random: Random, *arguments: str
+        self,
+        directory: Path,
+        nodes: int,
+        store: str,
+        random: Random,
+        environments: Sequence[Mapping[str, str]] = (),
     ) -> None:
+        """``environments`` are given to the nodes in turn."""
         self.processes = [
-            ServerProcess(directory / f"node-{number}", *arguments, store=store)
+            ServerProcess(
+                directory / f"node-{number}",
+                store=store,
+                environment=environments[number % len(environments)] if environments else None,
+            )
             for number in range(nodes)
         ]
         self._random = random
