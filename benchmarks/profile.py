@@ -1,11 +1,14 @@
 """``python -m benchmarks.profile``: where the time of a durable single-message POST goes.
 
+With ``--store`` the server is a node on that store, whose own processes are not looked into.
+
 py-spy samples the server while wrk loads it, the bare handler after it. What the threads used
 comes from the kernel; how the event loop's thread divided its own time comes from the samples,
 each counted for the innermost frame that belongs to a part named here.
 """
 
 import argparse
+import asyncio
 import os
 import re
 import shutil
@@ -13,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from msgspec import Struct
@@ -21,12 +25,19 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import servers, wrk
-from benchmarks.__main__ import PIPED_WIDTH, WORK
+from benchmarks.__main__ import PIPED_WIDTH, TRAVERSABLE, WORK
 from benchmarks.processes import Process, cpu_seconds_of_threads
+from benchmarks.stores.engine import ENGINES, starter
 
 PARTS = {
     "nuska/stores/sqlite/writer.py": "store: grouping, begin and commit",
     "nuska/stores/": "store: statements and rows",
+    "sqlalchemy/": "SQLAlchemy",
+    "asyncpg/": "the store's client",
+    "asyncmy/": "the store's client",
+    "redis/": "the store's client",
+    "pymongo/": "the store's client",
+    "bson/": "the store's client",
     "nuska/core/": "rules: access, limits, defaults",
     "nuska/domain/": "rules: access, limits, defaults",
     "nuska/transport/wire/": "JSON in and out",
@@ -65,13 +76,15 @@ def main() -> int:
     options = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__)
     options.add_argument("--connections", type=int, default=32)
     options.add_argument("--seconds", type=float, default=6)
+    options.add_argument("--store", choices=sorted(ENGINES), help="default: the embedded one")
     options.add_argument("--work", type=Path, default=WORK, help="where the store is put")
     given = options.parse_args()
     console = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
     given.work.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="profile-", dir=given.work)).resolve()
+    directory.chmod(TRAVERSABLE)
     try:
-        with servers.nuska(directory / "data") as nuska:
+        with _node(directory, given.store) as nuska:
             ours = take(nuska, directory, given.connections, given.seconds)
         with servers.bare(directory) as bare:
             theirs = take(bare, directory, given.connections, given.seconds)
@@ -88,6 +101,17 @@ def main() -> int:
         style="dim",
     )
     return 0
+
+
+@contextmanager
+def _node(directory: Path, store: str | None) -> Iterator[Process]:
+    """A server on the embedded store, or on another one that is started for it."""
+    with ExitStack() as stack:
+        options: tuple[str, ...] = ()
+        if store is not None:
+            engine = stack.enter_context(starter(store)(directory / store))
+            options = ("--store", asyncio.run(engine.space("profile")))
+        yield stack.enter_context(servers.nuska(directory / "data", *options))
 
 
 def take(server: Process, directory: Path, connections: int, seconds: float) -> Profile:
