@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import get_type_hints
 
 from benchmarks.__main__ import RESULTS
-from benchmarks.scale.page import NAMES, page
+from benchmarks.scale.page import page
 from benchmarks.scale.reckoning import Unmeasured
 from benchmarks.scale.wanted import Wanted
+from benchmarks.stores.engine import NAMES
 from benchmarks.stores.results import StoreRun, read_run, stem_of
 
 BEGIN, END = "<!-- the tables: make scale -->\n", "<!-- the end of the tables -->\n"

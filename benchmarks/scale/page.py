@@ -5,14 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from benchmarks.scale.reckoning import MEASURED_BODY, Need, Reckoned, most, reckon
 from benchmarks.scale.wanted import GIGA, MEGA, ONE_CORE, Wanted
 from benchmarks.stores.costs import Costs, Cpu
+from benchmarks.stores.engine import NAMES
 from benchmarks.stores.results import StoreRun
 
-NAMES = {
-    "redis": "Redis",
-    "postgresql": "PostgreSQL",
-    "mariadb": "MariaDB",
-    "mongodb": "MongoDB",
-}
 NOTHING = "No store has been measured yet: there are no figures to reckon with.\n"
 
 
@@ -20,7 +15,7 @@ def page(runs: Mapping[str, StoreRun], wanted: Wanted, batches: Sequence[int]) -
     """Everything, for the stores that were measured, in the order given."""
     if not runs:
         return NOTHING
-    parts = [_measured(runs), _assumed(wanted)]
+    parts = [measured(runs), _assumed(wanted)]
     for batch in batches:
         load = _with_batch(wanted, batch)
         found = {store: reckon(store, run.costs, load) for store, run in runs.items()}
@@ -33,7 +28,8 @@ def _with_batch(wanted: Wanted, batch: int) -> Wanted:
     return Wanted(**given | {"batch": batch})
 
 
-def _measured(runs: Mapping[str, StoreRun]) -> str:
+def measured(runs: Mapping[str, StoreRun]) -> str:
+    """What went in, and where it is from."""
     posts = sorted(set.intersection(*(set(run.costs.post) for run in runs.values())))
     rows: list[tuple[str, Callable[[Costs], str]]] = []
     for batch in posts:
@@ -41,7 +37,7 @@ def _measured(runs: Mapping[str, StoreRun]) -> str:
         rows.append((what, lambda costs, n=batch: _pair(costs.post[n])))
     for batch in posts:
         what = f"written to disk for a message, {batch} in a post, bytes"
-        rows.append((what, lambda costs, n=batch: _count(costs.written[n])))
+        rows.append((what, lambda costs, n=batch: _count(costs.written.get(n))))
     rows += [
         ("claim of 10, or delete of 10, µs", lambda costs: _pair(costs.work)),
         ("claim that finds nothing, µs", lambda costs: _pair(costs.empty_claim)),
@@ -127,7 +123,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _name(store: str) -> str:
-    return NAMES.get(store, store)
+    return NAMES[store]
 
 
 def _pair(cpu: Cpu | None) -> str:

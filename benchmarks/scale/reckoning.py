@@ -85,7 +85,8 @@ def reckon(store: str, costs: Costs, wanted: Wanted) -> Reckoned:
     memory = _kept(costs.queue_memory_bytes, costs.message_memory_bytes, wanted, "memory")
     disk = _kept(costs.queue_disk_bytes, costs.message_disk_bytes, wanted, "disk")
     grown = max(0, wanted.body_bytes - MEASURED_BODY)
-    written = per_second * (costs.written[wanted.batch] + grown)
+    each_written = _there(costs.written.get(wanted.batch), f"written (post of {wanted.batch})")
+    written = per_second * (each_written + grown)
     cores = 1 if store in ONE_CORE else wanted.store_cores
     return Reckoned(
         node_cores=node,

@@ -27,7 +27,7 @@ from benchmarks.machine import describe
 from benchmarks.report import finished, print_table, write_results
 from benchmarks.rounds import Patience
 from benchmarks.stores.bench import StoreBench
-from benchmarks.stores.engine import ENGINES, starter
+from benchmarks.stores.engine import ENGINES, NAMES, starter
 from benchmarks.stores.phases import PHASES
 from benchmarks.stores.results import StoreRun, stem_of, write_curves
 
@@ -77,7 +77,7 @@ def main() -> int:
     run = StoreRun(
         **asdict(
             finished(
-                title=f"Nuska on {given.store}: figures and targets",
+                title=f"Nuska on {NAMES[given.store]}: figures and targets",
                 began=began,
                 quick=given.quick,
                 machine=machine,

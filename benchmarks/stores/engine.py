@@ -79,6 +79,14 @@ class Engine(Protocol):
         ...
 
 
+NAMES = {
+    "redis": "Redis",
+    "postgresql": "PostgreSQL",
+    "mariadb": "MariaDB",
+    "mongodb": "MongoDB",
+}
+"""As people write them."""
+
 Start = Callable[[Path], AbstractContextManager[Engine]]
 
 ENGINES = {

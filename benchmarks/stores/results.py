@@ -7,6 +7,7 @@ import msgspec
 from benchmarks.report import Run
 from benchmarks.stores.costs import Costs
 from benchmarks.stores.curves import Curve, draw_curves
+from benchmarks.stores.engine import NAMES
 
 
 class StoreRun(Run, frozen=True, kw_only=True):
@@ -25,7 +26,7 @@ def write_curves(run: StoreRun, directory: Path) -> list[Path]:
     if not run.curves:
         return []
     path = directory / f"{stem_of(run.store)}-curves.svg"
-    path.write_text(draw_curves(f"Nuska on {run.store}", run.curves), "utf-8")
+    path.write_text(draw_curves(f"Nuska on {NAMES[run.store]}", run.curves), "utf-8")
     return [path]
 
 

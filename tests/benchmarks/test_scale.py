@@ -1,13 +1,16 @@
 """The reckoning multiplies what was measured, refuses to guess, and says what is short first."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from benchmarks.machine import Machine
 from benchmarks.scale.__main__ import BATCHES, BEGIN, END, read_runs, replaced
-from benchmarks.scale.page import NOTHING, page
+from benchmarks.scale.page import NOTHING, measured, page
 from benchmarks.scale.reckoning import MEASURED_BODY, Unmeasured, most, reckon
 from benchmarks.scale.wanted import Wanted
 from benchmarks.stores.costs import Costs, Cpu
+from benchmarks.stores.results import StoreRun
 from msgspec.structs import replace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,6 +36,38 @@ WANTED = Wanted(
     body_bytes=MEASURED_BODY,
     renewed_every=30,
 )
+
+
+def run_with(costs: Costs) -> StoreRun:
+    machine = Machine(
+        cpu="a CPU",
+        cores=2,
+        memory_gb=8.0,
+        kernel="6.1",
+        python="3.11.7",
+        filesystem="ext4",
+        sync_p50_ms=0.1,
+        sync_p99_ms=0.2,
+        load=0.0,
+    )
+    return StoreRun(
+        title="t",
+        began=datetime(2026, 11, 22, tzinfo=UTC),
+        seconds=1.0,
+        quick=True,
+        machine=machine,
+        about=["a store"],
+        figures=[],
+        store="redis",
+        costs=costs,
+        curves=[],
+    )
+
+
+def test_a_page_says_which_run_was_rough() -> None:
+    text = page({"redis": run_with(COSTS)}, WANTED, BATCHES)
+    assert "a quick run, so rough" in text
+    assert "| **pools** |" in text
 
 
 def test_cpu_is_that_of_messages_of_waiters_and_of_their_coming_again() -> None:
@@ -85,6 +120,16 @@ def test_a_cost_that_was_not_measured_is_named_and_not_guessed(name: str) -> Non
 def test_a_batch_that_was_not_measured_is_refused() -> None:
     with pytest.raises(Unmeasured, match="post of 7"):
         reckon("redis", COSTS, replace(WANTED, batch=7))
+
+
+def test_bytes_written_that_were_not_measured_are_not_guessed() -> None:
+    with pytest.raises(Unmeasured, match="written"):
+        reckon("redis", replace(COSTS, written={}), WANTED)
+
+
+def test_a_page_shows_what_is_missing_as_missing() -> None:
+    text = measured({"redis": run_with(Costs(post={1: Cpu(1, 2)}))})
+    assert "| written to disk for a message, 1 in a post, bytes | – |" in text
 
 
 def test_a_page_keeps_all_that_stands_outside_its_marks() -> None:
