@@ -65,10 +65,10 @@ class Later:
     """The migrations of a version to come."""
 
     def get_current_head(self) -> str:
-        return "0002"
+        return "9999"
 
     def walk_revisions(self) -> list["Revision"]:
-        return [Revision("0002"), Revision("0001")]
+        return [Revision("9999"), Revision("0002")]
 
 
 class Revision:

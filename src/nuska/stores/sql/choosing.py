@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from nuska.domain.limits import DUE_PER_CLAIM
 from nuska.stores.sql.locking import keep_moment
 from nuska.stores.sql.rows import MESSAGE, MessageRow
-from nuska.stores.sql.tables import READY, messages
+from nuska.stores.sql.tables import IS_READY, READY, WAITS, messages
 
 IN_LINE = "FORCE INDEX (messages_in_line)"
 BY_POSITION = "FORCE INDEX (PRIMARY)"
@@ -26,7 +26,7 @@ async def make_due_ready(
         .with_hint(messages, IN_LINE, "mysql")
         .where(
             messages.c.generation == generation,
-            messages.c.available_at > READY,
+            WAITS,
             messages.c.available_at <= now,
         )
         .order_by(messages.c.available_at)
@@ -64,7 +64,7 @@ async def candidates(
         .with_hint(messages, IN_LINE, "mysql")
         .where(
             messages.c.generation == generation,
-            messages.c.available_at == READY,
+            IS_READY,
             messages.c.claim.is_(None),
             messages.c.position > after,
             messages.c.expires_at > now,

@@ -23,19 +23,21 @@ from nuska.domain.messages import DeadLetter, Message, QueueRef
 from nuska.domain.moments import Duration, Moment
 from nuska.domain.positions import ClaimId, next_position, parse_claim_id
 from nuska.stores.sql import locking
+from nuska.stores.sql.at_once import NEVER_TIRED, AtOnce, Take
 from nuska.stores.sql.choosing import BY_POSITION, IN_LINE, candidates, make_due_ready
 from nuska.stores.sql.database import Database
 from nuska.stores.sql.dialects.interface import Lock
 from nuska.stores.sql.moving import remember, remove
 from nuska.stores.sql.rows import MESSAGE, AnyRow, MessageRow, QueueRow, encode, messages_of
-from nuska.stores.sql.tables import READY, claims, messages, queues
+from nuska.stores.sql.tables import READY, WAITS, claims, messages, queues
 
 
 class SqlClaims:
     """``ClaimStore`` on one database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, at_once: AtOnce) -> None:
         self._database = database
+        self._at_once = at_once
 
     async def create(
         self,
@@ -51,6 +53,12 @@ class SqlClaims:
         claim = parse_claim_id(claim_id)
         if claim is None:
             raise ValueError("a claim id is 24 hexadecimal digits")
+
+        highest = NEVER_TIRED if dead_letters is None else dead_letters.max_claims
+        take = Take(claim, limit, ttl, ttl + grace, highest, now)
+        claimed = await self._at_once.claim(queue, take)
+        if claimed is not None:
+            return claimed
 
         async def work(connection: AsyncConnection) -> Claimed:
             found = await locking.find_at(connection, self._database, queue, now)
@@ -349,6 +357,7 @@ def _held(generation: int, claim: bytes, end: int) -> tuple[Any, ...]:
     """The messages of a claim wait until its end and carry its id."""
     return (
         messages.c.generation == generation,
+        WAITS,
         messages.c.available_at == end,
         messages.c.claim == claim,
     )

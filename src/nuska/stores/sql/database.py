@@ -68,7 +68,11 @@ class Database:
 
         ``work`` may run several times, each on what the one before has left: nothing.
         """
-        return await self._bounded(self._attempts(work))
+        return await self._bounded(self._attempts(self._connections.writing, work))
+
+    async def do(self, work: Work[T]) -> T:
+        """Do ``work``, which is one writing statement, and committed with it."""
+        return await self._bounded(self._attempts(self._connections.doing, work))
 
     async def read(self, work: Work[T]) -> T:
         """Do ``work`` on one unchanging state of the database."""
@@ -91,15 +95,15 @@ class Database:
             self._closed = True
             await self._connections.close()
 
-    async def _attempts(self, work: Work[T]) -> T:
+    async def _attempts(self, connect: Connect, work: Work[T]) -> T:
         for attempt in range(ATTEMPTS - 1):
             try:
-                return await self._once(self._connections.writing, work)
+                return await self._once(connect, work)
             except DBAPIError as error:
                 if not self.dialect.nothing_happened(error):
                     raise
             await asyncio.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311  not a secret
-        return await self._once(self._connections.writing, work)
+        return await self._once(connect, work)
 
     async def _once(self, connect: Connect, work: Work[T]) -> T:
         async with connect() as connection:

@@ -1,6 +1,6 @@
 """Deleting messages: where each stands, who may, and the removal itself.
 
-Messages are locked by position, so that two bulk deletes cannot wait for each other.
+Messages are locked by position, so that two bulk deletes seldom wait for each other.
 """
 
 from collections.abc import Collection, Sequence
@@ -13,6 +13,9 @@ from nuska.domain.positions import parse_claim_id
 from nuska.stores.sql.moving import IN_ONE_STATEMENT, MessageKey, places_moved_to, remove
 from nuska.stores.sql.rows import AnyRow
 from nuska.stores.sql.tables import claims, messages
+
+MOVES_AT_MOST = 5
+"""How often a message is followed that moves while somebody deletes it."""
 
 
 async def delete_one(
@@ -53,10 +56,31 @@ async def _remove(connection: AsyncConnection, generation: int, rows: Sequence[A
 async def _locked(
     connection: AsyncConnection, generation: int, keys: Sequence[MessageKey], now: int
 ) -> list[AnyRow]:
-    """The live messages of ``keys``, wherever they stand, locked."""
-    elsewhere = await places_moved_to(connection, generation, keys)
-    places = sorted({elsewhere.get(key, key[0]) for key in keys})
-    wanted = set(keys)
+    """The live messages of ``keys``, wherever they stand, locked.
+
+    Those that are not where they were posted have moved, or move while we wait for them.
+    """
+    found: dict[MessageKey, AnyRow] = {}
+    places = {key: key[0] for key in keys}
+    for _ in range(MOVES_AT_MOST):
+        for row in await _lock(connection, generation, sorted(set(places.values())), now):
+            if _key(row) in places:
+                found[_key(row)] = row
+        missing = [key for key in places if key not in found]
+        elsewhere = await places_moved_to(connection, generation, missing)
+        places = {
+            key: elsewhere[key]
+            for key in missing
+            if key in elsewhere and elsewhere[key] != places[key]
+        }
+        if not places:
+            break
+    return list(found.values())
+
+
+async def _lock(
+    connection: AsyncConnection, generation: int, places: Sequence[int], now: int
+) -> list[AnyRow]:
     found: list[AnyRow] = []
     columns = messages.c
     for start in range(0, len(places), IN_ONE_STATEMENT):
@@ -76,7 +100,7 @@ async def _locked(
             .order_by(columns.position)
             .with_for_update()
         )
-        found += [row for row in rows if _key(row) in wanted]
+        found += rows
     return found
 
 

@@ -7,10 +7,12 @@ transaction together. Refuses to hold more than ``MAX_WAITING``.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from copy import copy
 from itertools import islice
 from typing import Generic, TypeVar
 
 from nuska.domain.errors import Unavailable
+from nuska.stores.sql.database import BUGS
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -41,7 +43,7 @@ class Lines(Generic[K, T, R]):
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         if line is None:
             self._lines[key] = line = {}
-            worker = asyncio.create_task(self._work_off(key, line), name="sql-posts")
+            worker = asyncio.create_task(self._work_off(key, line), name="sql line")
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
         line[future] = write
@@ -65,6 +67,14 @@ class Lines(Generic[K, T, R]):
         answers: Sequence[R | Exception]
         try:
             answers = await self._perform(key, list(group.values()))
+        except Unavailable as error:
+            answers = [_another(error) for _ in group]
+        except BUGS as error:
+            if len(group) > 1:  # nothing has happened; only whose fault it is hears of it
+                for future, write in group.items():
+                    await self._do(key, {future: write})
+                return
+            answers = [error]
         except Exception as error:
             answers = [error] * len(group)
         for future, answer in zip(group, answers, strict=True):
@@ -74,3 +84,10 @@ class Lines(Generic[K, T, R]):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
+
+
+def _another(error: Unavailable) -> Unavailable:
+    """The same for one more caller: an exception that several raise gathers all their traces."""
+    another = copy(error)
+    another.__cause__ = error.__cause__
+    return another

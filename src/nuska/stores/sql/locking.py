@@ -46,7 +46,7 @@ async def find_at(
         return None
     await relax(connection, row)
     moment = database.moment(max(now, row.last_moment))
-    if moment > row.last_moment + KEPT_WITHIN:
+    if moment > row.last_moment + KEPT_WITHIN and await _is_free(connection, row):
         await keep_moment(connection, [row.generation], moment)
     return row, moment
 
@@ -55,6 +55,13 @@ async def relax(connection: AsyncConnection, row: QueueRow) -> None:
     """Work in a relaxed queue is acknowledged before it is synced (D18)."""
     if row.relaxed:
         await dialect_of(connection).relax(connection)
+
+
+async def _is_free(connection: AsyncConnection, row: QueueRow) -> bool:
+    """Whether nobody else is writing to the queue's row; else that one keeps the moment."""
+    held = select(queues.c.id).where(queues.c.id == row.id)
+    held = held.with_for_update(key_share=True, skip_locked=True)
+    return (await connection.execute(held)).first() is not None
 
 
 async def keep_moment(

@@ -19,6 +19,7 @@ from nuska.domain.moments import Moment
 from nuska.domain.positions import Position, parse_claim_id, parse_message_id
 from nuska.interfaces.storage import RandomBytes
 from nuska.stores.sql import locking
+from nuska.stores.sql.at_once import AtOnce, Removal
 from nuska.stores.sql.choosing import IN_LINE, candidates, make_due_ready
 from nuska.stores.sql.database import Database
 from nuska.stores.sql.deleting import delete_many, delete_one
@@ -27,14 +28,15 @@ from nuska.stores.sql.dialects.interface import Lock
 from nuska.stores.sql.moving import IN_ONE_STATEMENT, MessageKey, places_moved_to, remember, remove
 from nuska.stores.sql.posting import Post, Poster
 from nuska.stores.sql.rows import MESSAGE, MessageRow, encode, message_of, messages_of
-from nuska.stores.sql.tables import READY, messages
+from nuska.stores.sql.tables import IS_READY, READY, WAITS, messages
 
 
 class SqlMessages:
     """``MessageStore`` on one database."""
 
-    def __init__(self, database: Database, random_bytes: RandomBytes) -> None:
+    def __init__(self, database: Database, at_once: AtOnce, random_bytes: RandomBytes) -> None:
         self._database = database
+        self._at_once = at_once
         self._poster = Poster(database, random_bytes)
 
     async def close(self) -> None:
@@ -114,6 +116,11 @@ class SqlMessages:
         parsed = parse_message_id(message_id)
         if parsed is None:
             return DeleteOutcome.MISSING
+        claim = None if claim_id is None else parse_claim_id(claim_id)
+        removal = Removal(parsed, claim, now)
+        named_wrongly = claim is None and claim_id is not None
+        if not named_wrongly and await self._at_once.delete(queue, removal):
+            return DeleteOutcome.DELETED
 
         async def work(connection: AsyncConnection) -> DeleteOutcome:
             found = await locking.find_at(connection, self._database, queue, now)
@@ -184,6 +191,7 @@ class SqlMessages:
                 select(messages.c.available_at)
                 .where(
                     messages.c.generation == row.generation,
+                    WAITS,
                     messages.c.available_at > moment,
                     messages.c.expires_at > messages.c.available_at,
                 )
@@ -227,8 +235,8 @@ def _ready_and_due(
 ) -> Select[*tuple[Any, ...]]:
     """Both kinds of available messages, each from its end of the index."""
     wanted = wanted.with_hint(messages, IN_LINE, "mysql")
-    ready = wanted.where(messages.c.available_at == READY, messages.c.claim.is_(None))
-    due = wanted.where(messages.c.available_at > READY, messages.c.available_at <= now)
+    ready = wanted.where(IS_READY, messages.c.claim.is_(None))
+    due = wanted.where(WAITS, messages.c.available_at <= now)
     kinds = [
         select(kind.order_by(messages.c.position).limit(limit).subquery()) for kind in (ready, due)
     ]

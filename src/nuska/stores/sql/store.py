@@ -19,6 +19,7 @@ from nuska.domain.errors import Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.interfaces.storage import Capabilities, Durability, Hear, StoreOptions, SweepReport
+from nuska.stores.sql.at_once import AtOnce, Nothing, PostgresqlAtOnce
 from nuska.stores.sql.claims import SqlClaims
 from nuska.stores.sql.database import Database
 from nuska.stores.sql.dialects import named
@@ -40,6 +41,10 @@ HINTS: dict[str, Callable[[Database], Hints]] = {
     "mysql": lambda _: Looking(),
 }
 """What carries them, by the kind of server."""
+AT_ONCE: dict[str, Callable[[Database], AtOnce]] = {
+    "postgresql": PostgresqlAtOnce,
+    "mysql": lambda _: Nothing(),
+}
 NAMES = frozenset({"FIFO", "CLAIMS", "AOD", "HIGH_THROUGHPUT"})
 
 log = logging.getLogger("nuska.stores.sql")
@@ -55,8 +60,9 @@ class SqlStore:
         self._demand = demand
         self._promise = promise
         self.queues = SqlQueues(database)
-        self.messages = SqlMessages(database, options.random_bytes)
-        self.claims = SqlClaims(database)
+        self._at_once = AT_ONCE[database.dialect.migrations](database)
+        self.messages = SqlMessages(database, self._at_once, options.random_bytes)
+        self.claims = SqlClaims(database, self._at_once)
         self._sweeper = Sweeper(database)
         self._hints = HINTS[database.dialect.migrations](database)
         self._looking = asyncio.create_task(self._look_at_settings(), name="sql settings")
@@ -134,6 +140,7 @@ class SqlStore:
         self._looking.cancel()
         await asyncio.wait([self._looking])
         await self.messages.close()
+        await self._at_once.close()
         await self._hints.close()
         with suppress(Unavailable):
             await self._database.write(self._keep_moment)

@@ -21,7 +21,7 @@ from nuska.stores.sql.dialects import dialect_of
 from nuska.stores.sql.locking import keep_moment
 from nuska.stores.sql.moving import forget
 from nuska.stores.sql.tables import (
-    READY,
+    WAITS,
     claims,
     delays_ending,
     deleted_queues,
@@ -139,7 +139,7 @@ async def _forget_delay(connection: AsyncConnection, generation: int, end: int) 
     """A moment is worked off, unless somebody else has locked a message that waited for it."""
     still = exists().where(
         messages.c.generation == generation,
-        messages.c.available_at > READY,
+        WAITS,
         messages.c.available_at <= end,
     )
     if (await connection.execute(select(still))).scalar_one():

@@ -7,13 +7,27 @@ or claimed. Names are bytes: they compare by code point on every server, and may
 character.
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, MetaData, Table
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    literal_column,
+)
 
 READY = 0
 """``available_at`` of a message that stands in line. A number, since one index then serves
 ready messages, waiting ones and those of a claim."""
 
 metadata = MetaData()
+
+READY_IN_WORDS: ColumnElement[int] = literal_column(str(READY))
+"""For conditions: an index of what is ready, or of what is not, can be used only where the
+statement itself says so, and not a value that is sent along."""
 
 timeline = Table(
     "timeline",
@@ -70,6 +84,8 @@ messages = Table(
     Column("attributes", LargeBinary),
     Column("dead", LargeBinary),
 )
+IS_READY = messages.c.available_at == READY_IN_WORDS
+WAITS = messages.c.available_at > READY_IN_WORDS
 
 claims = Table(
     "claims",

@@ -49,6 +49,10 @@ class Connections(Protocol):
         """For single statements that only read."""
         ...
 
+    def doing(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """For single statements that write; each is a transaction."""
+        ...
+
     def apart(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A new connection that is in no pool."""
         ...

@@ -109,6 +109,11 @@ class MysqlConnections:
         async with self._reading.connect() as connection:
             yield connection
 
+    @asynccontextmanager
+    async def doing(self) -> AsyncIterator[AsyncConnection]:
+        async with self.writing() as connection:
+            yield connection
+
     def apart(self) -> AsyncConnection:
         return self._apart.connect()
 

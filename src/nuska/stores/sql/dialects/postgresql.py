@@ -52,6 +52,14 @@ OPTIONS = frozenset({"ssl", REPLICAS})
 ROLLED_BACK = frozenset({"40001", "40P01"})
 """SQLSTATEs that say that nothing has happened: serialization failure, deadlock."""
 FIRST = (14,)
+PLANS = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+"""Every statement has its index. A table that is full now may have been empty when the server
+last looked, and what it then believes to be quick walks over everything."""
 ONE_AT_A_TIME = 7_811_884_105_021_973_867
 """Number of the lock under which tables are made, so that nodes that start together do not
 both try."""
@@ -85,13 +93,13 @@ class PostgresqlConnections:
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
-        async with self._engine.connect() as connection:
-            async with connection.begin():
-                yield connection
-            if not has_confirmed(connection.sync_connection.info):  # type: ignore[union-attr]
-                raise Unavailable(
-                    "The database did not confirm this as demanded: it may or may not last."
-                )
+        async with _confirmed(self._engine) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def doing(self) -> AsyncIterator[AsyncConnection]:
+        async with _confirmed(self._statements) as connection:
+            yield connection
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -206,12 +214,25 @@ class PostgreSQL:
         await connection.execute(text("SET LOCAL synchronous_commit = off"))
 
 
+@asynccontextmanager
+async def _confirmed(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """What is written is committed at the end, as durably as is demanded."""
+    async with engine.connect() as connection:
+        async with connection.begin():
+            yield connection
+        if not has_confirmed(connection.sync_connection.info):  # type: ignore[union-attr]
+            raise Unavailable(
+                "The database did not confirm this as demanded: it may or may not last."
+            )
+
+
 def _connect_args(name: str) -> dict[str, Any]:
     """What is asked of each connection; ``name`` is what the server's list of them shows."""
     return {
         "timeout": float(CONNECT_WITHIN),
         "server_settings": {
             "application_name": name,
+            **PLANS,
             "lock_timeout": f"{LOCKED_AT_MOST}s",
             "idle_in_transaction_session_timeout": f"{IDLE_AT_MOST}s",
         },

@@ -1,0 +1,1 @@
+"""Whether tables stop growing while messages come and go: ``python -m benchmarks.churn``."""

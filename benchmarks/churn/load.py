@@ -1,0 +1,113 @@
+"""Messages that come and go at full speed, in every way in which they do.
+
+Most are claimed and deleted; some are popped, some released and claimed again, some left to
+their claim's end, some to their own. The backlog stays about the same, so a table that grows
+grows with what is gone.
+"""
+
+import asyncio
+import itertools
+import random
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from nuska.domain.messages import NewMessage, QueueRef
+from nuska.domain.moments import Duration, Moment
+from nuska.domain.positions import claim_id
+from nuska.interfaces.storage import Store
+
+QUEUES = [QueueRef("acme", f"queue-{number}") for number in range(4)]
+POSTERS = 4
+WORKERS = 8
+BATCH = 20
+PER_CLAIM = 10
+BACKLOG = 5_000
+"""Messages that stand ready, about."""
+BODY = b'{"job": 17, "kind": "resize", "path": "/in/a.png"}'
+LONG, SHORT = Duration(3_600_000), Duration(5_000)
+"""How long most messages live, and those that nobody takes in time."""
+SHORT_LIVED, POPPED, RELEASED, ABANDONED = 0.1, 0.05, 0.05, 0.05
+"""Shares of posts, and of what is taken."""
+ABANDONED_FOR = Duration(2_000)
+REST = 0.005
+CLAIM_ID_BYTES = 12
+
+
+class Load:
+    """Runs until it is cancelled, and counts."""
+
+    def __init__(self, store: Store, moment: Callable[[], Moment]) -> None:
+        self._store = store
+        self._moment = moment
+        self._random = random.Random(7)
+        self._ready = 0
+        self.posted = 0
+        self.gone = 0
+        self.claim_seconds: list[float] = []
+
+    async def run(self) -> None:
+        doing: list[Coroutine[Any, Any, None]] = [self._sweep()]
+        doing += [self._post(queue) for queue in itertools.islice(itertools.cycle(QUEUES), POSTERS)]
+        doing += [self._work(queue) for queue in itertools.islice(itertools.cycle(QUEUES), WORKERS)]
+        async with asyncio.TaskGroup() as group:
+            for one in doing:
+                group.create_task(one)
+
+    async def _post(self, queue: QueueRef) -> None:
+        while True:
+            if self._ready > BACKLOG:
+                await asyncio.sleep(REST)
+                continue
+            ttl = SHORT if self._random.random() < SHORT_LIVED else LONG
+            batch = [NewMessage(body=BODY, ttl=ttl, delay=Duration(0))] * BATCH
+            await self._store.messages.add(queue, batch, now=self._moment())
+            self.posted += BATCH
+            self._ready += BATCH
+
+    async def _work(self, queue: QueueRef) -> None:
+        while True:
+            lot = self._random.random()
+            found = await (self._pop(queue) if lot < POPPED else self._claim(queue, lot - POPPED))
+            if not found:
+                self._ready = 0  # those that expired were never counted out
+                await asyncio.sleep(REST)
+
+    async def _pop(self, queue: QueueRef) -> int:
+        popped = await self._store.messages.pop(queue, limit=PER_CLAIM, now=self._moment())
+        self.gone += len(popped)
+        self._ready -= len(popped)
+        return len(popped)
+
+    async def _claim(self, queue: QueueRef, lot: float) -> int:
+        name = claim_id(self._random.randbytes(CLAIM_ID_BYTES))
+        began = time.perf_counter()
+        claimed = await self._store.claims.create(
+            queue,
+            claim_id=name,
+            limit=PER_CLAIM,
+            ttl=ABANDONED_FOR if lot < ABANDONED else LONG,
+            grace=Duration(0),
+            now=self._moment(),
+        )
+        self.claim_seconds.append(time.perf_counter() - began)
+        if lot < ABANDONED or not claimed.messages:
+            return len(claimed.messages)
+        if lot < ABANDONED + RELEASED:
+            await self._store.claims.release(queue, name, now=self._moment())
+            return len(claimed.messages)
+        await asyncio.gather(
+            *(
+                self._store.messages.delete(queue, message.id, claim_id=name, now=self._moment())
+                for message in claimed.messages
+            )
+        )
+        self.gone += len(claimed.messages)
+        self._ready -= len(claimed.messages)
+        return len(claimed.messages)
+
+    async def _sweep(self) -> None:
+        while True:
+            report = await self._store.sweep(now=self._moment())
+            if not report.more:
+                await asyncio.sleep(REST)
