@@ -70,6 +70,8 @@ BACKUP_TOOLS = {
     "redis": "the server's own snapshots (BGSAVE)",
     "rediss": "the server's own snapshots (BGSAVE)",
     "postgresql": "pg_dump",
+    "mysql": "mariadb-dump",
+    "mariadb": "mariadb-dump",
     "mongodb": "mongodump",
 }
 

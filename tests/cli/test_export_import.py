@@ -333,6 +333,7 @@ def durable(tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # on a machine that is busy with other tests
 def test_a_hundred_thousand_messages_take_no_more_memory_than_a_few(
     nuska, durable: ServerProcess, tmp_path: Path
 ) -> None:
