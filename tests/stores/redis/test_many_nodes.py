@@ -3,11 +3,13 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from nuska.domain.errors import Unavailable
 from nuska.domain.moments import Moment
+from nuska.stores.redis.calls import Calls
 from nuska.stores.redis.store import RedisStore
 from nuska.testing.clock import ManualClock
 from nuska.testing.conformance.inbox import HOUR, MINUTE, Inbox, bodies, sweep_all
@@ -82,6 +84,28 @@ async def test_a_node_that_is_behind_lives_on_the_timeline_of_the_queue(
     held = await ahead.held(1)
     assert held is not None
     assert bodies(held.messages) == ["one"]
+
+
+async def test_a_claim_that_comes_between_the_calls_of_another_is_not_before_them(
+    server: RedisServer, open_at: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first dead letter needs its queue listed before the claim can go on. What was made
+    ready until then was so at that claim's moment, also for a node whose clock is behind."""
+    ahead = Inbox(await open_at(server.url), ManualClock(Moment(1_900_000_060_000)))
+    behind = Inbox(await open_at(server.url), ManualClock(Moment(1_900_000_059_997)))
+    before = Inbox(behind.store, ManualClock(Moment(1_900_000_000_000)))
+    await before.post("one")
+    await before.claim(1, ttl=MINUTE)
+    found: list[Moment] = []
+    write_listing = Calls._list
+
+    async def claim_meanwhile(*arguments: Any) -> str:
+        found.extend(one.available_at for one in await behind.claim(2, ttl=MINUTE))
+        return await write_listing(*arguments)
+
+    monkeypatch.setattr(Calls, "_list", claim_meanwhile)
+    await ahead.claim(3, dead_letters=ahead.beside("dead").rule(1))
+    assert found == [ahead.now + MINUTE]
 
 
 async def test_sweepers_of_several_nodes_report_and_remove_together(

@@ -155,7 +155,10 @@ end
 -- whether the call looked at all it may and there is more.
 local function each_available(queue, wanted, take)
   local expired = expire(queue)
-  if make_due_ready(queue) > 0 then set(queue, 'due', '1') end
+  if make_due_ready(queue) > 0 then
+    set(queue, 'due', '1')
+    commit(queue)  -- whatever becomes of the call: nobody may come before this moment now
+  end
   local rank, chunk = 0, 50
   while rank < wanted + SCAN do
     local members = redis.call('ZRANGE', queue.ready, rank, rank + chunk - 1)
