@@ -8,7 +8,8 @@ which driver it runs on.
 One that a URL says everything about, and that keeps what it holds, is a
 ``ByUrlConformance`` instead: it provides ``url``. One that several nodes share also provides
 ``engine``, a server in a test's hands, for ``FailureConformance``,
-``NetworkFaultConformance`` and ``LostHintConformance``.
+``NetworkFaultConformance`` and ``LostHintConformance``, and for ``ProcessConformance`` nothing
+but ``url``.
 
     class TestMyStore(StoreConformance):
         @pytest.fixture
@@ -37,6 +38,7 @@ PARTS = (
     "network_faults",
     "nodes",
     "pops",
+    "processes",
     "queues",
     "records",
     "skewed_nodes",
@@ -55,6 +57,7 @@ from nuska.testing.conformance.failures import (  # noqa: E402
     LostHintConformance,
 )
 from nuska.testing.conformance.network_faults import NetworkFaultConformance  # noqa: E402
+from nuska.testing.conformance.processes import ProcessConformance  # noqa: E402
 from nuska.testing.conformance.records import RecordConformance  # noqa: E402
 from nuska.testing.conformance.suite import StoreConformance  # noqa: E402
 from nuska.testing.conformance.transfers import TransferConformance  # noqa: E402
@@ -65,6 +68,7 @@ __all__ = [
     "FailureConformance",
     "LostHintConformance",
     "NetworkFaultConformance",
+    "ProcessConformance",
     "RecordConformance",
     "Reopen",
     "StoreConformance",
