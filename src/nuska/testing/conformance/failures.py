@@ -260,9 +260,9 @@ class Load:
             async with self._more:
                 self._more.notify_all()
 
-    async def is_under_way(self) -> None:
+    async def is_under_way(self, posts: int = ENOUGH) -> None:
         """Until so many more were acknowledged."""
-        goal = len(self.acknowledged) + ENOUGH
+        goal = len(self.acknowledged) + posts
         async with asyncio.timeout(RECOVERS_WITHIN), self._more:
             await self._more.wait_for(lambda: len(self.acknowledged) >= goal)
 
