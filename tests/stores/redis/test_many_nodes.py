@@ -97,13 +97,14 @@ async def test_a_claim_that_comes_between_the_calls_of_another_is_not_before_the
     await before.post("one")
     await before.claim(1, ttl=MINUTE)
     found: list[Moment] = []
-    write_listing = Calls._list
+    go_on = Calls._after
 
-    async def claim_meanwhile(*arguments: Any) -> str:
-        found.extend(one.available_at for one in await behind.claim(2, ttl=MINUTE))
-        return await write_listing(*arguments)
+    async def claim_meanwhile(calls: Calls, entry: Any, *rest: Any) -> Any:
+        if entry is not None and not found:
+            found.extend(one.available_at for one in await behind.claim(2, ttl=MINUTE))
+        return await go_on(calls, entry, *rest)
 
-    monkeypatch.setattr(Calls, "_list", claim_meanwhile)
+    monkeypatch.setattr(Calls, "_after", claim_meanwhile)
     await ahead.claim(3, dead_letters=ahead.beside("dead").rule(1))
     assert found == [ahead.now + MINUTE]
 
