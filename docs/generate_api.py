@@ -33,7 +33,7 @@ Schema = dict[str, Any]
 
 def reference() -> Iterator[str]:
     """The lines of the page."""
-    limits = Limits(admin_mode=True)
+    limits = Limits(admin_mode=True, pooling=True)
     routes = routes_for(limits)
     routes = (*routes, home_route(routes))
     routes = (*routes, openapi_route(routes, limits))

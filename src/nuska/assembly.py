@@ -15,18 +15,21 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from nuska.addresses import Address, UnixAddress
 from nuska.core import Core, build_core
 from nuska.domain.errors import Unavailable
 from nuska.identity.none import NoAuthentication
 from nuska.interfaces.clock import Clock
+from nuska.interfaces.pooling import Placement, PoolableStore
 from nuska.interfaces.storage import Durability, SharedStore, Store, StoreOptions
 from nuska.listening import Listening, guard, is_private, open_listening
 from nuska.logs import log_request
 from nuska.metrics import PATH as METRICS_PATH
 from nuska.metrics import NuskaCollector, Sources, build_metrics_app
 from nuska.settings import Settings
+from nuska.stores.pooled import PooledStore, pooled
 from nuska.system import Chance, SystemClock
 from nuska.transport.http.app import build_app
 from nuska.transport.server.counters import Counters
@@ -144,6 +147,11 @@ async def opened(
         _check_durability(store, required)
         _check_sharing(store, settings)
         clock = await _timeline(local, store, stack)
+        placement: Placement | None = None
+        if settings.limits.pooling:
+            together = _pooled(store, options, clock, fall_back=settings.enable_virtual_pool)
+            stack.push_async_callback(together.close)
+            store, placement = together, together.placement
         shared = store if isinstance(store, SharedStore) else None
         core = build_core(
             store=store,
@@ -152,6 +160,7 @@ async def opened(
             random_bytes=chance,
             tell=None if shared is None else shared.tell,
             max_waiters=max_waiters,
+            placement=placement,
         )
         if shared is not None:
             hearing = asyncio.create_task(shared.listen(core.wakeups.hear), name="other nodes")
@@ -215,6 +224,25 @@ async def assembled(
             server=server,
             open_to_others=listening.api is not None and not is_private(listening.api.address),
         )
+
+
+def _pooled(store: Store, options: StoreOptions, clock: Clock, *, fall_back: bool) -> PooledStore:
+    """The store as the catalogue of pools, which are opened as it was."""
+    if not isinstance(store, PoolableStore):
+        raise CannotStart("--pooling: this store cannot keep a catalogue of pools yet.")
+
+    async def open_pool(uri: str) -> PoolableStore:
+        try:
+            pool = await _open_store(replace(options, url=uri, now=clock.now()))
+            _check_durability(pool, options.required)
+        except CannotStart as error:
+            raise ValueError(str(error)) from error
+        if not isinstance(pool, PoolableStore):
+            await pool.close()
+            raise ValueError("a store of that kind cannot be a pool yet")
+        return pool
+
+    return pooled(store, open_pool, clock, options.random_bytes, fall_back=fall_back)
 
 
 def _collector(own: NuskaCollector, worker: Worker | None, stack: AsyncExitStack) -> Collector:

@@ -80,6 +80,13 @@ class Settings(Struct, frozen=True, kw_only=True):
             "Redis)."
         ),
     ] = "none"
+    enable_virtual_pool: Annotated[
+        bool,
+        Meta(
+            description="With pooling, a queue for which there is no pool lies in `store`. Zaqar's "
+            "default is false: there such a queue cannot be created."
+        ),
+    ] = True
     data: Annotated[
         str,
         Meta(
@@ -140,11 +147,17 @@ LIMIT_RANGES: dict[str, tuple[int, str]] = {
     "min_length_client_id": (1, "Characters, with `off`."),
     "max_length_client_id": (1, "Characters, with `off`."),
     "enable_checksum": (0, "Add `checksum` to messages."),
-    "admin_mode": (0, "Serve the operator's routes (health) to callers with the admin role."),
+    "admin_mode": (
+        0,
+        "Serve the operator's routes (health, pools, flavors) to callers with the admin role.",
+    ),
+    "pooling": (0, "Place queues over pools; see [Pools](pools.md)."),
+    "max_pools_per_page": (1, "Pools in one page of a list."),
+    "max_flavors_per_page": (1, "Flavors in one page of a list."),
 }
 """The least value and the meaning of each of ``Limits``, which knows neither TOML nor ranges."""
 
-TOP_LEVEL_LIMITS = frozenset({"enable_checksum", "admin_mode"})
+TOP_LEVEL_LIMITS = frozenset({"enable_checksum", "admin_mode", "pooling"})
 """Zaqar keeps these in ``[DEFAULT]``; in our file they stand at the top, too."""
 
 PAIRS_IN_ORDER = (

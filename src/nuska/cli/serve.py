@@ -43,6 +43,7 @@ def serve(
     insecure_open: bool | None = None,
     allowed_host: Annotated[list[str] | None, Parameter(negative="")] = None,
     admin_mode: bool | None = None,
+    pooling: bool | None = None,
     metrics: str | None = None,
     access_log: bool | None = None,
     log_format: str | None = None,
@@ -72,6 +73,8 @@ def serve(
         A further name this server goes by; may be repeated.
     admin_mode
         Serve the operator's routes to callers with the admin role.
+    pooling
+        Place queues over pools, stores that an operator adds.
     metrics
         path (at /metrics), HOST:PORT (apart) or off.
     access_log
@@ -91,6 +94,7 @@ def serve(
         "insecure_open": insecure_open,
         "allowed_hosts": allowed_host,
         "admin_mode": admin_mode,
+        "pooling": pooling,
         "metrics": metrics,
         "access_log": access_log,
         "log_format": log_format,

@@ -12,6 +12,7 @@ from msgspec import Struct
 from nuska.core.claims import ClaimService
 from nuska.core.health import HealthService
 from nuska.core.messages import MessageService
+from nuska.core.pools import FlavorService, PoolService
 from nuska.core.queues import QueueService
 from nuska.core.terms import Terms
 from nuska.core.waiting import Watch
@@ -19,6 +20,7 @@ from nuska.core.wakeups import LocalWakeups, SharedWakeups
 from nuska.domain.limits import Limits
 from nuska.domain.messages import QueueRef
 from nuska.interfaces.clock import Clock
+from nuska.interfaces.pooling import Placement
 from nuska.interfaces.storage import RandomBytes, Store
 from nuska.interfaces.wakeups import Wakeups
 
@@ -32,6 +34,9 @@ class Core(Struct, frozen=True, kw_only=True):
     messages: MessageService
     claims: ClaimService
     health: HealthService
+    pools: PoolService | None = None
+    """None without pooling; so are flavors."""
+    flavors: FlavorService | None = None
     clock: Clock
     limits: Limits
     wakeups: LocalWakeups
@@ -50,6 +55,7 @@ def build_core(
     wakeups: LocalWakeups | None = None,
     tell: Callable[[QueueRef, int], None] | None = None,
     max_waiters: int | None = None,
+    placement: Placement | None = None,
 ) -> Core:
     """The services over an open store. The caller keeps the store and closes it.
 
@@ -65,7 +71,9 @@ def build_core(
         queues=QueueService(store.queues, clock, limits),
         messages=MessageService(store.messages, terms, watch, announcing, clock, limits),
         claims=ClaimService(store.claims, terms, watch, announcing, clock, limits, random_bytes),
-        health=HealthService(store, clock, random_bytes),
+        health=HealthService(store, clock, random_bytes, placement),
+        pools=None if placement is None else PoolService(placement, limits),
+        flavors=None if placement is None else FlavorService(placement, limits),
         clock=clock,
         limits=limits,
         wakeups=wakeups,

@@ -30,6 +30,16 @@ RULES: dict[str, str] = {
     "claims:delete": ANYONE,
     "claims:update": ANYONE,
     "health:get": ADMIN,
+    "pools:get_all": ADMIN,
+    "pools:create": ADMIN,
+    "pools:get": ADMIN,
+    "pools:update": ADMIN,
+    "pools:delete": ADMIN,
+    "flavors:get_all": ANYONE,
+    "flavors:create": ADMIN,
+    "flavors:get": ANYONE,
+    "flavors:update": ADMIN,
+    "flavors:delete": ADMIN,
 }
 
 

@@ -20,6 +20,7 @@ from nuska.domain.moments import seconds
 from nuska.domain.positions import BEFORE_ALL, CLAIM_ID_BYTES, claim_id
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.identity import Caller
+from nuska.interfaces.pooling import Placement
 from nuska.interfaces.storage import RandomBytes, Store
 
 CANARY_LIFETIME = 10.0
@@ -48,36 +49,63 @@ class Findings(Struct, frozen=True):
     operation_status: dict[str, Finding]
 
 
+class PooledFindings(Struct, frozen=True):
+    """What the canaries of all pools found."""
+
+    catalog_reachable: bool
+    pools: dict[str, Findings]
+
+
 class HealthService:
-    def __init__(self, store: Store, clock: Clock, random_bytes: RandomBytes) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        random_bytes: RandomBytes,
+        placement: Placement | None = None,
+    ) -> None:
+        """With ``placement``, every pool has a canary of its own."""
         self._store = store
+        self._placement = placement
         self._clock = clock
         self._random_bytes = random_bytes
         self._one_at_a_time = asyncio.Lock()
-        self._last: tuple[float, Findings] | None = None
+        self._last: tuple[float, Findings | PooledFindings] | None = None
 
     async def ping(self) -> None:
         """Return if the store answers; else raise ``Unavailable``. Anybody may ask."""
         await self._store.ping()
 
-    async def check(self, caller: Caller) -> Findings:
+    async def check(self, caller: Caller) -> Findings | PooledFindings:
         """The canary's findings, at most ``CANARY_LIFETIME`` old."""
         allow(caller, "health:get")
         async with self._one_at_a_time:
             now = asyncio.get_running_loop().time()
             if self._last is None or now - self._last[0] >= CANARY_LIFETIME:
-                self._last = (now, await self._run())
+                self._last = (now, await self._look())
             return self._last[1]
 
-    async def _run(self) -> Findings:
+    async def _look(self) -> Findings | PooledFindings:
+        if self._placement is None:
+            return await self._run(self._store)
+        if not await self._placement.catalogue_answers():
+            return PooledFindings(False, {})
+        stores = await self._placement.stores()
+        findings = await asyncio.gather(*(self._look_at(store) for store in stores.values()))
+        return PooledFindings(True, dict(zip(stores, findings, strict=True)))
+
+    async def _look_at(self, store: Store | None) -> Findings:
+        return Findings(False, {}) if store is None else await self._run(store)
+
+    async def _run(self, store: Store) -> Findings:
         try:
-            await self._store.ping()
+            await store.ping()
         except NuskaError:
             reachable = False
         else:
             reachable = True
         project = f"canary-{self._random_bytes(_PROJECT_BYTES).hex()}"
-        canary = _Canary(self._store, self._clock, QueueRef(project, _CANARY_QUEUE))
+        canary = _Canary(store, self._clock, QueueRef(project, _CANARY_QUEUE))
         claim = claim_id(self._random_bytes(CLAIM_ID_BYTES))
         return Findings(reachable, {name: await _try(step) for name, step in canary.steps(claim)})
 

@@ -8,7 +8,8 @@ NuskaError
 │   └── NotTheClaim         a delete names a claim that does not hold the message
 ├── NotAuthenticated        who are you?
 ├── NotAllowed              known, but not entitled
-│   └── MessageClaimed      a delete of a message that is in a live claim
+│   ├── MessageClaimed      a delete of a message that is in a live claim
+│   └── OnlyPool            a delete of the only pool of a flavor
 ├── NotFound                no such thing in this project
 │   └── QueueMissing        a write that must not create its queue found none
 ├── Conflict                the request contradicts what is already stored
@@ -79,6 +80,12 @@ class NotAllowed(NuskaError):
 
 class MessageClaimed(NotAllowed):
     """The message is in a live claim that the request does not name."""
+
+    title = "Unable to delete"
+
+
+class OnlyPool(NotAllowed):
+    """The pool is the only one of its flavor."""
 
     title = "Unable to delete"
 

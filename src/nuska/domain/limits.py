@@ -61,4 +61,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     max_length_client_id: int = 36
     enable_checksum: bool = False
     admin_mode: bool = False
-    """Expose health (and later pools and flavors)."""
+    """Expose health, and, with pooling, pools and flavors."""
+    pooling: bool = False
+    """Place queues over the pools of a catalogue."""
+    max_pools_per_page: int = 20
+    max_flavors_per_page: int = 20

@@ -5,6 +5,7 @@ queue lies in one pool. One without ``_flavor`` lies in a pool without a flavor,
 is none, in the store that keeps the catalogue: that one is a pool by nature and has no name.
 """
 
+import re
 from typing import Any
 
 from msgspec import Struct
@@ -17,6 +18,13 @@ MAX_POOL_URI = 2048
 MAX_POOL_WEIGHT = 2**31 - 1
 MAX_POOL_OPTIONS = 16_384
 """Bytes of the options object as JSON."""
+
+
+RESERVED_POOL_NAMES = frozenset({"catalog_reachable"})
+"""The health document has the pools beside this key."""
+MASK = "***"
+_PASSWORD = re.compile(r"(//[^/@:?#]*:)[^/?#]*@")
+_QUERY_SECRET = re.compile(r"(?i)([?&][^=&#]*(?:password|secret|token|passphrase)[^=&#]*=)[^&#]*")
 
 
 class Pool(Struct, frozen=True, kw_only=True):
@@ -58,3 +66,8 @@ class Carriage(Struct, frozen=True, kw_only=True):
     """How long it has run."""
     problem: str = ""
     """Why it failed, or what it waits for, in a sentence."""
+
+
+def masked(uri: str) -> str:
+    """``uri`` for people: without what a stranger must not see."""
+    return _QUERY_SECRET.sub(rf"\g<1>{MASK}", _PASSWORD.sub(rf"\g<1>{MASK}@", uri))

@@ -3,7 +3,7 @@
 import msgspec
 from msgspec.structs import replace
 
-from nuska.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound, Unavailable
+from nuska.domain.errors import Conflict, InvalidInput, NotFound, OnlyPool, Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.domain.pools import OWN, Carriage, Flavor, Pool
 from nuska.interfaces.clock import Clock
@@ -89,7 +89,7 @@ class PooledPlacement:
             return
         flavor = pool.flavor
         if flavor is not None and await self._of_flavor(flavor) == [name]:
-            raise NotAllowed(f"{name} is the only pool of the flavor {flavor}.")
+            raise OnlyPool(f"{name} is the only pool of the flavor {flavor}.")
         await self._change(name, weight=0)
         try:
             await self._empty(name, flavor)

@@ -123,8 +123,8 @@ class Pools:
                     raise InvalidInput("That is the store which keeps the catalogue itself.")
         except TimeoutError as error:
             raise Unavailable("The store at the pool's uri does not answer.") from error
-        except (ValueError, OSError) as error:
-            raise InvalidInput("The pool's uri cannot be opened.") from error
+        except ValueError as error:
+            raise InvalidInput(f"The pool's uri cannot be opened: {error}") from error
         return store
 
     async def choose(self, flavor: str | None) -> str:

@@ -6,12 +6,15 @@ from http import HTTPStatus
 
 from nuska import __version__
 from nuska.domain.limits import MAX_IDEMPOTENCY_KEY, MAX_PROJECT_ID, Limits
+from nuska.domain.pools import MAX_POOL_NAME
 from nuska.transport.http.query import Kind, Parameter
 from nuska.transport.http.routes import Admits, Operation, Route
 from nuska.transport.http.schemas import QUEUE_NAME, Schema, ref, schemas_for
 from nuska.transport.wire.json import encode
 
 _PATH_FIELDS: dict[str, Schema] = {
+    "pool_name": {"type": "string", "minLength": 1, "maxLength": MAX_POOL_NAME},
+    "flavor_name": {"type": "string", "minLength": 1, "maxLength": MAX_POOL_NAME},
     "queue_name": {"type": "string", "pattern": QUEUE_NAME},
     "message_id": {"type": "string", "minLength": 1},
     "claim_id": {"type": "string", "minLength": 1},

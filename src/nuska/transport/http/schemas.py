@@ -22,6 +22,11 @@ from nuska.domain.metadata import (
     RETRY_FUNCTIONS,
     RETRY_POLICY_KEY,
 )
+from nuska.domain.pools import (
+    MAX_POOL_NAME,
+    MAX_POOL_URI,
+    MAX_POOL_WEIGHT,
+)
 from nuska.transport.wire.queues import PURGEABLE
 from nuska.transport.wire.signing import SHAREABLE
 
@@ -67,6 +72,7 @@ def schemas_for(limits: Limits) -> dict[str, Schema]:
         **_queues(limits),
         **_messages(limits),
         **_claims(limits),
+        **_pools(),
     }
 
 
@@ -95,11 +101,21 @@ def _general() -> dict[str, Schema]:
         "Versions": _object(("versions",), versions=_array({"type": "object"})),
         "Home": _object(("resources",), resources={"type": "object"}),
         "Openapi": {"type": "object"},
-        "Health": _object(
+        "StoreHealth": _object(
             ("storage_reachable", "operation_status"),
             storage_reachable=_FLAG,
             operation_status={"type": "object", "additionalProperties": finding},
         ),
+        "Health": {
+            "description": "With pooling one for each pool, by the pool's name.",
+            "anyOf": [
+                ref("StoreHealth"),
+                {
+                    **_object(("catalog_reachable",), catalog_reachable=_FLAG),
+                    "additionalProperties": ref("StoreHealth"),
+                },
+            ],
+        },
         "Links": _array(_object(("rel", "href"), rel={"const": "next"}, href=_TEXT)),
     }
 
@@ -246,5 +262,63 @@ def _claims(limits: Limits) -> dict[str, Schema]:
             ttl=_COUNT,
             href=_TEXT,
             messages=_array(ref("Message")),
+        ),
+    }
+
+
+def _pools() -> dict[str, Schema]:
+    name: Schema = {"type": "string", "minLength": 1, "maxLength": MAX_POOL_NAME}
+    uri: Schema = {"type": "string", "minLength": 1, "maxLength": MAX_POOL_URI}
+    weight: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_POOL_WEIGHT}
+    options: Schema = {"type": "object"}
+    names = _array(_TEXT)
+    pool = _object(
+        ("name", "uri", "weight", "flavor", "href"),
+        name=_TEXT,
+        uri={"description": "Without the password.", **_TEXT},
+        weight=weight,
+        flavor=_or_null(_TEXT),
+        href=_TEXT,
+        options=options,
+    )
+    new = _object(("uri", "weight"), uri=uri, weight=weight, flavor=_or_null(name), options=options)
+    flavor = _object(("name", "href"), name=_TEXT, href=_TEXT, pool_list=names, capabilities=names)
+    pool_list: Schema = {**_array(name), "minItems": 1}
+    new_flavor = _object(("pool_list",), pool_list=pool_list, capabilities={})
+    return {
+        "Pool": pool,
+        "PoolList": _object(("pools", "links"), pools=_array(ref("Pool")), links=ref("Links")),
+        "NewPool": {**new, "additionalProperties": False},
+        "PoolChange": {
+            **_object(uri=uri, weight=weight, flavor=_or_null(name), options=options),
+            "description": "At least one of these; other keys are passed over.",
+        },
+        "Flavor": flavor,
+        "FlavorList": _object(
+            ("flavors", "links"), flavors=_array(ref("Flavor")), links=ref("Links")
+        ),
+        "NewFlavor": {**new_flavor, "additionalProperties": False},
+        "DrainTarget": {**_object(to=_or_null(name)), "additionalProperties": False},
+        "MoveTarget": {**_object(("to",), to=name), "additionalProperties": False},
+        "Carriage": _object(
+            (
+                "from",
+                "to",
+                "state",
+                "queues_done",
+                "queues_left",
+                "messages_done",
+                "messages_left",
+                "seconds",
+            ),
+            **{"from": _or_null(_TEXT)},
+            to=_or_null(_TEXT),
+            state={"enum": ["waiting", "running", "done", "failed"]},
+            queues_done=_COUNT,
+            queues_left=_COUNT,
+            messages_done=_COUNT,
+            messages_left=_COUNT,
+            seconds={"type": "number"},
+            problem=_TEXT,
         ),
     }

@@ -4,6 +4,7 @@ from falcon.asgi import Response
 from msgspec import to_builtins
 
 from nuska.core import Core
+from nuska.core.health import PooledFindings
 from nuska.domain.errors import Unavailable
 from nuska.transport.http.request import ApiRequest
 from nuska.transport.wire.json import encode
@@ -54,4 +55,8 @@ async def head_ping(_core: Core, _req: ApiRequest, resp: Response) -> None:
 
 async def get_health(core: Core, req: ApiRequest, resp: Response) -> None:
     findings = await core.health.check(req.caller)
-    resp.data = encode(to_builtins(findings))
+    if isinstance(findings, PooledFindings):
+        pools = {name: to_builtins(found) for name, found in findings.pools.items()}
+        resp.data = encode({**pools, "catalog_reachable": findings.catalog_reachable})
+    else:
+        resp.data = encode(to_builtins(findings))
