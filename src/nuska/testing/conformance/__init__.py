@@ -8,8 +8,8 @@ which driver it runs on.
 One that a URL says everything about, and that keeps what it holds, is a
 ``ByUrlConformance`` instead: it provides ``url``. One that several nodes share also provides
 ``engine``, a server in a test's hands, for ``FailureConformance``,
-``NetworkFaultConformance`` and ``LostHintConformance``, and for ``ProcessConformance`` nothing
-but ``url``.
+``NetworkFaultConformance``, ``LostHintConformance`` and ``ServiceFailureConformance``, and
+for ``ProcessConformance`` nothing but ``url``.
 
     class TestMyStore(StoreConformance):
         @pytest.fixture
@@ -42,6 +42,7 @@ PARTS = (
     "queues",
     "records",
     "skewed_nodes",
+    "service_failures",
     "stats",
     "suite",
     "transfers",
@@ -59,6 +60,7 @@ from nuska.testing.conformance.failures import (  # noqa: E402
 from nuska.testing.conformance.network_faults import NetworkFaultConformance  # noqa: E402
 from nuska.testing.conformance.processes import ProcessConformance  # noqa: E402
 from nuska.testing.conformance.records import RecordConformance  # noqa: E402
+from nuska.testing.conformance.service_failures import ServiceFailureConformance  # noqa: E402
 from nuska.testing.conformance.suite import StoreConformance  # noqa: E402
 from nuska.testing.conformance.transfers import TransferConformance  # noqa: E402
 
@@ -71,6 +73,7 @@ __all__ = [
     "ProcessConformance",
     "RecordConformance",
     "Reopen",
+    "ServiceFailureConformance",
     "StoreConformance",
     "TransferConformance",
 ]
