@@ -67,7 +67,7 @@ format: $(VENV)/.dev ## Format the code and mend what ruff can mend
 
 .PHONY: bench
 bench: $(VENV)/.dev $(if $(filter mongodb,$(STORE)),$(VENV)/.mongod) ## Measure, print a table, draw a picture; STORE=redis on that store; ARGS='--quick --only post'
-	@tools/need wrk $(if $(filter redis,$(STORE)),redis-server)
+	@tools/need wrk $(if $(STORE),$$($(BIN)/python tools/store-programs $(STORE)))
 	$(BIN)/python -m benchmarks$(if $(STORE),.stores --store $(STORE)) $(ARGS)
 
 .PHONY: scale

@@ -92,6 +92,7 @@ Start = Callable[[Path], AbstractContextManager[Engine]]
 ENGINES = {
     "redis": "benchmarks.stores.redis:running",
     "postgresql": "benchmarks.stores.postgresql:running",
+    "mariadb": "benchmarks.stores.mariadb:running",
     "mongodb": "benchmarks.stores.mongodb:running",
 }
 """Imported when chosen: nobody needs the clients of the others."""
