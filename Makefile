@@ -44,6 +44,7 @@ test-mariadb: $(VENV)/.dev ## Run the tests of the MariaDB and MySQL store, a pr
 
 .PHONY: test-mongodb
 test-mongodb: $(VENV)/.mongod ## Run the tests of the MongoDB store, a preview likewise
+	@tools/need $$($(BIN)/python tools/store-programs mongodb)
 	$(BIN)/pytest $(PARALLEL) --stores mongodb $(ARGS) tests/stores/test_mongodb.py tests/stores/mongodb tests/nodes/test_mongodb.py
 
 .PHONY: test-fast

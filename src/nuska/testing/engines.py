@@ -24,6 +24,12 @@ def _postgresql(_directory: Path) -> AbstractContextManager[Engine]:
     return postgresql_server()
 
 
+def _mariadb(_directory: Path) -> AbstractContextManager[Engine]:
+    from nuska.testing.mariadb_server import mariadb_server
+
+    return mariadb_server()
+
+
 def _mongodb(directory: Path) -> AbstractContextManager[Engine]:
     from nuska.testing.mongodb_server import mongodb_server
 
@@ -33,6 +39,7 @@ def _mongodb(directory: Path) -> AbstractContextManager[Engine]:
 ENGINES: dict[str, Callable[[Path], AbstractContextManager[Engine]]] = {
     "redis": _redis,
     "postgresql": _postgresql,
+    "mariadb": _mariadb,
     "mongodb": _mongodb,
 }
 """Called with a directory, which it may use; the engine runs for as long as the context."""

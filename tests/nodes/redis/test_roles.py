@@ -1,6 +1,7 @@
 """Nodes that serve clients, and nodes that do what nobody asked for."""
 
 import re
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -47,7 +48,7 @@ def test_a_node_for_background_work_sweeps_and_shows_signs_of_life_only(
         assert get(f"{apart}/v2/ping") == (204, "")
         assert get(f"{apart}/v2/queues")[0] == 404
         while number(get(metrics)[1], "nuska_sweep_steps_total") < 2:
-            pass
+            time.sleep(0.1)
         assert server.terminate() == 0
 
 

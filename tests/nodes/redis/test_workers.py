@@ -118,10 +118,11 @@ def test_metrics_are_those_of_all_workers_whoever_is_asked(
 
 
 def test_one_of_them_sweeps(server: ServerProcess) -> None:
-    """Ten steps of one worker take two and a half seconds, and those of two half of that."""
+    """Twenty steps take one worker five seconds, and two of them half of that; what is shown
+    may be a second old."""
     before, began = metric(server, "nuska_sweep_steps_total"), time.monotonic()
-    until(lambda: metric(server, "nuska_sweep_steps_total") >= before + 10)
-    assert time.monotonic() - began > 1.4
+    until(lambda: metric(server, "nuska_sweep_steps_total") >= before + 20)
+    assert time.monotonic() - began > 3.5
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -31,7 +31,7 @@ INI = re.search(r"```ini\n(.*?)```", (ROOT / "docs" / "wsgi.md").read_text(), re
 SOON = 30.0
 """Seconds; a wait for an event that has a reason to come."""
 REQUESTS = 1500
-WAITING = 3
+WAITING = 5
 """Seconds of a long poll."""
 
 
