@@ -40,7 +40,7 @@ test-postgresql: $(VENV)/.dev ## Run the tests of the PostgreSQL store, a previe
 .PHONY: test-mariadb
 test-mariadb: $(VENV)/.dev ## Run the tests of the MariaDB and MySQL store, a preview likewise
 	@tools/need $$($(BIN)/python tools/store-programs mariadb)
-	$(BIN)/pytest $(PARALLEL) --stores mariadb $(ARGS) tests/stores/test_mariadb.py tests/stores/mariadb
+	$(BIN)/pytest $(PARALLEL) --stores mariadb $(ARGS) tests/stores/test_mariadb.py tests/stores/mariadb tests/nodes/test_mariadb.py
 
 .PHONY: test-mongodb
 test-mongodb: $(VENV)/.mongod ## Run the tests of the MongoDB store, a preview likewise

@@ -8,6 +8,7 @@ from nuska.domain.errors import Unavailable
 from nuska.stores.sql.database import ANSWER_WITHIN
 from nuska.stores.sql.dialects.interface import CONNECT_WITHIN
 from nuska.testing.conformance import FailureConformance, NetworkFaultConformance
+from nuska.testing.conformance.failures import LostHintConformance
 from nuska.testing.mariadb_server import MariadbServer, mariadb_server
 
 
@@ -17,7 +18,7 @@ def failing_server() -> Iterator[MariadbServer]:
         yield server
 
 
-class TestMariadb(FailureConformance, NetworkFaultConformance):
+class TestMariadb(FailureConformance, NetworkFaultConformance, LostHintConformance):
     BOUND = ANSWER_WITHIN + CONNECT_WITHIN
 
     @pytest.fixture

@@ -1,19 +1,14 @@
 """Addresses of Redis stores: what they mean, what is refused, and encrypted ones."""
 
-import datetime
-import ipaddress
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from nuska.domain.errors import Unavailable
 from nuska.stores.redis.store import RedisStore
 from nuska.stores.redis.url import Topology, parse
+from nuska.testing.certificates import certificate
 from nuska.testing.clock import ManualClock
 from nuska.testing.conformance.inbox import Inbox
 from nuska.testing.redis_server import RedisServer, free_ports, redis_server
@@ -89,33 +84,3 @@ async def test_an_encrypted_connection_trusts_only_whom_it_was_told(
             await open_at(f"rediss://127.0.0.1:{port}")
         with pytest.raises(Unavailable):
             await open_at(f"redis://127.0.0.1:{port}")
-
-
-def certificate(directory: Path) -> tuple[Path, Path]:
-    """One that vouches for itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "redis")])
-    now = datetime.datetime.now(datetime.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    cert = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    paths = directory / "cert.pem", directory / "key.pem"
-    paths[0].write_bytes(cert.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return paths

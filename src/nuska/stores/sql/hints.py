@@ -2,8 +2,8 @@
 
 PostgreSQL carries them itself, by LISTEN and NOTIFY: never inside the transaction of a write,
 whose commit would then wait for everybody else's, but after it, and what a node has to say
-while a hint is on its way goes out together. A database that carries nothing leaves every
-node to look for itself now and then. A hint is never the truth: one that is lost costs time
+while a hint is on its way goes out together. On a database that carries nothing, nodes look at
+a table of hints (``polling.py``). A hint is never the truth: one that is lost costs time
 and nothing else.
 """
 
@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Protocol
 
@@ -53,21 +53,6 @@ class Hints(Protocol):
     async def close(self) -> None: ...
 
 
-class Looking:
-    """For a database that carries no hints: whoever waits looks for himself."""
-
-    def tell(self, queue: QueueRef, messages: int) -> None:
-        """Nothing carries it."""
-
-    async def listen(self, hear: Hear) -> None:
-        while True:
-            hear(None, 0)
-            await asyncio.sleep(LONGEST_PAUSE)
-
-    async def close(self) -> None:
-        """Nothing is under way."""
-
-
 class Hint(msgspec.Struct, array_like=True, frozen=True):
     """What travels: who says it, and of which queues; of none means of any."""
 
@@ -82,12 +67,11 @@ _NOTIFY = text("SELECT pg_notify(:channel, payload) FROM unnest(:payloads) AS pa
 )
 
 
-class Notifications:
-    """Hints by LISTEN and NOTIFY."""
+class Telling:
+    """What a node has to say goes out together, after a moment; whoever tells never waits."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._node = secrets.token_hex(6)
+    def __init__(self, say: Callable[[Mapping[QueueRef, int]], Awaitable[None]]) -> None:
+        self._say = say
         self._to_tell: dict[QueueRef, int] = {}
         self._telling: asyncio.Task[None] | None = None
 
@@ -102,12 +86,34 @@ class Notifications:
         try:
             while self._to_tell:
                 queues, self._to_tell = self._to_tell, {}
-                said = {"channel": CHANNEL, "payloads": packed(self._node, queues)}
                 with suppress(Unavailable, SQLAlchemyError):  # then others look for themselves
-                    await self._database.ask(lambda on, said=said: on.execute(_NOTIFY, said))  # type: ignore[misc]
+                    await self._say(queues)
                 await asyncio.sleep(TELL_EVERY)
         finally:
             self._telling = None
+
+    async def close(self) -> None:
+        if self._telling is not None:
+            await asyncio.wait([self._telling], timeout=ANSWER_WITHIN)
+
+
+class Notifications:
+    """Hints by LISTEN and NOTIFY."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._node = secrets.token_hex(6)
+        self._telling = Telling(self._say)
+
+    def tell(self, queue: QueueRef, messages: int) -> None:
+        self._telling.tell(queue, messages)
+
+    async def close(self) -> None:
+        await self._telling.close()
+
+    async def _say(self, queues: Mapping[QueueRef, int]) -> None:
+        said = {"channel": CHANNEL, "payloads": packed(self._node, queues)}
+        await self._database.ask(lambda connection: connection.execute(_NOTIFY, said))
 
     async def listen(self, hear: Hear) -> None:
         """Until cancelled. ``hear(None, 0)``: hints may have been lost, of any queue."""
@@ -131,10 +137,6 @@ class Notifications:
             hear(None, 0)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
-
-    async def close(self) -> None:
-        if self._telling is not None:
-            await asyncio.wait([self._telling], timeout=ANSWER_WITHIN)
 
 
 class Unheard(Exception):
@@ -187,16 +189,21 @@ class Listener:
         self._own.set()
 
     def _arrived(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:
-        try:
-            hint = _decode(payload)
-        except msgspec.MsgspecError:
-            return  # nobody's that we know
-        if hint.node == self._node:
-            return
-        if not hint.queues:
-            self._hear(None, 0)
-        for project, name, messages in hint.queues:
-            self._hear(QueueRef(project, name), messages)
+        pass_on(payload, self._node, self._hear)
+
+
+def pass_on(payload: str | bytes, own: str, hear: Hear) -> None:
+    """Let a hint of another node be heard."""
+    try:
+        hint = _decode(payload)
+    except msgspec.MsgspecError:
+        return  # nobody's that we know
+    if hint.node == own:
+        return
+    if not hint.queues:
+        hear(None, 0)
+    for project, name, messages in hint.queues:
+        hear(QueueRef(project, name), messages)
 
 
 def packed(node: str, queues: Mapping[QueueRef, int]) -> list[str]:

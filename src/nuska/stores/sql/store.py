@@ -23,9 +23,10 @@ from nuska.stores.sql.at_once import AtOnce, Nothing, PostgresqlAtOnce
 from nuska.stores.sql.claims import SqlClaims
 from nuska.stores.sql.database import Database
 from nuska.stores.sql.dialects import named
-from nuska.stores.sql.hints import Hints, Looking, Notifications
+from nuska.stores.sql.hints import Hints, Notifications
 from nuska.stores.sql.messages import SqlMessages
 from nuska.stores.sql.migrations import prepare
+from nuska.stores.sql.polling import Polling
 from nuska.stores.sql.promises import Demand, Promise, TooWeak
 from nuska.stores.sql.queues import SqlQueues
 from nuska.stores.sql.sweeping import Sweeper
@@ -38,7 +39,7 @@ LOOK_AT_SETTINGS_EVERY = 10.0
 """Seconds; somebody may change them."""
 HINTS: dict[str, Callable[[Database], Hints]] = {
     "postgresql": Notifications,
-    "mysql": lambda _: Looking(),
+    "mysql": Polling,
 }
 """What carries them, by the kind of server."""
 AT_ONCE: dict[str, Callable[[Database], AtOnce]] = {

@@ -1,0 +1,115 @@
+"""Hints between the nodes of a database that carries none: a small table that every node reads
+again and again, less often while nothing is said (D13).
+
+The table lives in the server's memory, so a hint costs no sync to disk and none outlives a
+restart; its numbers follow one another, so a node sees when it has missed one. A hint that is
+lost costs time and nothing else.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from nuska.domain.messages import QueueRef
+from nuska.interfaces.storage import Hear
+from nuska.stores.sql.database import ANSWER_WITHIN, Database
+from nuska.stores.sql.hints import FIRST_PAUSE, LONGEST_PAUSE, Telling, packed, pass_on
+from nuska.stores.sql.rows import AnyRow
+
+SHORTEST_LOOK = 0.01
+LONGEST_LOOK = 0.2
+"""Seconds between two looks at the table; twice as many after each that finds nothing."""
+KEPT = 256
+"""Hints in the table; a node that falls behind by more has missed some, and knows it."""
+FORGET_EVERY = 64
+"""Hints of a node after which it clears away old ones."""
+
+_SAY = text("INSERT INTO hints (payload) VALUES (:payload)")
+_FORGET = text("DELETE FROM hints WHERE id <= :last")
+_NEWEST = text("SELECT COALESCE(MAX(id), 0) FROM hints")
+_SINCE = text("SELECT id, payload FROM hints WHERE id > :last ORDER BY id LIMIT :most")
+
+log = logging.getLogger("nuska.stores.sql")
+
+
+class Polling:
+    """``Hints`` by a table."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._node = secrets.token_hex(6)
+        self._said = 0
+        self._telling = Telling(self._say)
+
+    def tell(self, queue: QueueRef, messages: int) -> None:
+        self._telling.tell(queue, messages)
+
+    async def close(self) -> None:
+        await self._telling.close()
+
+    async def _say(self, queues: Mapping[QueueRef, int]) -> None:
+        async def work(connection: AsyncConnection) -> None:
+            for payload in packed(self._node, queues):
+                said = await connection.execute(_SAY, {"payload": payload.encode()})
+                if self._said % FORGET_EVERY == 0:
+                    await connection.execute(_FORGET, {"last": said.lastrowid - KEPT})
+                self._said += 1
+
+        await self._database.ask(work)
+
+    async def listen(self, hear: Hear) -> None:
+        """Until cancelled. ``hear(None, 0)``: hints may have been lost, of any queue."""
+        listener, pause = _Listener(self._node, hear), FIRST_PAUSE
+        while True:
+            try:
+                async with self._database.connection_apart() as connection:
+                    await listener.begin(connection)
+                    pause = FIRST_PAUSE
+                    await listener.follow(connection)
+            except (SQLAlchemyError, OSError, TimeoutError) as error:
+                if pause == FIRST_PAUSE:
+                    reason = getattr(error, "orig", None) or error
+                    log.warning(
+                        "other nodes cannot be heard; who waits looks now and then",
+                        extra={"reason": type(reason).__name__},
+                    )
+            hear(None, 0)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+class _Listener:
+    """Reads on from the last hint that it has seen."""
+
+    def __init__(self, node: str, hear: Hear) -> None:
+        self._node = node
+        self._hear = hear
+        self._last = 0
+
+    async def begin(self, connection: AsyncConnection) -> None:
+        async with asyncio.timeout(ANSWER_WITHIN):
+            self._last = int((await connection.execute(_NEWEST)).scalar_one())
+        self._hear(None, 0)
+
+    async def follow(self, connection: AsyncConnection) -> None:
+        """Until the connection ends."""
+        pause = SHORTEST_LOOK
+        while True:
+            await asyncio.sleep(pause)
+            async with asyncio.timeout(ANSWER_WITHIN):
+                found = (await connection.execute(_SINCE, {"last": self._last, "most": KEPT})).all()
+            if found:
+                self._pass_on(found)
+            pause = SHORTEST_LOOK if found else min(2 * pause, LONGEST_LOOK)
+
+    def _pass_on(self, found: Sequence[AnyRow]) -> None:
+        if found[0].id != self._last + 1:
+            self._hear(None, 0)
+        self._last = int(found[-1].id)
+        for row in found:
+            pass_on(row.payload, self._node, self._hear)

@@ -1,0 +1,20 @@
+"""Several nodes on one store: mariadb."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nuska.testing.conformance.nodes import NodesConformance
+from nuska.testing.engines import ENGINES
+
+
+class TestNodes(NodesConformance):
+    @pytest.fixture
+    def engine_name(self) -> str:
+        return "mariadb"
+
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> Iterator[str]:
+        with ENGINES["mariadb"](tmp_path / "engine") as engine:
+            yield engine.new_url()
