@@ -142,6 +142,11 @@ class TransferStore(Protocol):
         """
         ...
 
+    async def amend(self, queue: QueueRef, outline: Outline, *, epoch: int, now: Moment) -> None:
+        """Give a fenced queue what ``outline`` says and leave what was loaded: its source has
+        been in use meanwhile. ``Conflict`` when the queue is not fenced in this epoch."""
+        ...
+
     async def load(
         self,
         queue: QueueRef,

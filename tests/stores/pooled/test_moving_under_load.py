@@ -16,6 +16,7 @@ POSTERS = 3
 WORKERS = 3
 POSTS_EACH = 60
 MOVES = 12
+MANY = 900
 
 
 class Load:
@@ -97,6 +98,50 @@ async def test_nothing_is_lost_doubled_or_reordered_by_moves_under_load(cluster:
         now=cluster.clock.now(),
     )
     assert left.messages == []
+
+
+async def test_a_large_queue_is_used_while_most_of_it_is_carried(cluster: Any) -> None:
+    await cluster.add_pool("a")
+    await cluster.add_pool("b", weight=0)
+    node = cluster.node()
+    inbox = cluster.inbox(node)
+    ids = await inbox.post(*(str(number) for number in range(MANY)))
+    steps: list[str] = []
+    loads = 0
+
+    async def use_it(count: int) -> None:
+        nonlocal loads
+        loads += 1
+        if loads == 1:
+            steps.append("used")
+            await inbox.claim(1, limit=3)
+            await inbox.delete(ids[0], claim=1)
+            await inbox.release(1)
+            await inbox.delete(ids[700])
+            await inbox.claim(2, limit=1)
+            await inbox.post("meanwhile")
+        assert count
+
+    target = cluster.store("b").transfers
+    load = target.load
+
+    async def noticed(*args: Any, **keywords: Any) -> None:
+        await load(*args, **keywords)
+        if keywords.get("messages"):
+            await use_it(len(keywords["messages"]))
+
+    target.load = noticed
+    assert await node.mover.move(REF, "b")
+    assert steps == ["used"]
+    assert await cluster.where() == ["b"]
+    expected = [str(number) for number in range(1, MANY) if number != 700]
+    assert [message.body.decode().strip('"') for message in await inbox.all()] == [
+        *expected,
+        "meanwhile",
+    ]
+    held = await inbox.held(2)
+    assert [message.body for message in held.messages] == [b'"1"']
+    assert await inbox.counts() == (MANY - 2, 0, 1)
 
 
 async def test_a_node_that_has_not_heard_of_a_move_follows_it(cluster: Any) -> None:

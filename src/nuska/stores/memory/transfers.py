@@ -84,6 +84,16 @@ class MemoryTransfers:
         state.arrived = dict(outline.arrived)
         state.fenced, state.epoch = True, epoch
 
+    async def amend(self, queue: QueueRef, outline: Outline, *, epoch: int, now: Moment) -> None:
+        self._state.at(now)
+        state = self._fenced(queue, epoch)
+        if state is None:
+            raise Conflict(NOT_FENCED)
+        state.queue = self._state.describe(queue, outline.metadata, relaxed=outline.relaxed)
+        state.emptied_at = outline.base
+        state.last_position = max(state.last_position, outline.last)
+        state.arrived = dict(outline.arrived)
+
     async def load(
         self,
         queue: QueueRef,

@@ -1,9 +1,10 @@
 """Carries a queue from one store to another while it is in use.
 
 1. The pin says ``moving``, with a lease that is renewed on the way.
-2. The queue is fenced where it lies. From here on requests wait (``placing.PATIENCE``).
-3. All of it is loaded into the other store, fenced as well: claims, remembered posts, then
-   messages by position, as they are.
+2. A large queue is loaded into the other store, fenced there, while it goes on being used.
+3. The queue is fenced where it lies. From here on requests wait (``placing.PATIENCE``). What
+   has changed meanwhile is loaded: claims, remembered posts, then messages by position, as they
+   are; those of both stores are walked side by side, and only what differs is written.
 4. One compare-and-set of the pin makes the other store the one where it lies. Until then the
    first store has everything, and whoever finds the lease run out goes back to it; from then
    on the other one has, and whoever comes opens it.
@@ -17,19 +18,19 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from nuska.domain.errors import Conflict, NotFound, Unavailable
-from nuska.domain.messages import QueueRef
-from nuska.domain.moments import Duration, after
-from nuska.domain.positions import BEFORE_ALL
+from nuska.domain.messages import Message, QueueRef
+from nuska.domain.moments import Duration, Moment, after
+from nuska.domain.positions import BEFORE_ALL, Position
 from nuska.interfaces.clock import Clock
-from nuska.interfaces.pooling import PoolableStore
+from nuska.interfaces.pooling import Outline, PoolableStore, TransferStore
 from nuska.stores.pooled.catalogue import Pin, SeenPin
 from nuska.stores.pooled.placing import Placing
 
 LEASE = Duration(4000)
 """How long a move may be silent before others undo it; less than requests wait for it."""
 CARRIED_AT_ONCE = 500
-BYTES_AT_ONCE = 4 * 1024 * 1024
-"""Of bodies in one load; a page of large messages is loaded in parts."""
+LARGE = 200
+"""A queue that holds so many messages is loaded before it is fenced."""
 
 Progress = Callable[[int], None]
 """Told how many more messages have been carried."""
@@ -101,11 +102,12 @@ class Mover:
     async def _load(self, way: Way, lease: "_Lease", progress: Progress) -> None:
         here, there, epoch = way.source.transfers, way.target.transfers, way.epoch
         queue, now = way.queue, self._clock.now
-        await here.fence(queue, epoch=epoch, now=now())
-        outline = await here.outline(queue)
-        if outline is None:
-            raise NotFound("The queue does not exist.")
+        outline = await _outline(here, queue)
         await there.begin(queue, outline, epoch=epoch, now=now())
+        if len(await here.dump(queue, after=BEFORE_ALL, limit=LARGE, now=now())) == LARGE:
+            await self._load_ahead(way, lease, progress)
+        await here.fence(queue, epoch=epoch, now=now())
+        await there.amend(queue, await _outline(here, queue), epoch=epoch, now=now())
         name = ""
         while claims := await here.dump_claims(queue, after=name, limit=CARRIED_AT_ONCE):
             await there.load(queue, claims=claims, epoch=epoch, now=now())
@@ -116,12 +118,53 @@ class Mover:
             await there.load(queue, posts=posts, epoch=epoch, now=now())
             name = posts[-1].key
             await lease.renew()
-        position = BEFORE_ALL
-        while messages := await here.dump(queue, after=position, limit=CARRIED_AT_ONCE, now=now()):
-            await there.load(queue, messages=messages, epoch=epoch, now=now())
+        await self._load_changes(way, lease, progress)
+
+    async def _load_ahead(self, way: Way, lease: "_Lease", progress: Progress) -> None:
+        """Load what is there now; what changes behind us is for later."""
+        position, now = BEFORE_ALL, self._clock.now
+        while messages := await way.source.transfers.dump(
+            way.queue, after=position, limit=CARRIED_AT_ONCE, now=now()
+        ):
+            await way.target.transfers.load(
+                way.queue, messages=messages, epoch=way.epoch, now=now()
+            )
             position = messages[-1].position
             progress(len(messages))
             await lease.renew()
+
+    async def _load_changes(self, way: Way, lease: "_Lease", progress: Progress) -> None:
+        """Make the messages there those that are here, both of which stand still."""
+        here, there, now = way.source.transfers, way.target.transfers, self._clock.now
+        position = BEFORE_ALL
+        while True:
+            wanted = await here.dump(way.queue, after=position, limit=CARRIED_AT_ONCE, now=now())
+            last = wanted[-1].position if len(wanted) == CARRIED_AT_ONCE else None
+            found = await self._until(way, position, last)
+            changed = [m for m in wanted if not _same(found.pop(m.id, None), m, now())]
+            if changed:
+                await there.load(way.queue, messages=changed, epoch=way.epoch, now=now())
+                progress(len(changed))
+            if found:
+                await there.unload(way.queue, list(found), epoch=way.epoch, now=now())
+            if last is None:
+                return
+            position = last
+            await lease.renew()
+
+    async def _until(
+        self, way: Way, position: Position, last: Position | None
+    ) -> dict[str, Message]:
+        """What was loaded between two positions, by id."""
+        found: dict[str, Message] = {}
+        while page := await way.target.transfers.dump(
+            way.queue, after=position, limit=CARRIED_AT_ONCE, now=self._clock.now()
+        ):
+            found.update((m.id, m) for m in page if last is None or m.position <= last)
+            position = page[-1].position
+            if last is not None and position >= last:
+                break
+        return found
 
     async def _undo(self, way: Way, mine: SeenPin) -> None:
         """Go back to the first store, unless somebody else decided."""
@@ -137,6 +180,23 @@ class Mover:
             await self._placing.catalogue.unlist(mine.pin.target or "", queue)
         except (Unavailable, Conflict):
             pass  # whoever uses the queue when the lease has run out goes back for us
+
+
+async def _outline(transfers: TransferStore, queue: QueueRef) -> Outline:
+    outline = await transfers.outline(queue)
+    if outline is None:
+        raise NotFound("The queue does not exist.")
+    return outline
+
+
+def _same(loaded: Message | None, wanted: Message, now: Moment) -> bool:
+    """Whether a message was loaded as it is; of one that waits for nothing, the moment since
+    when it does not is nothing that anybody sees."""
+    if loaded is None:
+        return False
+    if max(loaded.available_at, wanted.available_at) <= now:
+        loaded = replace(loaded, available_at=wanted.available_at)
+    return loaded == wanted
 
 
 class _Lease:

@@ -153,9 +153,17 @@ class RedisTransfers:
         if answer[0] == b"late":
             raise Conflict(LATER)
         await self._hide(queue, answer)
-        sources = outline.arrived.items()
-        arrived: list[list[Part]] = [[source, place(last)] for source, last in sources]
-        await self._load("nuska_load_arrived", queue, arrived, epoch, now)
+        await self._load("nuska_load_arrived", queue, _arrived_parts(outline), epoch, now)
+
+    async def amend(self, queue: QueueRef, outline: Outline, *, epoch: int, now: Moment) -> None:
+        terms: list[Part] = [
+            _encode(outline.metadata),
+            int(outline.relaxed),
+            outline.base,
+            outline.last,
+        ]
+        await self._load("nuska_amend_queue", queue, [terms], epoch, now)
+        await self._load("nuska_load_arrived", queue, _arrived_parts(outline), epoch, now)
 
     async def load(
         self,
@@ -208,6 +216,10 @@ class RedisTransfers:
             )
             if not answer[2]:
                 raise QueueMissing
+
+
+def _arrived_parts(outline: Outline) -> list[list[Part]]:
+    return [[source, place(last)] for source, last in outline.arrived.items()]
 
 
 def _pieces(things: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -3,6 +3,7 @@
 from collections.abc import Generator, Sequence
 
 import apsw
+import msgspec
 
 from nuska.domain.errors import Conflict
 from nuska.domain.messages import Message, QueueRef
@@ -23,7 +24,7 @@ from nuska.stores.sqlite.messages import ADD_DELAY, ADD_POST, SLICE, remember_mo
 from nuska.stores.sqlite.queries import query
 from nuska.stores.sqlite.queues import SqliteQueues
 from nuska.stores.sqlite.reader import Reader
-from nuska.stores.sqlite.rows import QueueRow, encode_dead, message_of, message_rows
+from nuska.stores.sqlite.rows import QueueRow, encode_dead, message_of, message_rows, queue_of
 from nuska.stores.sqlite.transaction import Transaction
 from nuska.stores.sqlite.writer import Writer
 
@@ -36,6 +37,9 @@ LIST_POSTS = query("list_posts")
 LIST_ARRIVALS = query("list_arrivals")
 GET_ARRIVAL = query("get_arrival")
 SET_ARRIVAL = query("set_arrival")
+UPDATE_METADATA = query("update_metadata")
+
+_encode = msgspec.json.Encoder().encode
 
 
 class SqliteTransfers:
@@ -146,8 +150,20 @@ class SqliteTransfers:
             row = transaction.create(queue, outline.metadata, relaxed=outline.relaxed)
             row = transaction.place(row, base=outline.base, last=outline.last)
             transaction.fence(row, True, epoch)
-            for source, position in outline.arrived.items():
-                transaction.execute(SET_ARRIVAL, (row.id, source, position))
+            _keep_arrivals(transaction, row, outline)
+
+        await self._writer.run(work, now=now)
+
+    async def amend(self, queue: QueueRef, outline: Outline, *, epoch: int, now: Moment) -> None:
+        def work(transaction: Transaction) -> None:
+            row = _to_load(transaction, queue, epoch)
+            metadata, version = _encode(outline.metadata), row.queue.version + 1
+            transaction.execute(UPDATE_METADATA, (metadata, int(outline.relaxed), row.id))
+            transaction.change(row, queue_of(queue, metadata, outline.relaxed, version))
+            row = _to_load(transaction, queue, epoch)
+            last = max(row.last_position, outline.last)
+            row = transaction.place(row, base=outline.base, last=last)
+            _keep_arrivals(transaction, row, outline)
 
         await self._writer.run(work, now=now)
 
@@ -214,6 +230,11 @@ class SqliteTransfers:
                 transaction.execute(SET_ARRIVAL, (row.id, source, new[-1].position))
 
         await self._writer.run(work, now=now)
+
+
+def _keep_arrivals(transaction: Transaction, row: QueueRow, outline: Outline) -> None:
+    for source, position in outline.arrived.items():
+        transaction.execute(SET_ARRIVAL, (row.id, source, position))
 
 
 def _refuse_late(row: QueueRow | None, epoch: int) -> None:

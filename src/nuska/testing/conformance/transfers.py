@@ -343,6 +343,42 @@ class TransferConformance(Conformance):
         assert await inbox.held(1) == await other.held(1)
         assert await inbox.counts() == (1, 0, 1)
 
+    async def test_an_outline_is_amended_beside_what_was_loaded(
+        self, ends: tuple[PoolableStore, PoolableStore], clock: ManualClock
+    ) -> None:
+        source, target = ends[0].transfers, ends[1].transfers
+        inbox, there = Inbox(ends[0], clock), Inbox(ends[1], clock)
+        await inbox.post("purged")
+        before = await source.outline(inbox.ref)
+        assert before is not None
+        await target.begin(inbox.ref, before, epoch=EPOCH, now=clock.now())
+        popped = await inbox.pop()
+        await inbox.purge()
+        await inbox.post("stays")
+        queue = await ends[0].queues.get(inbox.ref)
+        assert queue is not None
+        await ends[0].queues.replace_metadata(queue, {"k": 1}, relaxed=True, now=clock.now())
+        letters = inbox.beside("letters")
+        await letters.post("letter")
+        await source.arrive(inbox.ref, await letters.all(), source="s", now=clock.now())
+        messages = await inbox.all()
+        await target.load(inbox.ref, messages=messages[:1], epoch=EPOCH, now=clock.now())
+        await inbox.delete(messages[1].id)
+        after = await source.outline(inbox.ref)
+        assert after is not None
+        await target.amend(inbox.ref, after, epoch=EPOCH, now=clock.now())
+        found = await target.outline(inbox.ref)
+        assert found is not None
+        assert (found.metadata, found.relaxed) == ({"k": 1}, True)
+        assert (found.base, found.arrived) == (after.base, after.arrived)
+        assert found.last >= after.last
+        await target.open(inbox.ref, epoch=EPOCH, now=clock.now())
+        await there.put_back(popped)
+        await there.post("later")
+        assert await there.listed() == ["stays", "later"]
+        with pytest.raises(Conflict):
+            await target.amend(inbox.ref, after, epoch=EPOCH, now=clock.now())
+
     async def test_only_a_fenced_queue_can_be_loaded_or_forgotten(
         self, store: PoolableStore, inbox: Inbox
     ) -> None:

@@ -86,6 +86,20 @@ local function begin_queue(keys, arguments)
   return {'begun', queue.unlist or ''}
 end
 
+-- ARGV: now, epoch; metadata, whether it is relaxed, base and last position.
+local function amend_queue(keys, arguments)
+  local queue, refused = open_fenced(keys[1], arguments[1], arguments[2])
+  if refused then return refused end
+  local _, _, metadata, relaxed, base, last = unpack(arguments)
+  set(queue, 'metadata', metadata)
+  set(queue, 'relaxed', relaxed)
+  set(queue, 'version', take_serial(queue))
+  set(queue, 'emptied', tonumber(base))
+  set(queue, 'position', math.max(queue.position, tonumber(last)))
+  commit(queue)
+  return {'amended'}
+end
+
 -- Let claims that are loaded, or will be, know what they hold; `messages` name them.
 local function join_claims(queue, messages)
   local joining, ends = {}, {}
@@ -193,6 +207,7 @@ end
 local function arrive(keys, arguments) return take(keys, arguments, 'arrived') end
 
 redis.register_function('nuska_begin_queue', begin_queue)
+redis.register_function('nuska_amend_queue', amend_queue)
 redis.register_function('nuska_load_messages', load_messages)
 redis.register_function('nuska_load_claims', load_claims)
 redis.register_function('nuska_load_posts', load_posts)
