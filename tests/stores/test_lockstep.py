@@ -21,7 +21,7 @@ from nuska.stores.memory.messages import MemoryMessages
 from nuska.stores.memory.queues import MemoryQueues
 from nuska.stores.memory.state import State
 from nuska.stores.sqlite import open_store as open_sqlite
-from nuska.testing.state_machine import Lockstep
+from nuska.testing.state_machine import Lockstep, LockstepWithCarriages
 
 QUICK = settings(
     max_examples=40,
@@ -45,7 +45,7 @@ class MemoryBesideMemory(Lockstep):
         return MemoryStore(now=now, random_bytes=random_bytes)
 
 
-class MemoryBesideSqlite(Lockstep):
+class MemoryBesideSqlite(LockstepWithCarriages):
     durable = True
 
     def __init__(self) -> None:

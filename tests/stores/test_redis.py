@@ -25,7 +25,7 @@ from nuska.testing.redis_server import (
     redis_server,
     sentinel_setup,
 )
-from nuska.testing.state_machine import Lockstep
+from nuska.testing.state_machine import LockstepWithCarriages
 
 NUMBERS = count()
 QUICK = settings(
@@ -38,7 +38,7 @@ QUICK = settings(
 THOROUGH = settings(QUICK, max_examples=150, stateful_step_count=80)
 
 
-class Beside(Lockstep):
+class Beside(LockstepWithCarriages):
     """The model store and a Redis store at ``url``."""
 
     durable = True

@@ -21,6 +21,7 @@ from nuska.domain.messages import Message, Page, QueueRef
 from nuska.domain.moments import Moment
 from nuska.domain.positions import BEFORE_ALL, Position
 from nuska.domain.queues import Queue
+from nuska.interfaces.pooling import PoolableStore
 from nuska.interfaces.storage import RandomBytes, Store
 from nuska.stores.memory import MemoryStore
 from nuska.testing.clock import ManualClock, seeded_bytes
@@ -70,6 +71,8 @@ class TwoStores(RuleBasedStateMachine):
         self.stale: Both | None = None
         """A queue as read some time ago."""
         self.bodies = 0
+        self.epoch = 0
+        """Of the last queue that was carried."""
         self.has_moved = False
 
     def teardown(self) -> None:
@@ -157,6 +160,27 @@ class TwoStores(RuleBasedStateMachine):
 
 async def _finished(call: Awaitable[T]) -> T:
     return await call
+
+
+async def carry_in_place(
+    store: Store, queue: QueueRef, *, epoch: int, now: Moment
+) -> list[Message] | None:
+    """Take a queue out of its store and put it back as it was; what it held."""
+    assert isinstance(store, PoolableStore)
+    transfers = store.transfers
+    if await transfers.outline(queue) is None:
+        return None
+    await transfers.fence(queue, epoch=epoch, now=now)
+    outline = await transfers.outline(queue)
+    assert outline is not None
+    claims = await transfers.dump_claims(queue, after="", limit=PLENTY)
+    posts = await transfers.dump_posts(queue, after="", limit=PLENTY)
+    messages = await transfers.dump(queue, after=BEFORE_ALL, limit=PLENTY, now=now)
+    await transfers.begin(queue, outline, epoch=epoch, now=now)
+    await transfers.load(queue, messages=messages, epoch=epoch, now=now)
+    await transfers.load(queue, claims=claims, posts=posts, epoch=epoch, now=now)
+    await transfers.open(queue, epoch=epoch, now=now)
+    return messages
 
 
 async def outcome(store: Store, call: Call[T]) -> T | type[NuskaError]:

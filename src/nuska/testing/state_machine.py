@@ -15,7 +15,14 @@ from nuska.domain.messages import Added, Idempotency, NewMessage, QueueRef
 from nuska.domain.moments import Duration
 from nuska.domain.positions import BEFORE_ALL, claim_id
 from nuska.domain.queues import Metadata
-from nuska.testing.lockstep import NO_CLAIM, QUEUES, Both, TwoStores, sweep_all
+from nuska.testing.lockstep import (
+    NO_CLAIM,
+    QUEUES,
+    Both,
+    TwoStores,
+    carry_in_place,
+    sweep_all,
+)
 
 BUSY, DEAD = QUEUES[0], QUEUES[2]
 
@@ -389,3 +396,16 @@ class Lockstep(TwoStores):
         self.advance(1)
         self.runner.run(self.other.close())
         self.other = self.runner.run(self.open_other(self.clock.now(), self.other_bytes))
+
+
+class LockstepWithCarriages(Lockstep):
+    """The same for a store that can be a pool: its queues are also carried out and in again."""
+
+    @rule(queue=queues)
+    def carry(self, queue: QueueRef) -> None:
+        """Nobody can tell afterwards, but for those who read the metadata before."""
+        self.epoch += 1
+        self.ask(
+            queue,
+            lambda store: carry_in_place(store, queue, epoch=self.epoch, now=self.now),
+        )

@@ -8,17 +8,15 @@ everything has ended nothing is left.
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from nuska.domain.errors import Unavailable
 from nuska.domain.queues import EMPTY_STATS
-from nuska.stores.redis.lane import Part
-from nuska.stores.redis.servers import Command, Servers
 from nuska.stores.redis.store import RedisStore
 from nuska.testing.clock import ManualClock
 from nuska.testing.conformance.inbox import HOUR, MINUTE, Inbox, bodies, sweep_all
+from nuska.testing.mortal_servers import Mortal
 from nuska.testing.redis_server import IN_MEMORY, redis_cluster, redis_server
 
 Open = Callable[[str], Awaitable[RedisStore]]
@@ -35,32 +33,6 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     else:
         with redis_cluster(directory) as cluster:
             yield cluster.url
-
-
-class Mortal:
-    """Servers that carry out so many commands and then do not answer any more."""
-
-    def __init__(self, servers: Servers, commands: int, *, last_is_done: bool) -> None:
-        self._servers = servers
-        self.left = commands
-        self._last_is_done = last_is_done
-
-    async def call(self, key: str, *command: Part) -> Any:
-        self.left -= 1
-        if self.left < 0 or (self.left == 0 and not self._last_is_done):
-            raise Unavailable("dead")
-        answer = await self._servers.call(key, *command)
-        if self.left == 0:
-            raise Unavailable("died before it heard the answer")
-        return answer
-
-    async def call_after(self, entry: Command, key: str, *command: Part) -> Any:
-        """As two commands, so that it may die between them, as it may with a cluster."""
-        await self.call(entry[0], *entry[1])
-        return await self.call(key, *command)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._servers, name)
 
 
 class Day:

@@ -151,6 +151,7 @@ class Calls:
             try:
                 return await self.servers.call_after(entry, key, *call)
             except ResponseError as refusal:
+                _refuse_fenced(refusal)
                 if NO_FUNCTION not in str(refusal):
                     raise
         return await self.command(key, *call)
@@ -160,13 +161,17 @@ class Calls:
         try:
             return await self.servers.call(key, *command)
         except ResponseError as refusal:
-            if str(refusal).startswith(FENCED):
-                raise QueueAway from refusal
+            _refuse_fenced(refusal)
             if NO_FUNCTION not in str(refusal):
                 raise
         for lane in await self.servers.primaries():
             await load(lane)
         return await self.servers.call(key, *command)
+
+
+def _refuse_fenced(refusal: ResponseError) -> None:
+    if str(refusal).startswith(FENCED):
+        raise QueueAway from refusal
 
 
 async def load(lane: Lane) -> None:

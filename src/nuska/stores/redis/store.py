@@ -57,7 +57,7 @@ class RedisStore:
         self.messages = RedisMessages(calls, self.queues, options.random_bytes)
         self.claims = RedisClaims(calls, outbox)
         self.records = RedisRecords(calls, options.random_bytes)
-        self.transfers = RedisTransfers(calls)
+        self.transfers = RedisTransfers(calls, outbox)
         self._sweeper = Sweeper(calls, outbox)
         self._hints = Hints(servers, calls.names.hints)
         self._looking = asyncio.create_task(self._look_at_settings(), name="redis settings")

@@ -19,6 +19,7 @@ from nuska.interfaces.pooling import LATER, NOT_FENCED, Lease, Outline, Remember
 from nuska.stores.redis.calls import Calls
 from nuska.stores.redis.lane import Part
 from nuska.stores.redis.ordered import Ordered
+from nuska.stores.redis.outbox import Outbox
 from nuska.stores.redis.rows import HELD, decode, encode, held_by, ids_of_post, place, wanted
 
 AT_ONCE = 100
@@ -35,8 +36,9 @@ _decode = msgspec.json.Decoder(dict[str, object]).decode
 class RedisTransfers:
     """``TransferStore`` on Redis."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Calls, outbox: Outbox) -> None:
         self._calls = calls
+        self._outbox = outbox
         self._ordered = Ordered(calls)
 
     async def outline(self, queue: QueueRef) -> Outline | None:
@@ -76,6 +78,7 @@ class RedisTransfers:
         if answer[0] == b"late":
             raise Conflict(LATER)
         await self._hide(queue, answer)
+        await self._outbox.deliver(queue, now)  # what it has sent does not stay behind
 
     async def _hide(self, queue: QueueRef, answer: Any) -> None:
         """Take the entry that the queue had out of its project's list."""
