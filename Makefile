@@ -11,7 +11,7 @@ WORKERS ?= auto
 PARALLEL := -n $(WORKERS) --dist worksteal
 # The stores on which they run, and must; tests/stores.toml knows them, and which programs they
 # need. The other ones are previews.
-STORES ?= sqlite,memory,redis
+STORES ?= sqlite,memory,redis,mongodb
 NEEDED = curl $$($(BIN)/python tools/store-programs $(STORES))
 
 .PHONY: help
@@ -23,7 +23,7 @@ serve: $(VENV)/.run ## Install into .venv (once) and run the server; ARGS='--lis
 	@$(BIN)/nuska serve $(ARGS)
 
 .PHONY: test
-test: $(VENV)/.dev $(if $(findstring redis,$(STORES)),$(VENV)/.uwsgi) ## Run every test, on every store, and say which ran; STORES=sqlite,memory needs no root
+test: $(VENV)/.dev $(if $(findstring redis,$(STORES)),$(VENV)/.uwsgi) $(if $(findstring mongodb,$(STORES)),$(VENV)/.mongod) ## Run every test, on every store, and say which ran; STORES=sqlite,memory needs no root
 	@tools/need $(NEEDED)
 	$(BIN)/pytest $(PARALLEL) --stores $(STORES) $(ARGS)
 
@@ -43,7 +43,7 @@ test-mariadb: $(VENV)/.dev ## Run the tests of the MariaDB and MySQL store, a pr
 	$(BIN)/pytest $(PARALLEL) --stores mariadb $(ARGS) tests/stores/test_mariadb.py tests/stores/mariadb tests/nodes/test_mariadb.py
 
 .PHONY: test-mongodb
-test-mongodb: $(VENV)/.mongod ## Run the tests of the MongoDB store, a preview likewise
+test-mongodb: $(VENV)/.mongod ## Run the tests of the MongoDB store alone
 	@tools/need $$($(BIN)/python tools/store-programs mongodb)
 	$(BIN)/pytest $(PARALLEL) --stores mongodb $(ARGS) tests/stores/test_mongodb.py tests/stores/mongodb tests/nodes/test_mongodb.py
 

@@ -65,118 +65,115 @@ def pause(servers: MongoSet) -> None:
     servers.primary().pause()
 
 
-@pytest.mark.parametrize("failing", [step_down, kill, pause])
-async def test_another_primary_takes_over_and_nothing_acknowledged_is_lost(
-    replica_set: MongoSet, inbox: Inbox, failing: object
-) -> None:
-    assert callable(failing)
-    await inbox.beside("held").post("held")
-    held = await inbox.beside("held").claim(1)
-    before = replica_set.primary()
-    load = Load(inbox, BOUND)
-    async with load:
-        await load.is_under_way()
-        await asyncio.to_thread(failing, replica_set)
-        await load.is_under_way()  # on another primary: nobody mended anything
-    assert not before.leads() or failing is step_down
-    await asyncio.to_thread(replica_set.mend)
-    await until_posted(inbox, "after")
-    load.check(await inbox.listed(limit=PLENTY), besides={"after"})
-    claim = await inbox.beside("held").held(1)
-    assert claim is not None
-    assert claim.messages == held
+class TestFailover:
+    SETUP = "mongodb replica set"
 
-
-async def test_without_a_majority_nothing_is_acknowledged_and_with_it_all_goes_on(
-    replica_set: MongoSet, inbox: Inbox
-) -> None:
-    await inbox.post("before")
-    load = Load(inbox, BOUND)
-    async with load:
-        await load.is_under_way()
-        for member in replica_set.secondaries():
-            member.kill()
-        async with asyncio.timeout(BOUND):
-            while not load.unknown:  # noqa: ASYNC110  it is only counted
-                await asyncio.sleep(0.05)
-        known = len(load.acknowledged)
-        await asyncio.sleep(ELECTION_TIMEOUT_MS / 1000)
-        assert len(load.acknowledged) == known
+    @pytest.mark.parametrize("failing", [step_down, kill, pause])
+    async def test_another_primary_takes_over_and_nothing_acknowledged_is_lost(
+        self, replica_set: MongoSet, inbox: Inbox, failing: object
+    ) -> None:
+        assert callable(failing)
+        await inbox.beside("held").post("held")
+        held = await inbox.beside("held").claim(1)
+        before = replica_set.primary()
+        load = Load(inbox, BOUND)
+        async with load:
+            await load.is_under_way()
+            await asyncio.to_thread(failing, replica_set)
+            await load.is_under_way()  # on another primary: nobody mended anything
+        assert not before.leads() or failing is step_down
         await asyncio.to_thread(replica_set.mend)
-        await load.is_under_way()
-    load.check(await inbox.listed(limit=PLENTY), besides={"before"})
+        await until_posted(inbox, "after")
+        load.check(await inbox.listed(limit=PLENTY), besides={"after"})
+        claim = await inbox.beside("held").held(1)
+        assert claim is not None
+        assert claim.messages == held
 
-
-async def test_a_repeated_post_is_not_acknowledged_before_a_majority_has_the_first_one(
-    replica_set: MongoSet, inbox: Inbox
-) -> None:
-    replica_set.allow_silence(60_000)  # the primary stays, and can write to itself
-    try:
+    async def test_without_a_majority_nothing_is_acknowledged_and_with_it_all_goes_on(
+        self, replica_set: MongoSet, inbox: Inbox
+    ) -> None:
         await inbox.post("before")
-        others = replica_set.secondaries()
-        for member in others:
-            member.pause()
-        for _ in range(2):  # the second one finds what the first one wrote
-            with pytest.raises(Unavailable):
-                await inbox.add("once", key="k")
-        for member in others:
-            member.resume()
-        async with asyncio.timeout(RECOVERS_WITHIN):
-            while True:
-                try:
-                    added = await inbox.add("once", key="k")
-                    break
-                except Unavailable:
-                    continue
-        assert added.replayed
-        assert await inbox.listed() == ["before", "once"]
-    finally:
-        replica_set.mend()
-        replica_set.allow_silence(ELECTION_TIMEOUT_MS)
+        load = Load(inbox, BOUND)
+        async with load:
+            await load.is_under_way()
+            for member in replica_set.secondaries():
+                member.kill()
+            async with asyncio.timeout(BOUND):
+                while not load.unknown:  # noqa: ASYNC110  it is only counted
+                    await asyncio.sleep(0.05)
+            known = len(load.acknowledged)
+            await asyncio.sleep(ELECTION_TIMEOUT_MS / 1000)
+            assert len(load.acknowledged) == known
+            await asyncio.to_thread(replica_set.mend)
+            await load.is_under_way()
+        load.check(await inbox.listed(limit=PLENTY), besides={"before"})
 
+    async def test_a_repeated_post_is_not_acknowledged_before_a_majority_has_the_first_one(
+        self, replica_set: MongoSet, inbox: Inbox
+    ) -> None:
+        replica_set.allow_silence(60_000)  # the primary stays, and can write to itself
+        try:
+            await inbox.post("before")
+            others = replica_set.secondaries()
+            for member in others:
+                member.pause()
+            for _ in range(2):  # the second one finds what the first one wrote
+                with pytest.raises(Unavailable):
+                    await inbox.add("once", key="k")
+            for member in others:
+                member.resume()
+            async with asyncio.timeout(RECOVERS_WITHIN):
+                while True:
+                    try:
+                        added = await inbox.add("once", key="k")
+                        break
+                    except Unavailable:
+                        continue
+            assert added.replayed
+            assert await inbox.listed() == ["before", "once"]
+        finally:
+            replica_set.mend()
+            replica_set.allow_silence(ELECTION_TIMEOUT_MS)
 
-async def test_nodes_hear_each_other_again_after_another_primary_took_over(
-    replica_set: MongoSet, url: str, store: Store, inbox: Inbox, open_at: Open
-) -> None:
-    other = await open_at(url)
-    assert isinstance(store, SharedStore)
-    assert isinstance(other, SharedStore)
-    heard: asyncio.Queue[object] = asyncio.Queue()
-    listening = asyncio.create_task(store.listen(lambda ref, _: heard.put_nowait(ref)))
-    try:
-        async with asyncio.timeout(RECOVERS_WITHIN):
-            await told(other, inbox, heard)
-        await asyncio.to_thread(step_down, replica_set)
-        while not heard.empty():
-            heard.get_nowait()
-        async with asyncio.timeout(RECOVERS_WITHIN):
-            await told(other, inbox, heard)
-    finally:
-        listening.cancel()
-        await asyncio.wait([listening])
+    async def test_nodes_hear_each_other_again_after_another_primary_took_over(
+        self, replica_set: MongoSet, url: str, store: Store, inbox: Inbox, open_at: Open
+    ) -> None:
+        other = await open_at(url)
+        assert isinstance(store, SharedStore)
+        assert isinstance(other, SharedStore)
+        heard: asyncio.Queue[object] = asyncio.Queue()
+        listening = asyncio.create_task(store.listen(lambda ref, _: heard.put_nowait(ref)))
+        try:
+            async with asyncio.timeout(RECOVERS_WITHIN):
+                await told(other, inbox, heard)
+            await asyncio.to_thread(step_down, replica_set)
+            while not heard.empty():
+                heard.get_nowait()
+            async with asyncio.timeout(RECOVERS_WITHIN):
+                await told(other, inbox, heard)
+        finally:
+            listening.cancel()
+            await asyncio.wait([listening])
 
+    async def test_time_goes_on_when_another_primary_took_over(
+        self, replica_set: MongoSet, store: Store, inbox: Inbox
+    ) -> None:
+        assert isinstance(store, SharedStore)
+        before = await store.time()
+        await asyncio.to_thread(kill, replica_set)
+        await until_posted(inbox, "somebody leads")
+        after = await store.time()
+        assert before < after < before + (RECOVERS_WITHIN + BOUND) * 1000
 
-async def test_time_goes_on_when_another_primary_took_over(
-    replica_set: MongoSet, store: Store, inbox: Inbox
-) -> None:
-    assert isinstance(store, SharedStore)
-    before = await store.time()
-    await asyncio.to_thread(kill, replica_set)
-    await until_posted(inbox, "somebody leads")
-    after = await store.time()
-    assert before < after < before + (RECOVERS_WITHIN + BOUND) * 1000
+    async def test_a_majority_that_is_demanded_is_kept_and_its_number_said(
+        self, url: str, open_at: Open
+    ) -> None:
+        store = await open_at(url, required=Durability.MAJORITY)
+        assert store.capabilities.durability is Durability.MAJORITY
+        assert "2 of 3" in store.durability
 
-
-async def test_a_majority_that_is_demanded_is_kept_and_its_number_said(
-    url: str, open_at: Open
-) -> None:
-    store = await open_at(url, required=Durability.MAJORITY)
-    assert store.capabilities.durability is Durability.MAJORITY
-    assert "2 of 3" in store.durability
-
-
-async def test_a_url_that_asks_for_less_than_is_demanded_is_refused(
-    replica_set: MongoSet, url: str, open_at: Open
-) -> None:
-    with pytest.raises(Unavailable, match=r"says w=1.*leave it out"):
-        await open_at(replica_set.new_url("w=1"), required=Durability.MAJORITY)
+    async def test_a_url_that_asks_for_less_than_is_demanded_is_refused(
+        self, replica_set: MongoSet, url: str, open_at: Open
+    ) -> None:
+        with pytest.raises(Unavailable, match=r"says w=1.*leave it out"):
+            await open_at(replica_set.new_url("w=1"), required=Durability.MAJORITY)
