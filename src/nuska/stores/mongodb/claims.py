@@ -61,7 +61,8 @@ class MongoClaims:
             if chosen:
                 end = after(header.moment, ttl)
                 marks = {"$set": {"w": True, "k": claim, "v": end}, "$inc": {"n": 1}}
-                await transaction.write(
+                header.expect(end)
+                transaction.write(
                     [
                         *_hand_out(header, chosen, marks, ttl, grace),
                         _lease(header, claim, ttl),
@@ -113,8 +114,9 @@ class MongoClaims:
             marks = {"$set": {"v": after(header.moment, ttl)}}
             writes: list[Any] = [_lease(header, claim, ttl)]
             if held:
+                header.expect(marks["$set"]["v"])
                 writes += _hand_out(header, held, marks, ttl, grace)
-            await transaction.write(writes)
+            transaction.write(writes)
             return True
 
         return await self._writer.run(queue, work, now=now)
@@ -136,9 +138,7 @@ class MongoClaims:
                 freed["$inc"] = {"n": -1}
             if held:
                 keys = [one["_id"] for one in held]
-                await transaction.write(
-                    [UpdateMany({"_id": {"$in": keys}, "q": header.key}, freed)]
-                )
+                transaction.write([UpdateMany({"_id": {"$in": keys}, "q": header.key}, freed)])
             await transaction.delete(header.key, [claim_key(header.generation, claim)])
             return len(held)
 
@@ -210,7 +210,7 @@ async def _choose(
     """
     chosen: list[Document] = []
     dead: list[Document] = []
-    tail, position = header.last, header.base
+    tail, position = header.tail, header.base
     while len(chosen) < limit and len(dead) < DEAD_LETTERS_PER_CLAIM:
         wanted = limit - len(chosen)
         found = await candidates(transaction, header, wanted, after=position, last=tail)
@@ -236,7 +236,7 @@ async def _bury(
     target = await transaction.open_or_create(rule.queue)
     gone = {"_id": {"$in": [one["_id"] for one in dead]}, "q": source.key}
     letters = [_letter(source, target, decode(one, source.moment), rule) for one in dead]
-    await transaction.write([DeleteMany(gone), *(InsertOne(letter) for letter in letters)])
+    transaction.write([DeleteMany(gone), *(InsertOne(letter) for letter in letters)])
 
 
 def _letter(source: Header, target: Header, message: Message, rule: DeadLetterRule) -> Document:

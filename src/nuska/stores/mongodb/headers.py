@@ -19,6 +19,9 @@ REMEMBERED = Duration(600_000)
 """How long a deleted queue is remembered after the timeline has passed its positions; nodes
 whose clocks differ by less cannot give one twice."""
 
+LOOK = Moment(0)
+NOTHING_WAITS = Moment(1 << 62)
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, object]).decode
 
@@ -41,25 +44,55 @@ class Header:
     relaxed: bool
     version: int
     changed: bool = False
+    due: Moment = LOOK
+    """No message that waits is available earlier; ``LOOK`` when that is not known."""
+    reserved: int = 0
+    """How many positions up to ``last`` are ours to give, and not given yet."""
+
+    @property
+    def tail(self) -> int:
+        """The highest position given so far."""
+        return self.last - self.reserved
 
     def take_position(self) -> Position:
+        if self.reserved:
+            self.reserved -= 1
+            return Position(self.tail)
         self.last = next_position(self.last, self.moment)
         self.changed = True
         return Position(self.last)
 
+    def expect(self, due: Moment) -> None:
+        """A message waits until ``due``."""
+        if due < self.due:
+            self.due, self.changed = due, True
+
+    def next_due(self, due: Moment) -> None:
+        """None of those that wait is available before ``due``."""
+        if due != self.due:
+            self.due, self.changed = due, True
+
+    def give_back(self) -> None:
+        """What was reserved and not needed, as a post that is repeated needs none."""
+        if self.reserved:
+            self.last, self.reserved, self.changed = self.tail, 0, True
+
     def start_generation(self) -> bytes:
         """Leave every message and claim behind; the old generation, to be swept."""
         old, self.generation = self.generation, unique()
-        self.base = self.last
+        self.give_back()
+        self.base, self.due = self.last, NOTHING_WAITS
         self.changed = True
         return old
 
     def create(self, metadata: Metadata, *, relaxed: bool) -> None:
         """Begin anew above every position that the name has seen."""
+        self.give_back()
         self.exists, self.changed = True, True
         self.generation, self.life = unique(), unique()
         self.last = self.base = next_position(self.last, self.moment) - 1
         self.version = next_position(self.version, self.moment)
+        self.due = NOTHING_WAITS
         self.metadata, self.relaxed = _encode(metadata), relaxed
 
     def describe(self, metadata: Metadata, *, relaxed: bool) -> None:
@@ -81,6 +114,7 @@ class Header:
             "base": self.base,
             "last": self.last,
             "moment": self.moment,
+            "due": self.due,
             "metadata": self.metadata,
             "relaxed": self.relaxed,
             "version": self.version,
@@ -97,7 +131,23 @@ def unique() -> bytes:
     return ObjectId().binary
 
 
-def header_of(ref: QueueRef, document: Document) -> Header:
+def opened(now: Moment, positions: int) -> Document | list[Document]:
+    """The update that opens a queue: its moment, and the next ``positions`` at its tail.
+
+    Every one changes the document, also when nothing is reserved and the moment stays.
+    """
+    if not positions:
+        return {"$inc": {"writes": 1}, "$max": {"moment": now}}
+    writes = {"$add": [{"$ifNull": ["$writes", 0]}, 1]}
+    since = {"$max": [{"$subtract": ["$moment", COUNTER_EPOCH]}, 1]}
+    before = {"$subtract": [{"$multiply": [since, 1 << COUNTER_SHIFT]}, 1]}
+    return [
+        {"$set": {"writes": writes, "moment": {"$max": ["$moment", now]}}},
+        {"$set": {"last": {"$add": [{"$max": ["$last", before]}, positions]}}},
+    ]
+
+
+def header_of(ref: QueueRef, document: Document, reserved: int = 0) -> Header:
     return Header(
         ref=ref,
         key=document["_id"],
@@ -110,6 +160,8 @@ def header_of(ref: QueueRef, document: Document) -> Header:
         metadata=document["metadata"],
         relaxed=document["relaxed"],
         version=document["version"],
+        due=Moment(document.get("due", LOOK)),
+        reserved=reserved,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
-from nuska.stores.mongodb.connection import Connection, Session
+from nuska.stores.mongodb.connection import Connection, Session, bounded
 from nuska.stores.mongodb.headers import Header, header_of
 from nuska.stores.mongodb.records import Document, queue_key
 from nuska.stores.mongodb.writer import Writer
@@ -43,6 +43,17 @@ class Reader:
     def __init__(self, connection: Connection, writer: Writer) -> None:
         self._connection = connection
         self._writer = writer
+
+    async def header(self, ref: QueueRef, now: Moment) -> Header | None:
+        """The queue as a majority has it, at the later of its moment and ``now``."""
+        key = queue_key(ref)
+        with bounded():
+            found = await self._connection.records.find_one({"_id": key, "q": key})
+        if found is None or "project" not in found:
+            return None
+        header = header_of(ref, found)
+        header.moment = self._writer.moment(Moment(max(now, header.moment)))
+        return header
 
     async def look(
         self, ref: QueueRef, now: Moment, find: Callable[[View], Awaitable[T]], nothing: T

@@ -74,16 +74,18 @@ class MongoMessages:
             for new, salt in zip(messages, salts, strict=True):
                 message = _message(header, new, salt, poster)
                 ids.append(message.id)
+                if new.delay > 0:
+                    header.expect(message.available_at)
                 documents.append(
                     encode(message, header.key, header.generation, waits=new.delay > 0)
                 )
             if documents:
                 await transaction.insert(documents)
             if idempotency is not None:
-                await transaction.write([_remember(header, idempotency, ids)])
+                transaction.write([_remember(header, idempotency, ids)])
             return Added(ids)
 
-        return await self._writer.run(queue, work, now=now)
+        return await self._writer.run(queue, work, positions=len(messages), now=now)
 
     async def page(
         self,
@@ -138,7 +140,15 @@ class MongoMessages:
     async def delete(
         self, queue: QueueRef, message_id: str, *, claim_id: str | None = None, now: Moment
     ) -> DeleteOutcome:
-        async def work(transaction: Transaction) -> DeleteOutcome:
+        header = await self._reader.header(queue, now)
+        keys = [] if header is None else _keys(header, [message_id])
+        if header is None or not keys:
+            return DeleteOutcome.MISSING
+        query = {"_id": keys[0], "q": header.key, "e": {"$gt": header.moment}}
+        if await self._writer.delete_one(query | _deletable(header.moment, claim_id)):
+            return DeleteOutcome.DELETED
+
+        async def say_why_not(transaction: Transaction) -> DeleteOutcome:
             header = await transaction.open(queue)
             found = await _existing(transaction, header, [message_id])
             if not found:
@@ -148,7 +158,7 @@ class MongoMessages:
                 await transaction.delete(header.key, [found[0]["_id"]])
             return outcome
 
-        return await self._writer.run(queue, work, now=now)
+        return await self._writer.run(queue, say_why_not, now=now)
 
     async def delete_many(
         self,
@@ -158,18 +168,26 @@ class MongoMessages:
         claim_ids: Sequence[str] | None = None,
         now: Moment,
     ) -> bool:
-        named = None if claim_ids is None else {parse_claim_id(one) for one in claim_ids} - {None}
+        header = await self._reader.header(queue, now)
+        keys = [] if header is None else _keys(header, ids)
+        if header is None or not keys:
+            return True
+        alive: Document = {"e": {"$gt": header.moment}}
+        held: Document = {}
+        if claim_ids is not None:
+            named = [parse_claim_id(one) for one in claim_ids]
+            held = {"v": {"$gt": header.moment}, "k": {"$in": [one for one in named if one]}}
 
         async def work(transaction: Transaction) -> bool:
-            header = await transaction.open(queue)
-            found = await _existing(transaction, header, ids)
-            if named is not None and not all(_holder(one, header) in named for one in found):
-                return False
-            if found:
-                await transaction.delete(header.key, [one["_id"] for one in found])
+            deleted = await transaction.delete(header.key, keys, alive | held)
+            if held and deleted < len(keys):
+                others = {"_id": {"$in": keys}, "q": header.key} | alive
+                if await transaction.find(others, limit=1):
+                    transaction.undo()
+                    return False
             return True
 
-        return await self._writer.run(queue, work, now=now)
+        return await self._writer.run_alone(work, now=header.moment)
 
     async def pop(self, queue: QueueRef, *, limit: int, now: Moment) -> list[Message]:
         async def work(transaction: Transaction) -> list[Message]:
@@ -284,6 +302,13 @@ async def _existing(transaction: Transaction, header: Header, ids: Sequence[str]
         return []
     query = {"_id": {"$in": keys}, "q": header.key, "e": {"$gt": header.moment}}
     return await transaction.find(query)
+
+
+def _deletable(now: Moment, claim_id: str | None) -> Document:
+    """What a message is like that may be deleted like this: the row ``DELETED`` of the table."""
+    if claim_id is None:
+        return {"$or": [{"k": {"$exists": False}}, {"v": {"$lte": now}}]}
+    return {"k": parse_claim_id(claim_id) or {"$in": []}, "v": {"$gt": now}}
 
 
 def _holder(document: Document, header: Header) -> bytes | None:

@@ -12,7 +12,7 @@ from pymongo import ReturnDocument, UpdateOne
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.stores.mongodb.connection import Collection, Session
-from nuska.stores.mongodb.headers import Header, header_of, unknown
+from nuska.stores.mongodb.headers import Header, header_of, opened, unknown
 from nuska.stores.mongodb.records import Document, queue_key
 
 T = TypeVar("T")
@@ -21,14 +21,20 @@ T = TypeVar("T")
 class Transaction:
     """What the operations of a group share."""
 
-    def __init__(self, records: Collection, session: Session, now: Moment) -> None:
+    def __init__(
+        self, records: Collection, session: Session, now: Moment, positions: dict[QueueRef, int]
+    ) -> None:
+        """``positions``: how many its works may need, where that is known."""
         self._records = records
         self._session = session
         self._now = now
+        self._positions = positions
         self._open: dict[QueueRef, Header] = {}
         self._has_written = False
         self._acknowledges = False
         self._is_idle = False
+        self._is_undone = False
+        self._unsent: list[Any] = []
 
     async def carry_out(self, work: Callable[["Transaction"], Awaitable[T]]) -> T:
         """What ``work`` returns. It tells its caller of something, unless it says otherwise."""
@@ -41,24 +47,28 @@ class Transaction:
         """The present work has nothing to tell that anybody could rely on."""
         self._is_idle = True
 
+    def undo(self) -> None:
+        """Nothing of this is to happen. For a work that is alone in its transaction."""
+        self._is_undone = True
+
     @property
     def is_worth_committing(self) -> bool:
         """Also when nothing was written here but seen: what others wrote may not be with a
         majority yet, and is once this is committed."""
-        return self._has_written or self._acknowledges
+        return not self._is_undone and (self._has_written or self._acknowledges)
 
     async def open(self, ref: QueueRef) -> Header:
         """The queue's document, whether or not the queue exists, at the group's moment."""
         header = self._open.get(ref)
         if header is None:
-            key = queue_key(ref)
+            key, positions = queue_key(ref), self._positions.get(ref, 0)
             found = await self._records.find_one_and_update(
                 {"_id": key, "q": key},
-                {"$inc": {"writes": 1}, "$max": {"moment": self._now}},
+                opened(self._now, positions),
                 return_document=ReturnDocument.AFTER,
                 session=self._session,
             )
-            header = unknown(ref, self._now) if found is None else header_of(ref, found)
+            header = unknown(ref, self._now) if found is None else header_of(ref, found, positions)
             self._open[ref] = header
         return header
 
@@ -76,35 +86,44 @@ class Transaction:
     async def find(
         self, query: Document, *, sort: str | None = None, limit: int = 0
     ) -> list[Document]:
+        await self._send()
         cursor = self._records.find(query, session=self._session, limit=limit)
         if sort is not None:
             cursor = cursor.sort(sort)
         return await cursor.to_list()
 
     async def insert(self, documents: Sequence[Document]) -> None:
+        await self._send()
         self._has_written = True
         await self._records.insert_many(documents, session=self._session)
 
-    async def write(self, operations: Sequence[Any]) -> None:
-        """Several updates in one message."""
+    async def delete(
+        self, queue: bytes, keys: Sequence[bytes], still: Document | None = None
+    ) -> int:
+        """Delete those of ``keys`` that are ``still`` so; how many."""
+        await self._send()
         self._has_written = True
-        await self._records.bulk_write(operations, session=self._session)
+        query = {"_id": {"$in": list(keys)}, "q": queue} | (still or {})
+        return (await self._records.delete_many(query, session=self._session)).deleted_count
 
-    async def delete(self, queue: bytes, keys: Sequence[bytes]) -> None:
+    def write(self, operations: Sequence[Any]) -> None:
+        """Several changes; sent in one message, with what follows, before anything is read."""
         self._has_written = True
-        query = {"_id": {"$in": list(keys)}, "q": queue}
-        await self._records.delete_many(query, session=self._session)
+        self._unsent += operations
+
+    async def _send(self) -> None:
+        if self._unsent:
+            operations, self._unsent = self._unsent, []
+            await self._records.bulk_write(operations, session=self._session)
 
     async def finish(self) -> None:
-        """Store changed queue documents."""
-        changed = [header for header in self._open.values() if header.changed]
-        if changed:
-            await self.write(
-                [
-                    UpdateOne({"_id": one.key, "q": one.key}, one.changes(), upsert=True)
-                    for one in changed
-                ]
-            )
+        """Store changed queue documents, and what has not been sent."""
+        for header in self._open.values():
+            header.give_back()
+            if header.changed:
+                key = {"_id": header.key, "q": header.key}
+                self.write([UpdateOne(key, header.changes(), upsert=True)])
+        await self._send()
 
     @property
     def moment(self) -> Moment:

@@ -8,7 +8,7 @@ never tried again, and everybody in it is told ``Unavailable``.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -31,6 +31,7 @@ from nuska.stores.mongodb.connection import (
     unavailable,
 )
 from nuska.stores.mongodb.forsaken import SUSPECT_AFTER, Forsaken
+from nuska.stores.mongodb.records import Document
 from nuska.stores.mongodb.transaction import Transaction
 
 GROUP_AT_MOST = 64
@@ -48,6 +49,7 @@ class _Waiting:
     answer: asyncio.Future[Any]
     now: Moment
     since: float
+    positions: int = 0
 
 
 class Writer:
@@ -70,32 +72,59 @@ class Writer:
     def latest(self) -> Moment:
         return self._latest
 
-    async def run(self, queue: QueueRef, work: Work[T], *, now: Moment) -> T:
-        """What ``work`` returns, once it is committed.
+    async def run(self, queue: QueueRef, work: Work[T], *, positions: int = 0, now: Moment) -> T:
+        """What ``work`` returns, once it is committed; it may take that many ``positions``
+        of the queue, or more.
 
         It may be called several times, and what it raises must come before its first change.
         """
-        if self._closed:
-            raise Unavailable("The MongoDB store is closed.")
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(work, loop.create_future(), self.moment(now), loop.time())
+        waiting = self._waiting(work, now)
+        waiting.positions = positions
         line = self._lines.get(queue)
         if line is None:
             self._lines[queue] = deque([waiting])
-            task = loop.create_task(self._work_off(queue))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._start(self._work_off(queue))
         else:
             line.append(waiting)
         answer: T = await waiting.answer
         return answer
+
+    async def run_alone(self, work: Work[T], *, now: Moment) -> T:
+        """The same in a transaction of its own, which the work may undo. Only for what opens no
+        queue: so it is in nobody's way who changes other messages."""
+        waiting = self._waiting(work, now)
+        self._start(self._settle([waiting]))
+        answer: T = await waiting.answer
+        return answer
+
+    async def delete_one(self, query: Document) -> bool:
+        """Delete a document if it still is as ``query`` says, which is atomic by itself.
+
+        A client library that lost the answer asks again, which cannot do it twice.
+        """
+        if self._closed:
+            raise _closed()
+        with bounded(), self._forsaken.suspected():
+            return (await self._connection.records.delete_one(query)).deleted_count > 0
+
+    def _waiting(self, work: Work[Any], now: Moment) -> _Waiting:
+        if self._closed:
+            raise _closed()
+        loop = asyncio.get_running_loop()
+        return _Waiting(work, loop.create_future(), self.moment(now), loop.time())
+
+    def _start(self, doing: Coroutine[Any, Any, None]) -> None:
+        """In a task of ours: a caller that leaves does not leave a transaction half-way."""
+        task = asyncio.create_task(doing)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _work_off(self, queue: QueueRef) -> None:
         line = self._lines[queue]
         try:
             while line:
                 group = [line.popleft() for _ in range(min(GROUP_AT_MOST, len(line)))]
-                await self._settle([one for one in group if self._is_worth_it(one)])
+                await self._settle([one for one in group if self._is_worth_it(one)], queue)
         finally:
             del self._lines[queue]
 
@@ -108,13 +137,13 @@ class Writer:
             return False
         return True
 
-    async def _settle(self, group: list[_Waiting]) -> None:
+    async def _settle(self, group: list[_Waiting], queue: QueueRef | None = None) -> None:
         """Answer everybody in the group."""
         if not group:
             return
         outcomes: list[Any]
         try:
-            outcomes = await self._carry_out(group)
+            outcomes = await self._carry_out(group, queue)
         except Unavailable as error:
             outcomes = [error] * len(group)
         except Exception as error:
@@ -122,7 +151,7 @@ class Writer:
             # shall not suffer.
             if len(group) > 1:
                 for one in group:
-                    await self._settle([one])
+                    await self._settle([one], queue)
                 return
             outcomes = [error]
         for one, outcome in zip(group, outcomes, strict=True):
@@ -133,9 +162,10 @@ class Writer:
             else:
                 one.answer.set_result(outcome)
 
-    async def _carry_out(self, group: list[_Waiting]) -> list[Any]:
+    async def _carry_out(self, group: list[_Waiting], queue: QueueRef | None) -> list[Any]:
         """What the group's works return, after they have been committed together."""
         now = max(one.now for one in group)
+        positions = {} if queue is None else {queue: sum(one.positions for one in group)}
         loop = asyncio.get_running_loop()
         began = loop.time()
         with bounded():
@@ -144,7 +174,7 @@ class Writer:
                     self._forsaken.suspect()
                 async with self._connection.client.start_session() as session:
                     try:
-                        transaction, outcomes = await self._prepare(session, group, now)
+                        transaction, outcomes = await self._prepare(session, group, now, positions)
                         if transaction.is_worth_committing:
                             await _commit(session)
                         else:
@@ -164,7 +194,11 @@ class Writer:
         raise busy()
 
     async def _prepare(
-        self, session: Session, group: list[_Waiting], now: Moment
+        self,
+        session: Session,
+        group: list[_Waiting],
+        now: Moment,
+        positions: dict[QueueRef, int],
     ) -> tuple[Transaction, list[Any]]:
         """Everything but the commit: whatever is raised in here, nothing has happened."""
         await session.start_transaction(
@@ -172,7 +206,7 @@ class Writer:
             write_concern=SAFE,
             read_preference=ReadPreference.PRIMARY,
         )
-        transaction = Transaction(self._connection.in_session, session, now)
+        transaction = Transaction(self._connection.in_session, session, now, positions)
         outcomes: list[Any] = []
         for one in group:
             try:
@@ -194,6 +228,10 @@ class Writer:
             for one in line:
                 if not one.answer.done():
                     one.answer.set_exception(unavailable(ConnectionError("closed")))
+
+
+def _closed() -> Unavailable:
+    return Unavailable("The MongoDB store is closed.")
 
 
 async def _commit(session: Session) -> None:
