@@ -1,9 +1,10 @@
-"""MongoDB 6 or later, as a replica set or a sharded cluster. A preview.
+"""MongoDB 6 or later, as a replica set or a sharded cluster.
 
-Every write of a queue is a transaction that begins by changing the queue's own document, so
-of two at once one is refused and tried again; writes of one node that wait for the same queue
-share a transaction (``writer.py``). All documents of a queue have one value of the shard key
-(``records.py``). The driver keeps no copy of anything that MongoDB knows.
+What changes a queue is a transaction that begins by changing the queue's own document, so of
+two at once one is refused and tried again; only messages are deleted without it. Writes of one
+node that wait for the same queue share a transaction (``writer.py``). All documents of a queue
+have one value of the shard key (``records.py``). The driver keeps no copy of anything that
+MongoDB knows.
 """
 
 from nuska.interfaces.storage import Store, StoreOptions
