@@ -116,7 +116,8 @@ async def open_mongodb(options: StoreOptions) -> MongoStore:
         await connection.close()
         if isinstance(error.__cause__, PyMongoError):
             cause = error.__cause__
-            raise Unavailable(f"The MongoDB store cannot be opened: {cause}") from cause
+            words = str(cause).partition(", full error:")[0]
+            raise Unavailable(f"The MongoDB store cannot be opened: {words}") from cause
         raise
     return MongoStore(connection, timeline, hints, promise, latest, options.random_bytes)
 
