@@ -12,6 +12,7 @@ from typing import Protocol
 import asyncpg  # type: ignore[import-untyped]  # it has no types
 from msgspec import Struct
 
+from nuska.testing.mariadb_server import MariadbServer, mariadb_server
 from nuska.testing.postgresql_server import PostgresqlServer, postgresql_server
 
 
@@ -84,4 +85,50 @@ def _postgresql() -> Iterator[Engine]:
         yield Postgresql(server)
 
 
-ENGINES = {"postgresql": _postgresql}
+class Mariadb:
+    """The server with its own settings, but for what keeps it small."""
+
+    SIZES = """
+        SELECT table_name, data_length, index_length + data_free FROM information_schema.tables
+        WHERE table_schema = DATABASE() ORDER BY table_name
+    """
+    UNPURGED = """
+        SELECT count FROM information_schema.innodb_metrics WHERE name = 'trx_rseg_history_len'
+    """
+
+    def __init__(self, server: MariadbServer) -> None:
+        self.url = server.url()
+        self.about = "MariaDB; its dead rows are transactions that it has not purged yet"
+        self._server = server
+
+    async def tables(self) -> list[Table]:
+        connection = await self._server.connect()
+        try:
+            async with connection.cursor() as cursor:
+                await cursor.execute(self.SIZES)
+                rows = await cursor.fetchall()
+                await cursor.execute(self.UNPURGED)
+                unpurged = int((await cursor.fetchone())[0])
+        finally:
+            await connection.ensure_closed()
+        tables = [Table(name=row[0], data=row[1] or 0, indexes=row[2] or 0, dead=0) for row in rows]
+        return [*tables, Table(name="(to purge)", data=0, indexes=0, dead=unpurged)]
+
+    async def round_trip(self) -> float:
+        connection = await self._server.connect()
+        try:
+            began = time.perf_counter()
+            async with connection.cursor() as cursor:
+                await cursor.execute("SELECT 1")
+            return time.perf_counter() - began
+        finally:
+            await connection.ensure_closed()
+
+
+@contextmanager
+def _mariadb() -> Iterator[Engine]:
+    with mariadb_server("--innodb-monitor-enable=trx_rseg_history_len") as server:
+        yield Mariadb(server)
+
+
+ENGINES = {"postgresql": _postgresql, "mariadb": _mariadb}

@@ -117,9 +117,9 @@ class MariadbServer(EngineProcess):
             await self.ask(f"DELETE FROM {table}", name)
         self._emptied.append(name)
 
-    async def ask(self, statement: str, database: str = "nuska") -> Any:
-        """One statement on a connection of its own; the first value of its answer."""
-        connection = await asyncmy.connect(
+    async def connect(self, database: str = "nuska") -> Any:
+        """A connection of the driver's; its statements commit by themselves."""
+        return await asyncmy.connect(
             host="127.0.0.1",
             port=self.port,
             user=USER,
@@ -127,6 +127,10 @@ class MariadbServer(EngineProcess):
             database=database,
             autocommit=True,
         )
+
+    async def ask(self, statement: str, database: str = "nuska") -> Any:
+        """One statement on a connection of its own; the first value of its answer."""
+        connection = await self.connect(database)
         try:
             async with connection.cursor() as cursor:
                 await cursor.execute(statement)
