@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from nuska.domain.claims import Claimed
-from nuska.domain.errors import Unavailable
+from nuska.domain.errors import InvalidInput, Unavailable
 from nuska.domain.messages import NewMessage, QueueRef
 from nuska.domain.moments import seconds
 from nuska.domain.positions import BEFORE_ALL, claim_id
+from nuska.stores.pooled.letters import letter_box
+from nuska.stores.pooled.placing import PIN_KEPT, PIN_KEPT_AT_NEED
 
 REF = QueueRef("acme", "inbox")
 POSTERS = 3
@@ -216,3 +218,36 @@ async def test_new_queues_go_where_weight_is(cluster: Any, weights: tuple[int, i
     heavy = "ab"[weights.index(max(weights))]
     for number in range(10):
         assert await cluster.where(f"q{number}") == [heavy]
+
+
+async def test_queues_in_pools_go_on_while_the_catalogue_is_down(cluster: Any) -> None:
+    await cluster.add_pool("a")
+    node = cluster.node()
+    inbox = cluster.inbox(node)
+    await inbox.post("before")
+    records = cluster.store("own").records
+
+    async def down(*_: Any, **__: Any) -> Any:
+        raise Unavailable("The catalogue's store does not answer.")
+
+    records.get = records.page = records.put = down
+    pin, since = node.placing._kept[REF]
+    node.placing._kept[REF] = (pin, since - PIN_KEPT)
+    node.pools._known_until = 0.0
+    await inbox.post("meanwhile")
+    assert await inbox.listed() == ["before", "meanwhile"]
+    with pytest.raises(Unavailable):
+        await cluster.inbox(node, "unknown").post("x")
+    node.placing._kept[REF] = (pin, since - PIN_KEPT_AT_NEED)
+    with pytest.raises(Unavailable):
+        await inbox.listed()
+
+
+async def test_no_caller_can_name_a_letter_box(cluster: Any) -> None:
+    await cluster.add_pool("a")
+    inbox = cluster.inbox(cluster.node(), "graves")
+    box = inbox.beside(project=letter_box(inbox.ref).project)
+    with pytest.raises(InvalidInput):
+        await box.post("x")
+    with pytest.raises(InvalidInput):
+        await box.listed()

@@ -147,17 +147,15 @@ class Catalogue:
         record = await self.records.get(POOLS, name)
         return None if record is None else _decode_pool(record.value)
 
-    async def remains(self) -> AsyncIterator[tuple[Record, Remains]]:
-        after = ""
-        while records := await self.records.page(REMAINS, after=after, limit=PAGE):
-            for record in records:
-                yield record, _decode_remains(record.value)
-            after = records[-1].key
+    async def remains(self, *, after: str, limit: int) -> list[tuple[Record, Remains]]:
+        """What remains of queues, the oldest first."""
+        records = await self.records.page(REMAINS, after=after, limit=limit)
+        return [(record, _decode_remains(record.value)) for record in records]
 
     async def note_remains(self, queue: QueueRef, pool: str, epoch: int, now: Moment) -> None:
         """Remember to clear away what is about to remain of a queue in a pool."""
         remains = Remains(pool=pool, project=queue.project, name=queue.name, epoch=epoch, since=now)
-        key = SEPARATOR.join((str(epoch), pool, key_of(queue)))
+        key = SEPARATOR.join((f"{now:015}", str(epoch), pool, key_of(queue)))
         await self.records.put(REMAINS, key, _encode(remains), version=ABSENT)
 
 

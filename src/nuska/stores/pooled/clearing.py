@@ -21,6 +21,8 @@ REMAINS_KEPT = Duration(60_000)
 """How long a queue stays fenced where it was: far longer than a pin is kept in memory."""
 LOOK_EVERY = 1.0
 """Seconds between steps."""
+OLDEST_PER_STEP = 500
+OTHERS_PER_STEP = 100
 
 logger = logging.getLogger("nuska.stores.pooled")
 
@@ -33,6 +35,7 @@ class Clearing:
         self._letters = letters
         self._clock = clock
         self._boxes_after = ""
+        self._remains_after = ""
         self._next = 0.0
 
     async def step(self) -> bool:
@@ -43,12 +46,22 @@ class Clearing:
             return False
         self._next = now + LOOK_EVERY
         try:
-            async for record, remains in self._placing.catalogue.remains():
-                await self._clear_if_up(record, remains)
+            await self._look_at_remains()
             self._boxes_after = await self._letters.carry_some(self._boxes_after)
         except Unavailable as error:
             logger.warning("cannot clear up now", extra={"reason": error.description})
         return True
+
+    async def _look_at_remains(self) -> None:
+        """Some of the oldest, which may be cleared away, and some of the others in turn, whose
+        deletion somebody may have left half done. Their keys begin with the time."""
+        oldest = await self._placing.catalogue.remains(after="", limit=OLDEST_PER_STEP)
+        others = await self._placing.catalogue.remains(
+            after=self._remains_after, limit=OTHERS_PER_STEP
+        )
+        self._remains_after = others[-1][0].key if len(others) == OTHERS_PER_STEP else ""
+        for record, remains in {one[0].key: one for one in [*oldest, *others]}.values():
+            await self._clear_if_up(record, remains)
 
     async def _clear_if_up(self, record: Record, remains: Remains) -> None:
         with suppress(Unavailable):  # its pool is down; the others do not wait for it

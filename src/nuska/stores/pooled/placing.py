@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from nuska.domain.errors import Conflict, QueueAway, QueueMissing, Unavailable
+from nuska.domain.errors import Conflict, InvalidInput, QueueAway, QueueMissing, Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.domain.metadata import FLAVOR_KEY
 from nuska.domain.moments import Duration, Moment, after
@@ -24,13 +24,16 @@ from nuska.domain.positions import Position, floor_at
 from nuska.domain.queues import Metadata
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.pooling import Outline, PoolableStore
-from nuska.stores.pooled.catalogue import Catalogue, Pin, SeenPin
+from nuska.stores.pooled.catalogue import SEPARATOR, Catalogue, Pin, SeenPin
 from nuska.stores.pooled.pools import Pools
 
 T = TypeVar("T")
 
 PIN_KEPT = 10.0
 """Seconds for which a pin in memory is used."""
+PIN_KEPT_AT_NEED = 40.0
+"""Seconds for which it is used while the catalogue's store does not answer; less than a queue
+that has left stays fenced (``clearing.REMAINS_KEPT``)."""
 PINS_KEPT = 100_000
 OPERATION_AT_MOST = Duration(10_000)
 """A step of making or deleting a queue is over by then, or its node is dead."""
@@ -95,15 +98,22 @@ class Placing:
         """Where the queue lies now, or did within ``PIN_KEPT``; None when nobody made it."""
         kept = self._kept.get(queue)
         now = asyncio.get_running_loop().time()
-        if kept is not None and now < kept[1]:
+        if kept is not None and now < kept[1] + PIN_KEPT:
             return kept[0]
-        pin = await self._settled(queue)
+        if SEPARATOR in queue.project:
+            raise InvalidInput("A project's id has no such control characters.")
+        try:
+            pin = await self._settled(queue)
+        except Unavailable:
+            if kept is not None and now < kept[1] + PIN_KEPT_AT_NEED:
+                return kept[0]
+            raise
         if pin is not None:
-            self._keep(queue, pin, now + PIN_KEPT)
+            self._keep(queue, pin, now)
         return pin
 
-    def _keep(self, queue: QueueRef, pin: Pin, until: float) -> None:
-        self._kept[queue] = (pin, until)
+    def _keep(self, queue: QueueRef, pin: Pin, since: float) -> None:
+        self._kept[queue] = (pin, since)
         self._kept.move_to_end(queue)
         if len(self._kept) > PINS_KEPT:
             self._kept.popitem(last=False)

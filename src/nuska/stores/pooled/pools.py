@@ -63,10 +63,19 @@ class Pools:
     async def known(self, *, afresh: bool = False) -> dict[str, Pool]:
         """The pools by name, as they were lately, or, ``afresh``, as they are."""
         now = asyncio.get_running_loop().time()
-        if afresh or now >= self._known_until:
-            self._known = {pool.name: pool for pool in await self._catalogue.pools()}
+        if not afresh and now < self._known_until:
+            return self._known
+        try:
+            found = await self._catalogue.pools()
+        except Unavailable:
+            if afresh or not self._known:
+                raise
+            # Queues in pools do not stop because the catalogue's store does.
             self._known_until = now + POOLS_KNOWN_FOR
-            await self._close_strangers()
+            return self._known
+        self._known = {pool.name: pool for pool in found}
+        self._known_until = now + POOLS_KNOWN_FOR
+        await self._close_strangers()
         return self._known
 
     async def store(self, name: str) -> PoolableStore:
