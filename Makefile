@@ -11,7 +11,7 @@ WORKERS ?= auto
 PARALLEL := -n $(WORKERS) --dist worksteal
 # The stores on which they run, and must; tests/stores.toml knows them, and which programs they
 # need. The other ones are previews.
-STORES ?= sqlite,memory,redis,mongodb
+STORES ?= sqlite,memory,redis,postgresql,mongodb
 NEEDED = curl $$($(BIN)/python tools/store-programs $(STORES))
 
 .PHONY: help
@@ -33,12 +33,12 @@ test-redis: $(VENV)/.uwsgi ## Run the tests of the Redis store alone
 	$(BIN)/pytest $(PARALLEL) --stores redis $(ARGS) tests/stores/test_redis.py tests/stores/redis tests/nodes/test_redis.py tests/nodes/redis
 
 .PHONY: test-postgresql
-test-postgresql: $(VENV)/.dev ## Run the tests of the PostgreSQL store, a preview that `make test` leaves out
+test-postgresql: $(VENV)/.dev ## Run the tests of the PostgreSQL store alone
 	@tools/need $$($(BIN)/python tools/store-programs postgresql)
 	$(BIN)/pytest $(PARALLEL) --stores postgresql $(ARGS) tests/stores/test_postgresql.py tests/stores/postgresql tests/nodes/test_postgresql.py
 
 .PHONY: test-mariadb
-test-mariadb: $(VENV)/.dev ## Run the tests of the MariaDB and MySQL store, a preview likewise
+test-mariadb: $(VENV)/.dev ## Run the tests of the MariaDB and MySQL store, a preview that `make test` leaves out
 	@tools/need $$($(BIN)/python tools/store-programs mariadb)
 	$(BIN)/pytest $(PARALLEL) --stores mariadb $(ARGS) tests/stores/test_mariadb.py tests/stores/mariadb tests/nodes/test_mariadb.py
 

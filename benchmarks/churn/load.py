@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -22,14 +23,15 @@ POSTERS = 4
 WORKERS = 8
 BATCH = 20
 PER_CLAIM = 10
-BACKLOG = 5_000
-"""Messages that stand ready, about."""
+BACKLOG = 1_000
+"""Messages of a queue that stand ready, about."""
 BODY = b'{"job": 17, "kind": "resize", "path": "/in/a.png"}'
 LONG, SHORT = Duration(3_600_000), Duration(5_000)
 """How long most messages live, and those that nobody takes in time."""
 SHORT_LIVED, POPPED, RELEASED, ABANDONED = 0.1, 0.05, 0.05, 0.05
 """Shares of posts, and of what is taken."""
-ABANDONED_FOR = Duration(2_000)
+CLAIMED_FOR, ABANDONED_FOR = Duration(30_000), Duration(2_000)
+"""A claim is kept until its end, also when its messages are gone."""
 REST = 0.005
 CLAIM_ID_BYTES = 12
 
@@ -41,7 +43,7 @@ class Load:
         self._store = store
         self._moment = moment
         self._random = random.Random(7)
-        self._ready = 0
+        self._ready = Counter[QueueRef]()
         self.posted = 0
         self.gone = 0
         self.claim_seconds: list[float] = []
@@ -56,27 +58,27 @@ class Load:
 
     async def _post(self, queue: QueueRef) -> None:
         while True:
-            if self._ready > BACKLOG:
+            if self._ready[queue] > BACKLOG:
                 await asyncio.sleep(REST)
                 continue
             ttl = SHORT if self._random.random() < SHORT_LIVED else LONG
             batch = [NewMessage(body=BODY, ttl=ttl, delay=Duration(0))] * BATCH
             await self._store.messages.add(queue, batch, now=self._moment())
             self.posted += BATCH
-            self._ready += BATCH
+            self._ready[queue] += BATCH
 
     async def _work(self, queue: QueueRef) -> None:
         while True:
             lot = self._random.random()
             found = await (self._pop(queue) if lot < POPPED else self._claim(queue, lot - POPPED))
             if not found:
-                self._ready = 0  # those that expired were never counted out
+                self._ready[queue] = 0  # those that expired were never counted out
                 await asyncio.sleep(REST)
 
     async def _pop(self, queue: QueueRef) -> int:
         popped = await self._store.messages.pop(queue, limit=PER_CLAIM, now=self._moment())
         self.gone += len(popped)
-        self._ready -= len(popped)
+        self._ready[queue] -= len(popped)
         return len(popped)
 
     async def _claim(self, queue: QueueRef, lot: float) -> int:
@@ -86,7 +88,7 @@ class Load:
             queue,
             claim_id=name,
             limit=PER_CLAIM,
-            ttl=ABANDONED_FOR if lot < ABANDONED else LONG,
+            ttl=ABANDONED_FOR if lot < ABANDONED else CLAIMED_FOR,
             grace=Duration(0),
             now=self._moment(),
         )
@@ -103,7 +105,7 @@ class Load:
             )
         )
         self.gone += len(claimed.messages)
-        self._ready -= len(claimed.messages)
+        self._ready[queue] -= len(claimed.messages)
         return len(claimed.messages)
 
     async def _sweep(self) -> None:

@@ -7,7 +7,11 @@ import pytest
 from nuska.domain.errors import Unavailable
 from nuska.stores.sql.database import ANSWER_WITHIN
 from nuska.stores.sql.dialects.interface import CONNECT_WITHIN
-from nuska.testing.conformance import FailureConformance, NetworkFaultConformance
+from nuska.testing.conformance import (
+    FailureConformance,
+    LostHintConformance,
+    NetworkFaultConformance,
+)
 from nuska.testing.postgresql_server import PostgresqlServer, postgresql_server
 
 
@@ -17,7 +21,7 @@ def failing_server() -> Iterator[PostgresqlServer]:
         yield server
 
 
-class TestPostgresql(FailureConformance, NetworkFaultConformance):
+class TestPostgresql(FailureConformance, NetworkFaultConformance, LostHintConformance):
     BOUND = ANSWER_WITHIN + CONNECT_WITHIN
 
     @pytest.fixture

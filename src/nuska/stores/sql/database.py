@@ -52,6 +52,7 @@ class Database:
         answer_within: float = ANSWER_WITHIN,
     ) -> None:
         self.dialect = named(url.drivername)
+        self.carries_hints = self.dialect.carries_hints(url)
         self._connections = self.dialect.connect(url, demand, ANSWER_WITHIN)
         self._closed = False
         self._answer_within = answer_within

@@ -53,6 +53,21 @@ class Hints(Protocol):
     async def close(self) -> None: ...
 
 
+class Looking:
+    """``Hints`` where nothing can carry them: whoever waits looks for himself."""
+
+    def tell(self, queue: QueueRef, messages: int) -> None:
+        """Nobody would hear it."""
+
+    async def listen(self, hear: Hear) -> None:
+        while True:
+            hear(None, 0)
+            await asyncio.sleep(LONGEST_PAUSE)
+
+    async def close(self) -> None:
+        """Nothing is under way."""
+
+
 class Hint(msgspec.Struct, array_like=True, frozen=True):
     """What travels: who says it, and of which queues; of none means of any."""
 

@@ -68,15 +68,19 @@ def quorum(standby_names: str) -> Quorum:
 class PostgresqlDemand:
     """``Demand`` on PostgreSQL."""
 
-    def __init__(self, required: Durability, replicas: int | None = None) -> None:
-        """``replicas``: how many standbys there ought to be, if somebody said so."""
+    def __init__(
+        self, required: Durability, replicas: int | None = None, *, may_set: bool = True
+    ) -> None:
+        """``replicas``: how many standbys there ought to be, if somebody said so. ``may_set``:
+        sessions are ours to set."""
+        self._may_set = may_set
         self._required = required
         self._expected = replicas
         self._most_seen = 0
 
     async def promise(self, connection: AsyncConnection) -> Promise:
         """Ask a connection that has been made ready."""
-        return self._promise(Found(*(await connection.execute(text(READ))).one()))
+        return self.follows(Found(*(await connection.execute(text(READ))).one()))
 
     def make_ready(self, connection: Any, record: Any) -> None:
         """Have a new connection promise what is demanded, or raise ``TooWeak``: it may lead to
@@ -93,20 +97,24 @@ class PostgresqlDemand:
         cursor.execute(READ)
         found = Found(*cursor.fetchone())
         commit = self._commit_as(found)
-        cursor.execute(f"SET synchronous_commit = {commit}")
+        if self._may_set:
+            cursor.execute(f"SET synchronous_commit = {commit}")
         cursor.close()
         connection.commit()
-        self._promise(structs.replace(found, synchronous_commit=commit))
+        self.follows(structs.replace(found, synchronous_commit=commit))
 
     def _commit_as(self, found: Found) -> str:
         """The least change of synchronous_commit that reaches what is demanded."""
+        if not self._may_set:
+            return found.synchronous_commit
         if self._required is MAJORITY and found.synchronous_commit not in WAITS:
             return "on"
         if self._required is FSYNC and found.synchronous_commit == "off":
             return "local"
         return found.synchronous_commit
 
-    def _promise(self, found: Found) -> Promise:
+    def follows(self, found: Found) -> Promise:
+        """What a server promises that says this of itself; raises ``TooWeak``."""
         self._most_seen = max(self._most_seen, found.standbys)
         if found.fsync == "off":
             return self._only(

@@ -23,7 +23,7 @@ from nuska.stores.sql.at_once import AtOnce, Nothing, PostgresqlAtOnce
 from nuska.stores.sql.claims import SqlClaims
 from nuska.stores.sql.database import Database
 from nuska.stores.sql.dialects import named
-from nuska.stores.sql.hints import Hints, Notifications
+from nuska.stores.sql.hints import Hints, Looking, Notifications
 from nuska.stores.sql.messages import SqlMessages
 from nuska.stores.sql.migrations import prepare
 from nuska.stores.sql.polling import Polling
@@ -46,6 +46,7 @@ AT_ONCE: dict[str, Callable[[Database], AtOnce]] = {
     "postgresql": PostgresqlAtOnce,
     "mysql": lambda _: Nothing(),
 }
+"""By the kind of server."""
 NAMES = frozenset({"FIFO", "CLAIMS", "AOD", "HIGH_THROUGHPUT"})
 
 log = logging.getLogger("nuska.stores.sql")
@@ -65,7 +66,8 @@ class SqlStore:
         self.messages = SqlMessages(database, self._at_once, options.random_bytes)
         self.claims = SqlClaims(database, self._at_once)
         self._sweeper = Sweeper(database)
-        self._hints = HINTS[database.dialect.migrations](database)
+        carrier = HINTS[database.dialect.migrations]
+        self._hints: Hints = carrier(database) if database.carries_hints else Looking()
         self._looking = asyncio.create_task(self._look_at_settings(), name="sql settings")
         self._closed = False
 

@@ -82,6 +82,10 @@ class Dialect(Protocol):
         """What every connection must promise."""
         ...
 
+    def carries_hints(self, url: URL) -> bool:
+        """Whether what one node tells can reach the others by way of this address."""
+        ...
+
     def connect(self, url: URL, demand: Demand | None, wait_at_most: float) -> Connections:
         """Connections that are made when they are needed, and keep to the demand."""
         ...

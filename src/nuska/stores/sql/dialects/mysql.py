@@ -102,6 +102,9 @@ class MySQL:
     def demand(self, required: Durability, url: URL) -> Demand:  # noqa: ARG002  PostgreSQL's says more
         return MysqlDemand(required)
 
+    def carries_hints(self, url: URL) -> bool:  # noqa: ARG002  PostgreSQL's looks
+        return True
+
     def connect(self, url: URL, demand: Demand | None, wait_at_most: float) -> Connections:
         return MysqlConnections(url, demand, wait_at_most)
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import (
     URL,
@@ -48,7 +49,9 @@ from nuska.stores.sql.tables import queues
 SSL_MODES = frozenset({"disable", "prefer", "require", "verify-ca", "verify-full"})
 REPLICAS = "replicas"
 """How many standby servers there ought to be."""
-OPTIONS = frozenset({"ssl", REPLICAS})
+POOLER = "pooler"
+"""``transaction``: what we speak to gives every transaction another session of the server."""
+OPTIONS = frozenset({"ssl", REPLICAS, POOLER})
 ROLLED_BACK = frozenset({"40001", "40P01"})
 """SQLSTATEs that say that nothing has happened: serialization failure, deadlock."""
 FIRST = (14,)
@@ -69,14 +72,15 @@ class PostgresqlConnections:
     """``Connections`` of one pool."""
 
     def __init__(self, url: URL, demand: Demand | None, wait_at_most: float) -> None:
-        url = url.difference_update_query([REPLICAS])
+        pooled = POOLER in url.query
+        url = url.difference_update_query([REPLICAS, POOLER])
         engine = create_async_engine(
             url,
             isolation_level="READ COMMITTED",
             pool_size=CONNECTIONS,
             max_overflow=0,
             pool_timeout=wait_at_most,
-            connect_args=_connect_args("nuska"),
+            connect_args=_connect_args("nuska", pooled=pooled),
         )
         event.listen(engine.sync_engine, "checkout", _refuse_closed)
         if isinstance(demand, PostgresqlDemand):
@@ -88,7 +92,7 @@ class PostgresqlConnections:
             url,
             isolation_level="AUTOCOMMIT",
             poolclass=NullPool,
-            connect_args=_connect_args(LISTENER),
+            connect_args=_connect_args(LISTENER, pooled=pooled),
         )
 
     @asynccontextmanager
@@ -135,10 +139,15 @@ class PostgreSQL:
             raise ValueError(f"ssl must be one of {', '.join(sorted(SSL_MODES))}")
         if not re.fullmatch(r"[1-9]\d?", str(url.query.get(REPLICAS, "1"))):
             raise ValueError(f"{REPLICAS} must be a number from 1 to 99")
+        if url.query.get(POOLER, "transaction") != "transaction":
+            raise ValueError(f"{POOLER} can only be transaction")
 
     def demand(self, required: Durability, url: URL) -> Demand:
         replicas = int(str(url.query[REPLICAS])) if REPLICAS in url.query else None
-        return PostgresqlDemand(required, replicas)
+        return PostgresqlDemand(required, replicas, may_set=POOLER not in url.query)
+
+    def carries_hints(self, url: URL) -> bool:
+        return POOLER not in url.query
 
     def connect(self, url: URL, demand: Demand | None, wait_at_most: float) -> Connections:
         return PostgresqlConnections(url, demand, wait_at_most)
@@ -226,8 +235,18 @@ async def _confirmed(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
             )
 
 
-def _connect_args(name: str) -> dict[str, Any]:
-    """What is asked of each connection; ``name`` is what the server's list of them shows."""
+def _connect_args(name: str, *, pooled: bool) -> dict[str, Any]:
+    """What is asked of each connection; ``name`` is what the server's list of them shows.
+
+    Behind a pooler a session is not ours to set up, nor does it know our statements next time.
+    """
+    if pooled:
+        return {
+            "timeout": float(CONNECT_WITHIN),
+            "statement_cache_size": 0,
+            "prepared_statement_cache_size": 0,
+            "prepared_statement_name_func": lambda: f"nuska_{uuid4().hex}",
+        }
     return {
         "timeout": float(CONNECT_WITHIN),
         "server_settings": {
