@@ -156,6 +156,8 @@ class SqlClaims:
             ends = await end_claim(
                 connection, generation, claim, live.expires_at, uncount=int(uncount)
             )
+            # Whoever takes them next, with a clock behind ours, begins no earlier than this.
+            await locking.keep_moment(connection, [generation], moment)
             return sum(1 for end in ends if end > moment)
 
         return await self._database.write(work)
