@@ -12,8 +12,8 @@ from msgspec import Struct
 
 OWN = ""
 """What stands for a pool's name where a queue lies in the catalogue's own store."""
-MAX_POOL_NAME = 64
-"""Characters. Zaqar takes any and keeps 64 in one of its drivers."""
+MAX_POOL_NAME = 255
+"""Characters, also of a flavor's name: as many as ``_flavor`` takes. Zaqar looks at none."""
 MAX_POOL_URI = 2048
 MAX_POOL_WEIGHT = 2**31 - 1
 MAX_POOL_OPTIONS = 16_384

@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 
 from nuska.core import Core, build_core
+from nuska.domain.errors import Unavailable
 from nuska.domain.limits import Limits
 from nuska.identity.none import NoAuthentication
+from nuska.interfaces.pooling import PoolableStore
 from nuska.stores.memory import MemoryStore
+from nuska.stores.pooled import PooledStore, pooled
 from nuska.testing.asgi import AsgiDriver
 from nuska.testing.clock import ManualClock, seeded_bytes
 from nuska.transport.http import build_app
@@ -56,3 +59,61 @@ def make_api(store: MemoryStore, clock: ManualClock) -> MakeApi:
         return AsgiDriver(build_app(core, NoAuthentication(), **(app or {})), HEADERS)
 
     return make
+
+
+class Pooled:
+    """A service over pools in memory, whose URIs are ``mem:NAME``; any of them can be down."""
+
+    def __init__(self, clock: ManualClock, **limits: Any) -> None:
+        self.stores: dict[str, MemoryStore] = {}
+        self.down: set[str] = set()
+        self._clock = clock
+        self.store: PooledStore = pooled(
+            self._made(0), self._open, clock, seeded_bytes(3), fall_back=True
+        )
+        self.core = build_core(
+            store=self.store,
+            clock=clock,
+            limits=Limits(**{"pooling": True, "admin_mode": True, **limits}),
+            random_bytes=seeded_bytes(4),
+            placement=self.store.placement,
+        )
+        self.admin = AsgiDriver(
+            build_app(self.core, NoAuthentication()), {**HEADERS, "X-Roles": "admin"}
+        )
+        self.user = self.admin.with_headers(X_Roles=None)
+
+    def _made(self, number: int) -> MemoryStore:
+        return MemoryStore(now=self._clock.now(), random_bytes=seeded_bytes(number))
+
+    async def _open(self, uri: str) -> PoolableStore:
+        scheme, _, name = uri.partition(":")
+        if scheme != "mem":
+            raise ValueError("there is no such kind of store")
+        if name in self.down:
+            raise Unavailable("It is down.")
+        return self.stores.setdefault(name, self._made(len(self.stores) + 10))
+
+    async def add(self, *names: str, weight: int = 10) -> None:
+        for name in names:
+            body = {"uri": f"mem:{name}", "weight": weight}
+            assert (await self.admin.put(f"/v2/pools/{name}", body)).status == 201
+
+    async def take_down(self, name: str) -> None:
+        self.down.add(name)
+        await self.stores[name].close()
+        self.store.pools._opened.pop(name, None)
+
+    async def carry(self) -> None:
+        """Do what moves and drains wait for."""
+        await self.store.placement.carriages._run_waiting()
+
+
+@pytest.fixture
+def pooled_service(clock: ManualClock) -> Pooled:
+    return Pooled(clock)
+
+
+@pytest.fixture
+def make_pooled(clock: ManualClock) -> Callable[..., Pooled]:
+    return lambda **limits: Pooled(clock, **limits)

@@ -15,7 +15,9 @@ from schemathesis.checks import CHECKS
 from nuska.core import build_core
 from nuska.domain.limits import Limits
 from nuska.identity.none import NoAuthentication
+from nuska.interfaces.pooling import PoolableStore
 from nuska.stores.memory import MemoryStore
+from nuska.stores.pooled import pooled
 from nuska.testing.clock import ManualClock, seeded_bytes
 from nuska.transport.http import build_app
 from nuska.transport.http.queues import PATCH_TYPE
@@ -30,9 +32,21 @@ CANNOT_SAY_WHAT_IS_ACCEPTED = {
 
 def _application() -> Any:
     clock = ManualClock()
-    store = MemoryStore(now=clock.now(), random_bytes=seeded_bytes(1))
-    limits = Limits(max_wait=0, admin_mode=True)
-    core = build_core(store=store, clock=clock, limits=limits, random_bytes=seeded_bytes(2))
+
+    def memory(seed: int) -> MemoryStore:
+        return MemoryStore(now=clock.now(), random_bytes=seeded_bytes(seed))
+
+    async def open_pool(uri: str) -> PoolableStore:
+        return memory(len(uri))
+
+    store = pooled(memory(0), open_pool, clock, seeded_bytes(1), fall_back=True)
+    core = build_core(
+        store=store,
+        clock=clock,
+        limits=Limits(max_wait=0, admin_mode=True, pooling=True),
+        random_bytes=seeded_bytes(2),
+        placement=store.placement,
+    )
     return build_app(core, NoAuthentication())
 
 
