@@ -1,6 +1,6 @@
 """What every command that talks to a server takes, and how its errors end the command."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
@@ -68,7 +68,9 @@ class Options:
         return Output(as_json=self.as_json)
 
     @asynccontextmanager
-    async def client(self, *, connections: int = 8) -> AsyncIterator[Client]:
+    async def client(
+        self, *, connections: int = 8, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Client]:
         """A client for the length of a command; its errors become the command's end."""
         if self.timeout <= 0:
             raise CommandFailed(Exit.USAGE, "--timeout must be more than 0.")
@@ -79,6 +81,7 @@ class Options:
                 client_id=self.client_id,
                 timeout=self.timeout,
                 connections=connections,
+                headers=headers,
             )
         except ValueError as error:
             raise CommandFailed(Exit.USAGE, f"{error}.") from None

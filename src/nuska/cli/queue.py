@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from nuska.cli.carriages import Detach, report, watch
 from nuska.cli.exits import CommandFailed, Exit
 from nuska.cli.export_format import Malformed
 from nuska.cli.exporting import destination
@@ -14,7 +15,7 @@ from nuska.cli.importing import Import, Report, interrupted, open_input
 from nuska.cli.options import DEFAULTS, PLAIN, Options, failure
 from nuska.cli.output import Cells, assignments, compact, counted, document
 from nuska.cli.standard_input import Unreadable
-from nuska.client import ClientError, QueueEntry, Stats
+from nuska.client import ADMIN, ClientError, QueueEntry, Stats
 from nuska.system import SystemClock
 
 app = App(name="queue", help="Queues, their metadata and statistics.", default_parameter=PLAIN)
@@ -114,6 +115,28 @@ async def stats(name: Name, /, *, options: Options = DEFAULTS) -> None:
     async with options.client() as client:
         found = await client.queue(name).stats()
     options.output.pairs(_counted(found))
+
+
+@app.command
+async def move(
+    name: Name,
+    /,
+    *,
+    to: Annotated[str, Parameter(help="The pool in which it is to lie.")],
+    detach: Detach = False,
+    options: Options = DEFAULTS,
+) -> None:
+    """Carry a queue to another pool while it is in use, as an admin.
+
+    The server does it, also when this command ends or the server is restarted. The same
+    command again shows how far it is.
+    """
+    async with options.client(headers=ADMIN) as client:
+        queue = client.queue(name)
+        carriage = await queue.move(to)
+        if not detach:
+            carriage = await watch(carriage, queue.moved, f"The move of queue {name}")
+    report(options, carriage, f"Queue {name} lies in pool {to}")
 
 
 @app.command

@@ -31,6 +31,7 @@ from nuska.client.errors import (
 )
 from nuska.client.held import ClaimedMessage, HeldClaim
 from nuska.client.paging import Listing
+from nuska.client.pools import ADMIN, Carriage, Flavor, FlavorEntry, Pool, PoolEntry
 from nuska.client.queues import Queue
 from nuska.client.records import (
     Claim,
@@ -46,10 +47,12 @@ from nuska.client.retries import RetryPolicy
 from nuska.client.worker import GiveBack, Worker, WorkReport
 
 __all__ = [
+    "ADMIN",
     "DEFAULT_TIMEOUT",
     "DEFAULT_URL",
     "BadRequest",
     "CannotConnect",
+    "Carriage",
     "Claim",
     "ClaimLost",
     "ClaimedMessage",
@@ -59,6 +62,8 @@ __all__ = [
     "ConnectionBroken",
     "DeadlinePassed",
     "ErrorAnswer",
+    "Flavor",
+    "FlavorEntry",
     "GiveBack",
     "HeldClaim",
     "Landmark",
@@ -69,6 +74,8 @@ __all__ = [
     "NotAllowed",
     "NotAuthenticated",
     "NotFound",
+    "Pool",
+    "PoolEntry",
     "Queue",
     "QueueEntry",
     "RawMessage",

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 from uuid import UUID
 
+from nuska.client.blocking_pools import BlockingFlavor, BlockingPool
 from nuska.client.claims import CLAIM_TTL
 from nuska.client.client import (
     DEFAULT_CONNECTIONS,
@@ -24,8 +25,9 @@ from nuska.client.encoding import MESSAGES_PER_POST, batches
 from nuska.client.errors import ClaimLost
 from nuska.client.held import ClaimedMessage, HeldClaim
 from nuska.client.paging import Listing
+from nuska.client.pools import Carriage, FlavorEntry, PoolEntry
 from nuska.client.queues import Queue
-from nuska.client.records import Claim, Message, Metadata, NewMessage, QueueEntry, Stats
+from nuska.client.records import Claim, Message, Metadata, NewMessage, QueueEntry, RawMessage, Stats
 from nuska.client.retries import RetryPolicy
 
 T = TypeVar("T")
@@ -176,6 +178,9 @@ class BlockingQueue:
     def create(self, metadata: Mapping[str, Any] | None = None) -> bool:
         return self._portal.run(self._queue.create(metadata))
 
+    def exists(self) -> bool:
+        return self._portal.run(self._queue.exists())
+
     def metadata(self) -> Metadata:
         return self._portal.run(self._queue.metadata())
 
@@ -192,6 +197,12 @@ class BlockingQueue:
 
     def purge(self) -> None:
         self._portal.run(self._queue.purge())
+
+    def move(self, to: str) -> Carriage:
+        return self._portal.run(self._queue.move(to))
+
+    def moved(self) -> Carriage:
+        return self._portal.run(self._queue.moved())
 
     def post(
         self,
@@ -236,6 +247,9 @@ class BlockingQueue:
             follow=follow,
         )
         return BlockingListing(self._portal, listing)
+
+    def everything(self, *, page: int) -> BlockingListing[RawMessage]:
+        return BlockingListing(self._portal, self._queue.everything(page=page))
 
     def message(self, message_id: str, *, attributes: bool = False) -> Message:
         return self._portal.run(self._queue.message(message_id, attributes=attributes))
@@ -368,6 +382,24 @@ class BlockingClient:
 
     def count_queues(self) -> int:
         return self._open().run(self._client.count_queues())
+
+    def pool(self, name: str) -> BlockingPool:
+        return BlockingPool(self._open(), self._client.pool(name))
+
+    def pools(
+        self, *, detailed: bool = False, page: int | None = None, marker: str | None = None
+    ) -> BlockingListing[PoolEntry]:
+        listing = self._client.pools(detailed=detailed, page=page, marker=marker)
+        return BlockingListing(self._open(), listing)
+
+    def flavor(self, name: str) -> BlockingFlavor:
+        return BlockingFlavor(self._open(), self._client.flavor(name))
+
+    def flavors(
+        self, *, detailed: bool = False, page: int | None = None, marker: str | None = None
+    ) -> BlockingListing[FlavorEntry]:
+        listing = self._client.flavors(detailed=detailed, page=page, marker=marker)
+        return BlockingListing(self._open(), listing)
 
     def ping(self) -> None:
         self._open().run(self._client.ping())

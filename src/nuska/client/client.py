@@ -10,6 +10,7 @@ from msgspec import Struct
 from nuska.client.address import Address
 from nuska.client.connection import Connection, Timing
 from nuska.client.paging import Listing
+from nuska.client.pools import Flavor, FlavorEntry, Pool, PoolEntry, flavor_page, pool_page
 from nuska.client.queues import Queue, queue_page
 from nuska.client.records import QueueEntry
 from nuska.client.retries import RetryPolicy
@@ -99,6 +100,28 @@ class Client:
             "GET", "/v2/queues", query={"with_count": True, "limit": 1}
         )
         return answer.read(_Count).count
+
+    def pool(self, name: str) -> Pool:
+        """The pool of that name, whether or not it exists. What it does needs the role admin."""
+        return Pool(self._connection, name)
+
+    def pools(
+        self, *, detailed: bool = False, page: int | None = None, marker: str | None = None
+    ) -> Listing[PoolEntry]:
+        """The server's pools by name; ``detailed`` shows their options."""
+        query = {"detailed": detailed or None, "limit": page, "marker": marker}
+        return Listing(self._connection, "/v2/pools", query, pool_page)
+
+    def flavor(self, name: str) -> Flavor:
+        """The flavor of that name, whether or not it exists."""
+        return Flavor(self._connection, name)
+
+    def flavors(
+        self, *, detailed: bool = False, page: int | None = None, marker: str | None = None
+    ) -> Listing[FlavorEntry]:
+        """The server's flavors by name; ``detailed`` shows what their pools can do."""
+        query = {"detailed": detailed or None, "limit": page, "marker": marker}
+        return Listing(self._connection, "/v2/flavors", query, flavor_page)
 
     async def ping(self) -> None:
         """Returns if the server and its store answer; else raises what went wrong."""

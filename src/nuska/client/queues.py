@@ -11,6 +11,7 @@ from nuska.client.encoding import encode_json
 from nuska.client.errors import NotFound
 from nuska.client.held import HeldClaim
 from nuska.client.paging import Link, Page
+from nuska.client.pools import Carriage, moved, start_move
 from nuska.client.records import Metadata, QueueEntry, Stats
 from nuska.client.retries import Repeat
 
@@ -87,6 +88,14 @@ class Queue(QueueClaims):
             body=encode_json({"resource_types": ["messages"]}),
             headers={"Content-Type": "application/json"},
         )
+
+    async def move(self, to: str) -> Carriage:
+        """Have the queue carried to the pool ``to``, as an admin; begun already, that goes on."""
+        return await start_move(self._connection, self._href, to)
+
+    async def moved(self) -> Carriage:
+        """How far the last move has come. ``NotFound`` when there was none lately."""
+        return await moved(self._connection, self._href)
 
     def claim(
         self,

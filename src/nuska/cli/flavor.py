@@ -1,0 +1,69 @@
+"""``nuska flavor``: names for pools that can do the same."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from nuska.cli.exits import CommandFailed, Exit
+from nuska.cli.options import DEFAULTS, PLAIN, Options
+from nuska.cli.output import Cells, document
+from nuska.client import ADMIN
+
+app = App(
+    name="flavor", help="Flavors: names for pools that can do the same.", default_parameter=PLAIN
+)
+
+
+@app.command(name="list")
+async def list_flavors(
+    *,
+    detailed: Annotated[bool, Parameter(help="Show what the pools can do, too.")] = False,
+    options: Options = DEFAULTS,
+) -> None:
+    """List the server's flavors by name."""
+    async with options.client(headers=ADMIN) as client:
+
+        async def records() -> AsyncIterator[tuple[Mapping[str, Any], Cells]]:
+            async for flavor in client.flavors(detailed=detailed):
+                can = " ".join(flavor.capabilities or ())
+                cells = (flavor.name, " ".join(flavor.pool_list), can)
+                yield document(flavor), cells[: 2 + detailed]
+
+        columns = ("NAME", "POOLS", "CAPABILITIES")[: 2 + detailed]
+        if not await options.output.rows(columns, records()):
+            options.output.note("No flavors.")
+
+
+@app.command
+async def put(
+    name: Annotated[str, Parameter(help="The flavor's name.")],
+    /,
+    *pools: Annotated[str, Parameter(help="The names of all its pools.")],
+    options: Options = DEFAULTS,
+) -> None:
+    """Add a flavor, or change which pools it has. Pools that are not named lose it."""
+    if not pools:
+        raise CommandFailed(Exit.USAGE, "Give the name of a pool.")
+    async with options.client(headers=ADMIN) as client:
+        await client.flavor(name).put(list(pools))
+    if options.as_json:
+        options.output.json({"name": name, "put": True})
+    else:
+        options.output.note(f"Flavor {name} has the pools {', '.join(pools)}.")
+
+
+@app.command
+async def delete(
+    *names: Annotated[str, Parameter(help="The flavors' names.")], options: Options = DEFAULTS
+) -> None:
+    """Remove flavors; their pools have none then. They need not exist."""
+    if not names:
+        raise CommandFailed(Exit.USAGE, "Give the name of a flavor.")
+    async with options.client(headers=ADMIN) as client:
+        for name in names:
+            await client.flavor(name).delete()
+            if options.as_json:
+                options.output.json({"name": name, "deleted": True})
+            else:
+                options.output.note(f"Flavor {name} is gone.")
