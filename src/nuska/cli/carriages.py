@@ -20,7 +20,7 @@ from nuska.client import Carriage
 ASKED_EVERY = 0.25
 """Seconds; the server writes it down twice a second."""
 LINE_EVERY = 5.0
-"""Seconds between two lines where there is no terminal for a bar."""
+"""Seconds before the first and between two lines, where there is no terminal for a bar."""
 
 Detach = Annotated[bool, Parameter(help="Do not wait for the end.")]
 
@@ -63,7 +63,7 @@ class _Lines:
     def __init__(self, what: str) -> None:
         self._what = what
         self._problem: str | None = None
-        self._next = 0.0
+        self._next = asyncio.get_running_loop().time() + LINE_EVERY
 
     def show(self, carriage: Carriage) -> None:
         if carriage.problem and carriage.problem != self._problem:
