@@ -230,9 +230,9 @@ def test_data_of_a_newer_release_are_left_alone_with_a_clear_sentence(tmp_path: 
 
 
 def test_an_unknown_store_is_a_clear_sentence(tmp_path: Path) -> None:
-    code, said = fails(tmp_path, store="mysql://elsewhere")
+    code, said = fails(tmp_path, store="oracle://elsewhere")
     assert code == 1
-    assert "No store is called 'mysql'; known are sqlite:, memory:, " in said
+    assert "No store is called 'oracle'; known are sqlite:, memory:, " in said
 
 
 @pytest.mark.parametrize(
