@@ -116,6 +116,7 @@ class QueueService:
             limit=page_size(limit, self._limits.max_queues_per_page),
             name_contains=name_contains,
             metadata_equals=dict(filters) if filters else None,
+            with_metadata=detailed,
         )
         return [
             ListedQueue(q.ref.name, with_defaults(q.metadata, self._limits) if detailed else None)

@@ -117,8 +117,11 @@ class QueueStore(Protocol):
         limit: int,
         name_contains: str | None = None,
         metadata_equals: Metadata | None = None,
+        with_metadata: bool = True,
     ) -> list[Queue]:
         """Queues of ``project`` by name (code point order), after the name ``after``.
+
+        Unless ``with_metadata``, only names count: the rest of a queue may be left out.
 
         ``name_contains`` is a plain substring; every pair of ``metadata_equals`` must be
         a top-level pair of the metadata, equal in type and value.

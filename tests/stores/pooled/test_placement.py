@@ -15,6 +15,19 @@ def pool(name: str, *, uri: str = "", weight: int = 1, flavor: str | None = None
     return Pool(name=name, uri=uri or name, weight=weight, flavor=flavor)
 
 
+def take_down(node: Any, *names: str) -> None:
+    """Whoever opens these pools finds them down; those that are open are forgotten."""
+    original = node.pools._open_store
+
+    async def open_store(uri: str) -> Any:
+        if uri in names:
+            raise Unavailable("It is down.")
+        return await original(uri)
+
+    node.pools._opened.clear()
+    node.pools._open_store = open_store
+
+
 @pytest.fixture
 def node(cluster: Any) -> Any:
     return cluster.node()
@@ -179,15 +192,7 @@ async def test_a_pool_that_is_down_stops_its_own_queues_only(node: Any, cluster:
     await node.placement.put_pool(pool("b", weight=10**6))
     await cluster.inbox(node, "here").post("y")
     await cluster.store("b").close()
-    node.pools._opened.clear()
-    original = node.pools._open_store
-
-    async def open_store(uri: str) -> Any:
-        if uri == "b":
-            raise Unavailable("It is down.")
-        return await original(uri)
-
-    node.pools._open_store = open_store
+    take_down(node, "b")
     assert await cluster.inbox(node, "there").listed() == ["x"]
     with pytest.raises(Unavailable, match="The pool b cannot be reached"):
         await cluster.inbox(node, "here").listed()
@@ -199,3 +204,33 @@ async def test_a_pool_that_is_down_stops_its_own_queues_only(node: Any, cluster:
         "b": None,
     }
     assert await node.placement.catalogue_answers()
+
+
+async def test_a_new_queue_goes_where_a_pool_answers(node: Any, cluster: Any) -> None:
+    await node.placement.put_pool(pool("a", weight=10**6))
+    await node.placement.put_pool(pool("b"))
+    take_down(node, "a")
+    await cluster.inbox(node).post("x")
+    assert await cluster.where() == ["b"]
+    take_down(node, "a", "b")
+    with pytest.raises(Unavailable, match="can be reached"):
+        await cluster.inbox(node, "another").post("x")
+    assert await cluster.where("another") == []
+
+
+async def test_a_plain_listing_is_complete_though_a_pool_is_down(node: Any, cluster: Any) -> None:
+    for name in ("a", "b"):
+        await node.placement.put_pool(pool(name))
+        await node.placement._change("a", weight=0 if name == "b" else 1)
+        await cluster.inbox(node, f"in {name}").post("x")
+    take_down(node, "a")
+
+    async def listed(**options: Any) -> list[str]:
+        page = await node.queues.page("acme", after=None, limit=9, **options)
+        return [queue.ref.name for queue in page]
+
+    assert await listed(with_metadata=False) == ["in a", "in b"]
+    assert await listed(with_metadata=False, name_contains="a") == ["in a"]
+    for options in ({}, {"with_metadata": False, "metadata_equals": {"k": 1}}):
+        with pytest.raises(Unavailable):
+            await listed(**options)

@@ -54,6 +54,7 @@ class MemoryQueues:
         limit: int,
         name_contains: str | None = None,
         metadata_equals: Metadata | None = None,
+        with_metadata: bool = True,  # noqa: ARG002  it is at hand
     ) -> list[Queue]:
         matching = [
             state.queue

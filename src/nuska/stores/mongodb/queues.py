@@ -82,6 +82,7 @@ class MongoQueues:
         limit: int,
         name_contains: str | None = None,
         metadata_equals: Metadata | None = None,
+        with_metadata: bool = True,  # noqa: ARG002  a header comes whole
     ) -> list[Queue]:
         wanted = metadata_equals or {}
         found: list[Queue] = []

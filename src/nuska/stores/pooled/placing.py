@@ -20,7 +20,7 @@ from nuska.domain.messages import QueueRef
 from nuska.domain.metadata import FLAVOR_KEY
 from nuska.domain.moments import Duration, Moment, after
 from nuska.domain.pools import OWN
-from nuska.domain.positions import Position, floor_at
+from nuska.domain.positions import BEFORE_ALL, Position, floor_at
 from nuska.domain.queues import Metadata
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.pooling import Outline, PoolableStore
@@ -178,20 +178,36 @@ class Placing:
     async def make(
         self, queue: QueueRef, metadata: Metadata, *, relaxed: bool, now: Moment
     ) -> bool:
-        """Create the queue in a pool of its flavor; False, and nothing changed, when it exists."""
+        """Create the queue in a pool of its flavor that answers; False, and nothing changed,
+        when it exists."""
         flavor = metadata.get(FLAVOR_KEY)
+        down: set[str] = set()
         while await self._settled(queue) is None:
-            pool = await self.pools.choose(flavor if isinstance(flavor, str) else None)
-            if await self._make_in(pool, queue, metadata, relaxed=relaxed, now=now):
+            pool = await self.pools.choose(flavor if isinstance(flavor, str) else None, down)
+            try:
+                store = await self.pools.store(pool)
+                before = await store.transfers.outline(queue)
+            except Unavailable:
+                if pool == OWN:
+                    raise
+                down.add(pool)
+                continue
+            outline = Outline(
+                metadata=metadata,
+                relaxed=relaxed,
+                base=BEFORE_ALL if before is None else before.last,
+                last=BEFORE_ALL if before is None else before.last,
+                epoch=0 if before is None else before.epoch + 1,
+            )
+            if await self._make_in(pool, queue, outline, now=now):
                 return True
         return False
 
-    async def _make_in(
-        self, pool: str, queue: QueueRef, metadata: Metadata, *, relaxed: bool, now: Moment
-    ) -> bool:
+    async def _make_in(self, pool: str, queue: QueueRef, outline: Outline, *, now: Moment) -> bool:
+        """``outline``: the queue to be, with the first epoch and the position after which it may
+        begin, by what the pool has seen of that name."""
         store = await self.pools.store(pool)
-        before = await store.transfers.outline(queue)
-        epoch = max(now, 0 if before is None else before.epoch + 1)
+        epoch = max(now, outline.epoch)
         making = Pin(pool=pool, state="making", epoch=epoch, until=after(now, OPERATION_AT_MOST))
         seen = await self.catalogue.put_pin(queue, making, None)
         if seen is None:
@@ -200,8 +216,8 @@ class Placing:
             await self.catalogue.remove_pin(queue, seen)
             await self.pools.known(afresh=True)
             return False
-        start = Position(max(floor_at(now) - 1, 0 if before is None else before.last))
-        outline = Outline(metadata=metadata, relaxed=relaxed, base=start, last=start)
+        start = Position(max(floor_at(now) - 1, outline.last))
+        outline = replace(outline, base=start, last=start)
         try:
             await store.transfers.begin(queue, outline, epoch=epoch, now=now)
         except Conflict:  # a clock ahead of ours ended an earlier queue of the name

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from uuid import uuid4
 
 from msgspec import Struct
@@ -105,7 +105,8 @@ class Pools:
         try:
             store = await self.try_out(pool.uri)
         except (Unavailable, InvalidInput) as error:
-            self._failed[pool.name] = (now + RETRY_AFTER, pool.uri)
+            again = asyncio.get_running_loop().time() + RETRY_AFTER
+            self._failed[pool.name] = (again, pool.uri)
             raise Unavailable(f"The pool {pool.name} cannot be reached.") from error
         self._opened[pool.name] = Opened(pool.uri, store)
         return store
@@ -136,16 +137,20 @@ class Pools:
             raise InvalidInput(f"The pool's uri cannot be opened: {error}") from error
         return store
 
-    async def choose(self, flavor: str | None) -> str:
-        """The pool for a new queue, by weight; ``InvalidInput`` for an unknown flavor."""
+    async def choose(self, flavor: str | None, down: Collection[str] = ()) -> str:
+        """The pool for a new queue, by weight, and none of those that are ``down``;
+        ``InvalidInput`` for an unknown flavor."""
         pools = [pool for pool in (await self.known()).values() if pool.flavor == flavor]
         if flavor is not None and not pools:
             pools = [p for p in (await self.known(afresh=True)).values() if p.flavor == flavor]
             if not pools:
                 raise InvalidInput(f"There is no flavor named {flavor}.")
         eligible = [pool for pool in pools if pool.weight > 0]
+        up = [pool for pool in eligible if pool.name not in down]
+        if up:
+            return self._by_weight(up)
         if eligible:
-            return self._by_weight(eligible)
+            raise Unavailable("No pool that a new queue could lie in can be reached.")
         if flavor is None and self._fall_back:
             return OWN
         raise Unavailable("There is no pool that a new queue could lie in.")

@@ -80,13 +80,19 @@ class PooledQueues:
         limit: int,
         name_contains: str | None = None,
         metadata_equals: Metadata | None = None,
+        with_metadata: bool = True,
     ) -> list[Queue]:
+        """Without metadata the catalogue knows enough, whatever pools are down."""
         found: list[Queue] = []
         last = after or ""
         while len(found) < limit:
             names = await self._names(project, last, PAGE)
             wanted = [name for name in names if name_contains is None or name_contains in name]
-            queues = await self._read([QueueRef(project, name) for name in wanted])
+            refs = [QueueRef(project, name) for name in wanted]
+            if with_metadata or metadata_equals:
+                queues = await self._read(refs)
+            else:
+                queues = [Queue(ref=ref, metadata={}) for ref in refs]
             found += [queue for queue in queues if _has_pairs(queue.metadata, metadata_equals)]
             if len(names) < PAGE:
                 break
@@ -97,7 +103,9 @@ class PooledQueues:
         """The next names: those with a pin, and those of the own store that have none yet."""
         pinned = await self._placing.catalogue.pinned(project, after=after, limit=limit)
         names = {ref.name: pin.state not in ("making", "going") for ref, pin in pinned}
-        own = await self._placing.pools.own.queues.page(project, after=after, limit=limit)
+        own = await self._placing.pools.own.queues.page(
+            project, after=after, limit=limit, with_metadata=False
+        )
         for queue in own:
             names.setdefault(queue.ref.name, True)
         ends = [

@@ -94,6 +94,7 @@ class RedisQueues:
         limit: int,
         name_contains: str | None = None,
         metadata_equals: Metadata | None = None,
+        with_metadata: bool = True,  # noqa: ARG002  a header comes whole
     ) -> list[Queue]:
         key = self._calls.names.listing(project)
         found: list[Queue] = []

@@ -107,11 +107,14 @@ class SqlQueues:
         limit: int,
         name_contains: str | None = None,
         metadata_equals: Metadata | None = None,
+        with_metadata: bool = True,
     ) -> list[Queue]:
         wanted = select(queues).where(queues.c.project == project.encode())
         wanted = wanted.order_by(queues.c.name).limit(
             max(limit, CHUNK) if metadata_equals else limit
         )
+
+        reads = with_metadata or bool(metadata_equals)
 
         async def work(connection: AsyncConnection) -> list[Queue]:
             found: list[Queue] = []
@@ -123,7 +126,8 @@ class SqlQueues:
             while len(found) < limit:
                 rows = (await connection.execute(chosen.where(queues.c.name > last))).all()
                 for row in rows:
-                    queue = queue_of(QueueRef(project, row.name.decode()), row)
+                    ref = QueueRef(project, row.name.decode())
+                    queue = queue_of(ref, row) if reads else Queue(ref=ref, metadata={})
                     if _matches(queue.metadata, metadata_equals or {}):
                         found.append(queue)
                 if not metadata_equals or len(rows) < max(limit, CHUNK):

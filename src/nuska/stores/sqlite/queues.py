@@ -95,7 +95,10 @@ class SqliteQueues:
         limit: int,
         name_contains: str | None = None,
         metadata_equals: Metadata | None = None,
+        with_metadata: bool = True,
     ) -> list[Queue]:
+        reads = with_metadata or bool(metadata_equals)
+
         def work(connection: apsw.Connection) -> list[Queue]:
             found: list[Queue] = []
             values = {
@@ -106,7 +109,12 @@ class SqliteQueues:
                 **_asked_for(metadata_equals),
             }
             for name, metadata, relaxed, version in connection.execute(LIST_QUEUES, values):
-                queue = queue_of(QueueRef(project, name), metadata, relaxed, version)
+                ref = QueueRef(project, name)
+                queue = (
+                    queue_of(ref, metadata, relaxed, version)
+                    if reads
+                    else Queue(ref=ref, metadata={})
+                )
                 if not metadata_equals or _matches(queue.metadata, metadata_equals):
                     found.append(queue)
                     if len(found) == limit:

@@ -45,14 +45,21 @@ async def names(
     name_contains: str | None = None,
     metadata_equals: Metadata | None = None,
 ) -> list[str]:
-    page = await store.queues.page(
-        project,
-        after=after,
-        limit=limit,
-        name_contains=name_contains,
-        metadata_equals=metadata_equals,
-    )
-    return [queue.ref.name for queue in page]
+    """Those listed, which are the same without metadata."""
+    with_metadata, without = [
+        await store.queues.page(
+            project,
+            after=after,
+            limit=limit,
+            name_contains=name_contains,
+            metadata_equals=metadata_equals,
+            with_metadata=wanted,
+        )
+        for wanted in (True, False)
+    ]
+    listed = [queue.ref.name for queue in with_metadata]
+    assert [queue.ref.name for queue in without] == listed
+    return listed
 
 
 class QueueConformance(Conformance):
