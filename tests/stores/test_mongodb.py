@@ -10,9 +10,13 @@ from hypothesis.stateful import run_state_machine_as_test
 from nuska.domain.moments import Moment
 from nuska.interfaces.storage import RandomBytes, Store, StoreOptions
 from nuska.stores.mongodb import open_store
-from nuska.testing.conformance import ByUrlConformance
+from nuska.testing.conformance import (
+    ByUrlConformance,
+    RecordConformance,
+    TransferConformance,
+)
 from nuska.testing.mongodb_server import MongoServer, mongodb_server
-from nuska.testing.state_machine import Lockstep
+from nuska.testing.state_machine import LockstepWithCarriages
 
 NUMBERS = count()
 QUICK = settings(
@@ -30,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
         yield server
 
 
-class TestMongodb(ByUrlConformance):
+class TestMongodb(ByUrlConformance, RecordConformance, TransferConformance):
     @pytest.fixture
     def url(self, server: MongoServer) -> Iterator[str]:
         database = f"test-{next(NUMBERS)}"
@@ -40,7 +44,7 @@ class TestMongodb(ByUrlConformance):
 
 @pytest.mark.slow
 def test_mongodb_answers_as_the_model_does(server: MongoServer) -> None:
-    class Beside(Lockstep):
+    class Beside(LockstepWithCarriages):
         """The model store and a MongoDB store."""
 
         durable = True

@@ -1,10 +1,11 @@
 """A queue's own document: what every transaction changes first.
 
 A deleted queue's document stays for a while, so that a queue created anew under its name goes
-on above its positions.
+on above its positions. That of a fenced queue names neither project nor queue, so that it is
+not listed, not counted and nobody is woken for it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 from bson import ObjectId
@@ -19,6 +20,8 @@ REMEMBERED = Duration(600_000)
 """How long a deleted queue is remembered after the timeline has passed its positions; nodes
 whose clocks differ by less cannot give one twice."""
 
+PASSING = ("project", "name", "fenced", "epoch", "arrived", "e")
+"""What a queue's document has at some times, and at others not."""
 LOOK = Moment(0)
 NOTHING_WAITS = Moment(1 << 62)
 
@@ -48,6 +51,11 @@ class Header:
     """No message that waits is available earlier; ``LOOK`` when that is not known."""
     reserved: int = 0
     """How many positions up to ``last`` are ours to give, and not given yet."""
+    fenced: bool = False
+    epoch: int = 0
+    """The latest in which it was made or fenced; 0 where it never was."""
+    arrived: dict[str, Position] = field(default_factory=dict)
+    """The last position that came from each source."""
 
     @property
     def tail(self) -> int:
@@ -94,6 +102,19 @@ class Header:
         self.version = next_position(self.version, self.moment)
         self.due = NOTHING_WAITS
         self.metadata, self.relaxed = _encode(metadata), relaxed
+        self.fenced, self.epoch, self.arrived = False, 0, {}
+
+    def place(self, *, base: int, last: int, arrived: dict[str, Position]) -> None:
+        """Go on where the queue stood in another store; no position is given twice."""
+        self.give_back()
+        self.base, self.last = base, max(self.last, last)
+        self.arrived, self.changed = dict(arrived), True
+
+    def fence(self, fenced: bool, epoch: int) -> None:
+        self.fenced, self.epoch, self.changed = fenced, epoch, True
+
+    def note_arrival(self, source: str, last: Position) -> None:
+        self.arrived[source], self.changed = last, True
 
     def describe(self, metadata: Metadata, *, relaxed: bool) -> None:
         self.metadata, self.relaxed = _encode(metadata), relaxed
@@ -119,12 +140,19 @@ class Header:
             "relaxed": self.relaxed,
             "version": self.version,
         }
-        if self.exists:
-            names = {"project": self.ref.project, "name": self.ref.name}
-            return {"$set": kept | names, "$unset": {"e": ""}}
-        passed = COUNTER_EPOCH + (self.last >> COUNTER_SHIFT)
-        kept["e"] = max(passed, self.moment) + REMEMBERED
-        return {"$set": kept, "$unset": {"project": "", "name": ""}}
+        if not self.exists:
+            passed = COUNTER_EPOCH + (self.last >> COUNTER_SHIFT)
+            kept["e"] = max(passed, self.moment) + REMEMBERED
+        elif self.fenced:
+            kept["fenced"] = True
+        else:
+            kept |= {"project": self.ref.project, "name": self.ref.name}
+        if self.exists and self.epoch:
+            kept["epoch"] = self.epoch
+        if self.exists and self.arrived:
+            kept["arrived"] = list(self.arrived.items())
+        gone = {name: "" for name in PASSING if name not in kept}
+        return {"$set": kept, "$unset": gone}
 
 
 def unique() -> bytes:
@@ -151,7 +179,7 @@ def header_of(ref: QueueRef, document: Document, reserved: int = 0) -> Header:
     return Header(
         ref=ref,
         key=document["_id"],
-        exists="project" in document,
+        exists=is_there(document),
         generation=document["generation"],
         life=document["life"],
         base=document["base"],
@@ -162,7 +190,15 @@ def header_of(ref: QueueRef, document: Document, reserved: int = 0) -> Header:
         version=document["version"],
         due=Moment(document.get("due", LOOK)),
         reserved=reserved,
+        fenced="fenced" in document,
+        epoch=document.get("epoch", 0),
+        arrived={source: Position(last) for source, last in document.get("arrived", ())},
     )
+
+
+def is_there(document: Document | None) -> bool:
+    """Whether the queue of a document exists, fenced or not."""
+    return document is not None and ("project" in document or "fenced" in document)
 
 
 def unknown(ref: QueueRef, now: Moment) -> Header:

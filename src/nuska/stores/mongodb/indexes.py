@@ -32,6 +32,7 @@ INDEXES = [
     _index("by_claim", "g", "k", "p", only={"k": {"$exists": True}}),
     _index("by_end", "e", only={"e": {"$exists": True}}),
     _index("queues_by_name", "project", "name", only={"project": {"$exists": True}}),
+    _index("posts_by_key", "q", "y", only={"y": {"$exists": True}}),
     _index("leftovers", "old", only={"old": {"$exists": True}}),
 ]
 

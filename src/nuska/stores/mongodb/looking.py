@@ -3,10 +3,11 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
+from nuska.domain.errors import QueueAway
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.stores.mongodb.connection import Connection, Session, bounded
-from nuska.stores.mongodb.headers import Header, header_of
+from nuska.stores.mongodb.headers import Header, header_of, is_there
 from nuska.stores.mongodb.records import Document, queue_key
 from nuska.stores.mongodb.writer import Writer
 
@@ -49,25 +50,50 @@ class Reader:
         key = queue_key(ref)
         with bounded():
             found = await self._connection.records.find_one({"_id": key, "q": key})
-        if found is None or "project" not in found:
+        if found is None or not is_there(found):
             return None
         header = header_of(ref, found)
+        if header.fenced:
+            raise QueueAway
         header.moment = self._writer.moment(Moment(max(now, header.moment)))
         return header
 
+    async def still_has(self, seen: Header) -> bool:
+        """Whether the queue is not fenced and still as it was ``seen``, so that what was done to
+        its messages since, without opening it, was done to the queue.
+
+        A delete that a fence came before was of no use, and of no harm: the message may be a
+        copy by now, and whoever asks again, where the queue lies then, deletes that.
+        """
+        query = {"_id": seen.key, "q": seen.key, "fenced": {"$exists": False}}
+        with bounded():
+            found = await self._connection.records.find_one(query, {"generation": 1})
+        return found is not None and found["generation"] == seen.generation
+
     async def look(
-        self, ref: QueueRef, now: Moment, find: Callable[[View], Awaitable[T]], nothing: T
+        self,
+        ref: QueueRef,
+        now: Moment,
+        find: Callable[[View], Awaitable[T]],
+        nothing: T,
+        *,
+        carries: bool = False,
     ) -> T:
-        """What ``find`` finds in the queue, or ``nothing`` when there is no such queue."""
+        """What ``find`` finds in the queue, or ``nothing`` when there is no such queue.
+
+        Raises ``QueueAway`` when the queue is fenced, unless who looks ``carries`` it.
+        """
         moment = self._writer.moment(now)
         key = queue_key(ref)
         records = self._connection.in_session
 
         async def work(session: Session) -> T:
             found = await records.find_one({"_id": key, "q": key}, session=session)
-            if found is None or "project" not in found:
+            if found is None or not is_there(found):
                 return nothing
             header = header_of(ref, found)
+            if header.fenced and not carries:
+                raise QueueAway
             seen = self._writer.moment(Moment(max(moment, header.moment)))
             return await find(View(self._connection, session, header, seen))
 

@@ -27,6 +27,7 @@ from nuska.domain.positions import (
 )
 from nuska.interfaces.storage import RandomBytes
 from nuska.stores.mongodb.choosing import candidates, make_due_ready
+from nuska.stores.mongodb.connection import busy
 from nuska.stores.mongodb.headers import Header
 from nuska.stores.mongodb.looking import Reader, View
 from nuska.stores.mongodb.records import (
@@ -39,6 +40,9 @@ from nuska.stores.mongodb.records import (
 )
 from nuska.stores.mongodb.transaction import Transaction
 from nuska.stores.mongodb.writer import Writer
+
+DELETED_ANEW_AT_MOST = 5
+"""How often a queue may be purged, or carried away and back, under one request."""
 
 
 class MongoMessages:
@@ -56,6 +60,7 @@ class MongoMessages:
         *,
         poster: bytes = b"",
         idempotency: Idempotency | None = None,
+        create: bool = True,
         now: Moment,
     ) -> Added:
         salts: list[bytes] = []
@@ -66,7 +71,7 @@ class MongoMessages:
                 earlier = await _earlier_post(transaction, header, idempotency)
                 if earlier is not None:
                     return Added(earlier, replayed=True)
-            header = await transaction.open_or_create(queue)
+            header = await transaction.open_or_create(queue, create=create)
             if not salts:  # drawn once, however often this is tried
                 salts.extend(self._random_bytes(SALT_BYTES) for _ in messages)
             documents: list[Document] = []
@@ -145,7 +150,8 @@ class MongoMessages:
         if header is None or not keys:
             return DeleteOutcome.MISSING
         query = {"_id": keys[0], "q": header.key, "e": {"$gt": header.moment}}
-        if await self._writer.delete_one(query | _deletable(header.moment, claim_id)):
+        query |= _deletable(header.moment, claim_id)
+        if await self._writer.delete_one(query) and await self._reader.still_has(header):
             return DeleteOutcome.DELETED
 
         async def say_why_not(transaction: Transaction) -> DeleteOutcome:
@@ -168,10 +174,19 @@ class MongoMessages:
         claim_ids: Sequence[str] | None = None,
         now: Moment,
     ) -> bool:
-        header = await self._reader.header(queue, now)
-        keys = [] if header is None else _keys(header, ids)
-        if header is None or not keys:
-            return True
+        for _ in range(DELETED_ANEW_AT_MOST):
+            header = await self._reader.header(queue, now)
+            keys = [] if header is None else _keys(header, ids)
+            if header is None or not keys:
+                return True
+            answer = await self._delete_these(header, keys, claim_ids)
+            if await self._reader.still_has(header):
+                return answer
+        raise busy()
+
+    async def _delete_these(
+        self, header: Header, keys: list[bytes], claim_ids: Sequence[str] | None
+    ) -> bool:
         alive: Document = {"e": {"$gt": header.moment}}
         held: Document = {}
         if claim_ids is not None:
@@ -275,6 +290,7 @@ def _remember(
     document = {
         "_id": key,
         "q": header.key,
+        "y": idempotency.key,
         "f": idempotency.fingerprint,
         "ids": ids,
         "e": moment_after(header.moment, IDEMPOTENCY_TTL),

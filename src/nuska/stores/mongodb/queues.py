@@ -4,11 +4,12 @@ import asyncio
 
 import msgspec
 
+from nuska.domain.errors import QueueAway
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.domain.queues import EMPTY_STATS, Landmark, Metadata, Queue, Stats
 from nuska.stores.mongodb.connection import Connection, bounded
-from nuska.stores.mongodb.headers import queue_of
+from nuska.stores.mongodb.headers import is_there, queue_of
 from nuska.stores.mongodb.looking import Reader, View
 from nuska.stores.mongodb.records import Document, message_id_of, queue_key
 from nuska.stores.mongodb.transaction import Transaction
@@ -44,7 +45,11 @@ class MongoQueues:
         key = queue_key(ref)
         with bounded():
             found = await self._records.find_one({"_id": key, "q": key})
-        return None if found is None or "project" not in found else queue_of(found)
+        if found is None or not is_there(found):
+            return None
+        if "fenced" in found:
+            raise QueueAway
+        return queue_of(found)
 
     async def replace_metadata(
         self, queue: Queue, metadata: Metadata, *, relaxed: bool = False, now: Moment

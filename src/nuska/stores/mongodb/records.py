@@ -3,13 +3,14 @@
 ``q`` is a digest of project and queue name, so all documents of a queue are on one shard and
 queues spread evenly. Fields, by kind of document:
 
-    a queue     _id = q; project, name (absent once deleted), metadata, relaxed, version,
-                generation, life, base, last, moment, writes; e once deleted
+    a queue     _id = q; project, name (absent once deleted, and while fenced), metadata,
+                relaxed, version, generation, life, base, last, moment, writes; e once deleted;
+                fenced, epoch, arrived where it was carried
     a message   _id = g + id; g generation, p position, b body, a attributes, o poster, t ttl,
                 c created, e end, v available from, k claim, n claim count, d dead letter,
                 w whether a delay or claim put it aside
     a claim     _id = g + claim id; t ttl, s start, e end
-    a post      _id = life + digest of its key; f fingerprint, ids, e end of its memory
+    a post      _id = life + digest of its key; y key, f fingerprint, ids, e end of its memory
     a leftover  _id = q + generation; old = generation, which is to be swept
 
 Nothing here talks to MongoDB.

@@ -4,6 +4,7 @@ connection.py   the client and its bounds      writer.py, transaction.py   write
 looking.py      reads                          records.py, headers.py, indexes.py   what is stored
 timeline.py     the time of all nodes          hints.py        what they tell each other
 queues.py   messages.py   claims.py            the promises of interfaces/storage.py
+transfers.py    queues carried out and in      catalogue.py    records (interfaces/pooling.py)
 """
 
 from contextlib import suppress
@@ -14,6 +15,7 @@ from nuska.domain.errors import Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.interfaces.storage import Capabilities, Hear, RandomBytes, StoreOptions, SweepReport
+from nuska.stores.mongodb.catalogue import MongoRecords
 from nuska.stores.mongodb.claims import MongoClaims
 from nuska.stores.mongodb.connection import Connection, bounded, open_client, options_of
 from nuska.stores.mongodb.durability import Promise, check, promise_of
@@ -26,13 +28,14 @@ from nuska.stores.mongodb.queues import MongoQueues
 from nuska.stores.mongodb.records import Document
 from nuska.stores.mongodb.sweeping import Sweeper
 from nuska.stores.mongodb.timeline import Timeline
+from nuska.stores.mongodb.transfers import MongoTransfers
 from nuska.stores.mongodb.writer import Writer
 
 NAMES = frozenset({"FIFO", "CLAIMS", "DURABILITY", "AOD", "HIGH_THROUGHPUT"})
 
 
 class MongoStore:
-    """``Store`` on MongoDB."""
+    """``PoolableStore`` on MongoDB."""
 
     def __init__(
         self,
@@ -54,6 +57,8 @@ class MongoStore:
         self.queues = MongoQueues(connection, self._writer, reader)
         self.messages = MongoMessages(self._writer, reader, random_bytes)
         self.claims = MongoClaims(self._writer, reader)
+        self.records = MongoRecords(connection)
+        self.transfers = MongoTransfers(self._writer, reader)
         self._sweeper = Sweeper(connection, self._writer, timeline)
 
     @property

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pymongo import ReturnDocument, UpdateOne
 
+from nuska.domain.errors import QueueAway, QueueMissing
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.stores.mongodb.connection import Collection, Session
@@ -58,7 +59,17 @@ class Transaction:
         return not self._is_undone and (self._has_written or self._acknowledges)
 
     async def open(self, ref: QueueRef) -> Header:
-        """The queue's document, whether or not the queue exists, at the group's moment."""
+        """The queue's document, whether or not the queue exists, at the group's moment.
+
+        Raises ``QueueAway`` when the queue is fenced.
+        """
+        header = await self.open_any(ref)
+        if header.fenced:
+            raise QueueAway
+        return header
+
+    async def open_any(self, ref: QueueRef) -> Header:
+        """The same for who carries queues, to whom a fenced one is as good as any."""
         header = self._open.get(ref)
         if header is None:
             key, positions = queue_key(ref), self._positions.get(ref, 0)
@@ -72,9 +83,11 @@ class Transaction:
             self._open[ref] = header
         return header
 
-    async def open_or_create(self, ref: QueueRef) -> Header:
+    async def open_or_create(self, ref: QueueRef, *, create: bool = True) -> Header:
         header = await self.open(ref)
         if not header.exists:
+            if not create:
+                raise QueueMissing
             header.create({}, relaxed=False)
         return header
 
