@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from nuska.core import Core
 from nuska.interfaces.storage import Store
+from nuska.stores.pooled import PooledStore
 from nuska.transport.server.asgi import AsgiApp
 from nuska.transport.server.counters import LATENCY_BUCKETS, Counters
 from nuska.transport.server.server import HttpServer
@@ -73,6 +74,7 @@ class NuskaCollector:
             ("nuska_resident_bytes", "Memory of the process.", resident_bytes()),
         ):
             yield GaugeMetricFamily(name, help_text, value=value)
+        yield from self._pools()
 
     def _requests(self) -> "Iterator[Metric]":
         from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
@@ -92,9 +94,31 @@ class NuskaCollector:
         yield answers
         yield durations
 
+    def _pools(self) -> "Iterator[Metric]":
+        """By the pools' names, which are no secrets, and never by their URIs."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        store = self._sources.store
+        if not isinstance(store, PooledStore):
+            return
+        up = GaugeMetricFamily(
+            "nuska_pool_up",
+            "Whether the pool answered when it was last swept.",
+            labels=["pool"],
+        )
+        for name, answers in sorted(store.pools.answered.items()):
+            up.add_metric([name], int(answers))
+        yield up
+        yield CounterMetricFamily(
+            "nuska_moved_messages",
+            "Messages that moves and drains have carried.",
+            value=store.placement.carriages.messages_moved,
+        )
+
     def _writes(self) -> list[tuple[str, str, int]]:
         """What the store's writer counts, if it has one that groups writes."""
-        writer = getattr(self._sources.store, "writer", None)
+        store = self._sources.store
+        writer = getattr(store.own if isinstance(store, PooledStore) else store, "writer", None)
         if writer is None:
             return []
         return [

@@ -1,6 +1,8 @@
 """``nuska pool``, ``nuska flavor`` and ``nuska queue move`` against a server with pools."""
 
 import json
+import time
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +11,9 @@ import pytest
 from nuska.client import ADMIN, NewMessage
 from nuska.client.blocking import BlockingClient
 from nuska.testing.server_process import ServerProcess
+
+SWEPT_WITHIN = 30.0
+"""Seconds; several times in one, but the machine may be busy."""
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +101,21 @@ def test_a_queue_moves_and_the_end_can_be_read_by_machines(nuska, jobs):
     shown = json.loads(done.stdout)
     assert (shown["to"], shown["state"], shown["messages_left"]) == ("b", "done", 0)
     assert [message.body for message in jobs.messages()] == [0, 1, 2]
+
+
+def test_metrics_name_pools_and_not_where_they_are(nuska, here):
+    here("pool", "put", "a", uri(nuska, "a"))
+    deadline = time.monotonic() + SWEPT_WITHIN
+    while 'nuska_pool_up{pool="a"} 1.0\n' not in (shown := metrics(nuska.url)):
+        assert time.monotonic() < deadline, shown
+        time.sleep(0.05)
+    assert "nuska_moved_messages_total " in shown
+    assert str(nuska.directory) not in shown
+
+
+def metrics(url: str) -> str:
+    with urllib.request.urlopen(f"{url}/metrics", timeout=SWEPT_WITHIN) as answer:
+        return answer.read().decode()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from nuska.domain.errors import NuskaError
 from nuska.domain.limits import MIN_CLAIM_TTL, MIN_MESSAGE_TTL
 from nuska.domain.messages import NewMessage, QueueRef
 from nuska.domain.moments import seconds
+from nuska.domain.pools import CATALOG_STORE, OWN
 from nuska.domain.positions import BEFORE_ALL, CLAIM_ID_BYTES, claim_id
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.identity import Caller
@@ -26,6 +27,16 @@ from nuska.interfaces.storage import RandomBytes, Store
 CANARY_LIFETIME = 10.0
 """Seconds for which a canary's findings stand."""
 CANARY_MESSAGES = 100
+OPERATIONS = (
+    "create_queue",
+    "post_messages",
+    "claim_messages",
+    "list_messages",
+    "delete_messages",
+    "delete_claim",
+    "bulk_delete_messages",
+    "delete_queue",
+)
 _CANARY_BODY = b'{"canary": true}'
 _CANARY_QUEUE = "canary"
 _PROJECT_BYTES = 16
@@ -50,7 +61,7 @@ class Findings(Struct, frozen=True):
 
 
 class PooledFindings(Struct, frozen=True):
-    """What the canaries of all pools found."""
+    """What the canaries of all pools found, and that of the catalogue's own store."""
 
     catalog_reachable: bool
     pools: dict[str, Findings]
@@ -92,10 +103,13 @@ class HealthService:
             return PooledFindings(False, {})
         stores = await self._placement.stores()
         findings = await asyncio.gather(*(self._look_at(store) for store in stores.values()))
-        return PooledFindings(True, dict(zip(stores, findings, strict=True)))
+        names = [CATALOG_STORE if name == OWN else name for name in stores]
+        return PooledFindings(True, dict(zip(names, findings, strict=True)))
 
     async def _look_at(self, store: Store | None) -> Findings:
-        return Findings(False, {}) if store is None else await self._run(store)
+        if store is None:
+            return Findings(False, {name: Finding(False, 0.0) for name in OPERATIONS})
+        return await self._run(store)
 
     async def _run(self, store: Store) -> Findings:
         try:

@@ -20,8 +20,10 @@ MAX_POOL_OPTIONS = 16_384
 """Bytes of the options object as JSON."""
 
 
-RESERVED_POOL_NAMES = frozenset({"catalog_reachable"})
-"""The health document has the pools beside this key."""
+CATALOG_STORE = "catalog_store"
+"""What the catalogue's own store, in which queues may lie too, is called in the health document."""
+RESERVED_POOL_NAMES = frozenset({"catalog_reachable", CATALOG_STORE})
+"""The health document has the pools beside these keys."""
 MASK = "***"
 _PASSWORD = re.compile(r"(//[^/@:?#]*:)[^/?#]*@")
 _QUERY_SECRET = re.compile(r"(?i)([?&][^=&#]*(?:password|secret|token|passphrase)[^=&#]*=)[^&#]*")

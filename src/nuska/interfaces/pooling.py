@@ -279,7 +279,8 @@ class Placement(Protocol):
         ...
 
     async def stores(self) -> dict[str, Store | None]:
-        """The store of every pool by the pool's name, None for one that is down."""
+        """The store of every pool by the pool's name, None for one that is down; by ``OWN`` the
+        store that keeps the catalogue."""
         ...
 
     async def catalogue_answers(self) -> bool:

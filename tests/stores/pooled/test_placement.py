@@ -200,6 +200,7 @@ async def test_a_pool_that_is_down_stops_its_own_queues_only(node: Any, cluster:
         await node.ping()
     assert (await node.sweep(now=cluster.clock.now())).removed == 0
     assert await node.placement.stores() == {
+        "": node.own,
         "a": await node.pools.store("a"),
         "b": None,
     }

@@ -61,6 +61,13 @@ def make_api(store: MemoryStore, clock: ManualClock) -> MakeApi:
     return make
 
 
+class LastingStore(MemoryStore):
+    """A server that is still there when a connection to it is closed."""
+
+    async def close(self) -> None:
+        pass
+
+
 class Pooled:
     """A service over pools in memory, whose URIs are ``mem:NAME``; any of them can be down."""
 
@@ -84,7 +91,7 @@ class Pooled:
         self.user = self.admin.with_headers(X_Roles=None)
 
     def _made(self, number: int) -> MemoryStore:
-        return MemoryStore(now=self._clock.now(), random_bytes=seeded_bytes(number))
+        return LastingStore(now=self._clock.now(), random_bytes=seeded_bytes(number))
 
     async def _open(self, uri: str) -> PoolableStore:
         scheme, _, name = uri.partition(":")
@@ -99,9 +106,8 @@ class Pooled:
             body = {"uri": f"mem:{name}", "weight": weight}
             assert (await self.admin.put(f"/v2/pools/{name}", body)).status == 201
 
-    async def take_down(self, name: str) -> None:
+    def take_down(self, name: str) -> None:
         self.down.add(name)
-        await self.stores[name].close()
         self.store.pools._opened.pop(name, None)
 
     async def carry(self) -> None:

@@ -147,7 +147,7 @@ class TestPut:
         (pool,) = (await api.get("/v2/pools")).json()["pools"]
         assert (await api.get(pool["href"])).json() == pool
 
-    @pytest.mark.parametrize("name", ["x" * 256, "catalog_reachable", "a%0Ab"])
+    @pytest.mark.parametrize("name", ["x" * 256, "catalog_reachable", "catalog_store", "a%0Ab"])
     async def test_a_name_with_which_nobody_could_work_is_refused(
         self, api: Any, name: str
     ) -> None:

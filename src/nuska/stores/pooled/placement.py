@@ -226,7 +226,7 @@ class PooledPlacement:
         return await self.carriages.state(DRAINS, pool)
 
     async def stores(self) -> dict[str, Store | None]:
-        stores: dict[str, Store | None] = {}
+        stores: dict[str, Store | None] = {OWN: self._pools.own}
         for name in await self._pools.known():
             try:
                 stores[name] = await self._pools.store(name)

@@ -59,6 +59,12 @@ class Pools:
         self._failed: dict[str, tuple[float, str]] = {}
         self._opening: dict[str, asyncio.Lock] = {}
         self._own_identity = ""
+        self.answered: dict[str, bool] = {}
+        """Whether the pool answered when it was last looked at (``looked_at``)."""
+
+    def looked_at(self, name: str, *, answers: bool) -> None:
+        """Note whether a pool answers, for whoever asks about it."""
+        self.answered[name] = answers
 
     async def known(self, *, afresh: bool = False) -> dict[str, Pool]:
         """The pools by name, as they were lately, or, ``afresh``, as they are."""
@@ -181,7 +187,8 @@ class Pools:
         return {OWN: self.own, **{name: one.store for name, one in self._opened.items()}}
 
     async def _close_strangers(self) -> None:
-        """Close stores of pools that were removed."""
+        """Close stores of pools that were removed, and forget whether they answered."""
+        self.answered = {name: up for name, up in self.answered.items() if name in self._known}
         for name in [name for name in self._opened if name not in self._known]:
             await self._opened.pop(name).store.close()
 

@@ -89,14 +89,21 @@ class PooledStore:
         step: Awaitable[SweepReport]
         try:
             step = (await self.pools.store(name)).sweep(now=now)
-            return await step
+            report = await step
+            self._note(name, answers=True)
+            return report
         except Unavailable as error:
             if name == OWN:
                 raise
+            self._note(name, answers=False)
             logger.warning(
                 "a pool cannot be swept now", extra={"pool": name, "reason": error.description}
             )
             return SweepReport()
+
+    def _note(self, name: str, *, answers: bool) -> None:
+        if name != OWN:
+            self.pools.looked_at(name, answers=answers)
 
     async def close(self) -> None:
         await self.placement.carriages.stop()
