@@ -95,6 +95,8 @@ class PooledStore:
         except Unavailable as error:
             if name == OWN:
                 raise
+            if name not in await self.pools.known():  # it was removed meanwhile
+                return SweepReport()
             self._note(name, answers=False)
             logger.warning(
                 "a pool cannot be swept now", extra={"pool": name, "reason": error.description}
