@@ -15,8 +15,8 @@ from nuska.testing.mariadb_server import MariadbServer
 
 Open = Callable[[str], Awaitable[SqlStore]]
 TTL = Duration(3_600_000)
-ROUND_TRIPS_OF_A_CLAIM = 6
-"""The queue, due messages, candidates, the claim, its messages, the commit."""
+ROUND_TRIPS_OF_A_CLAIM = 8
+"""Queue, turn, due messages, candidates, their locks, the claim, its messages, the commit."""
 
 
 async def stored(store: SqlStore, body: bytes) -> bytes:

@@ -24,20 +24,22 @@ from nuska.domain.moments import Duration, Moment
 from nuska.domain.positions import ClaimId, next_position, parse_claim_id
 from nuska.stores.sql import locking
 from nuska.stores.sql.at_once import NEVER_TIRED, AtOnce, Take
-from nuska.stores.sql.choosing import BY_POSITION, IN_LINE, candidates, make_due_ready
+from nuska.stores.sql.choosing import BY_POSITION, IN_LINE, candidates
 from nuska.stores.sql.database import Database
 from nuska.stores.sql.dialects.interface import Lock
 from nuska.stores.sql.moving import remember, remove
 from nuska.stores.sql.rows import MESSAGE, AnyRow, MessageRow, QueueRow, encode, messages_of
 from nuska.stores.sql.tables import READY, WAITS, claims, messages, queues
+from nuska.stores.sql.taking import Takers
 
 
 class SqlClaims:
     """``ClaimStore`` on one database."""
 
-    def __init__(self, database: Database, at_once: AtOnce) -> None:
+    def __init__(self, database: Database, at_once: AtOnce, takers: Takers) -> None:
         self._database = database
         self._at_once = at_once
+        self._takers = takers
 
     async def create(
         self,
@@ -60,12 +62,7 @@ class SqlClaims:
         if claimed is not None:
             return claimed
 
-        async def work(connection: AsyncConnection) -> Claimed:
-            found = await locking.find_at(connection, self._database, queue, now)
-            if found is None:
-                return Claimed([])
-            row, moment = found
-            await make_due_ready(connection, row.generation, moment)
+        async def choose(connection: AsyncConnection, row: QueueRow, moment: Moment) -> Claimed:
             moved = 0
             if dead_letters is None:
                 chosen = await candidates(connection, row.generation, moment, limit)
@@ -82,7 +79,8 @@ class SqlClaims:
             lease = Lease(claim, Moment(moment + ttl), ttl, grace)
             return Claimed(await lease.take(connection, row.generation, chosen, moment), moved)
 
-        return await self._database.write(work)
+        claimed = await self._takers.do(queue, choose, now)
+        return Claimed([]) if claimed is None else claimed
 
     async def get(self, queue: QueueRef, claim_id: str, *, now: Moment) -> Claim | None:
         claim = parse_claim_id(claim_id)

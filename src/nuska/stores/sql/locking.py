@@ -51,6 +51,15 @@ async def find_at(
     return row, moment
 
 
+async def wait_for_turn(connection: AsyncConnection, row: QueueRow) -> None:
+    """Take from this queue alone, until the end of the transaction.
+
+    The lock is that of the generation's row: a purge, which writes there, waits for the queue.
+    """
+    turn = select(generations.c.id).where(generations.c.id == row.generation)
+    await connection.execute(turn.with_for_update())
+
+
 async def relax(connection: AsyncConnection, row: QueueRow) -> None:
     """Work in a relaxed queue is acknowledged before it is synced (D18)."""
     if row.relaxed:

@@ -20,23 +20,27 @@ from nuska.domain.positions import Position, parse_claim_id, parse_message_id
 from nuska.interfaces.storage import RandomBytes
 from nuska.stores.sql import locking
 from nuska.stores.sql.at_once import AtOnce, Removal
-from nuska.stores.sql.choosing import IN_LINE, candidates, make_due_ready
+from nuska.stores.sql.choosing import IN_LINE, candidates
 from nuska.stores.sql.database import Database
 from nuska.stores.sql.deleting import delete_many, delete_one
 from nuska.stores.sql.dialects import dialect_of
 from nuska.stores.sql.dialects.interface import Lock
 from nuska.stores.sql.moving import IN_ONE_STATEMENT, MessageKey, places_moved_to, remember, remove
 from nuska.stores.sql.posting import Post, Poster
-from nuska.stores.sql.rows import MESSAGE, MessageRow, encode, message_of, messages_of
+from nuska.stores.sql.rows import MESSAGE, MessageRow, QueueRow, encode, message_of, messages_of
 from nuska.stores.sql.tables import IS_READY, READY, WAITS, messages
+from nuska.stores.sql.taking import Takers
 
 
 class SqlMessages:
     """``MessageStore`` on one database."""
 
-    def __init__(self, database: Database, at_once: AtOnce, random_bytes: RandomBytes) -> None:
+    def __init__(
+        self, database: Database, at_once: AtOnce, takers: Takers, random_bytes: RandomBytes
+    ) -> None:
         self._database = database
         self._at_once = at_once
+        self._takers = takers
         self._poster = Poster(database, random_bytes)
 
     async def close(self) -> None:
@@ -156,18 +160,13 @@ class SqlMessages:
         return await self._database.write(work)
 
     async def pop(self, queue: QueueRef, *, limit: int, now: Moment) -> list[Message]:
-        async def work(connection: AsyncConnection) -> list[Message]:
-            found = await locking.find_at(connection, self._database, queue, now)
-            if found is None:
-                return []
-            row, moment = found
-            await make_due_ready(connection, row.generation, moment)
+        async def take(connection: AsyncConnection, row: QueueRow, moment: Moment) -> list[Message]:
             taken = await candidates(connection, row.generation, moment, limit)
             places = [(one.position, one.posted_position, one.salt) for one in taken]
             await remove(connection, row.generation, places)
             return messages_of(taken, moment)
 
-        return await self._database.write(work)
+        return await self._takers.do(queue, take, now) or []
 
     async def put_back(self, queue: QueueRef, popped: Sequence[Message], *, now: Moment) -> None:
         async def work(connection: AsyncConnection) -> None:

@@ -31,6 +31,7 @@ from nuska.stores.sql.promises import Demand, Promise, TooWeak
 from nuska.stores.sql.queues import SqlQueues
 from nuska.stores.sql.sweeping import Sweeper
 from nuska.stores.sql.tables import timeline
+from nuska.stores.sql.taking import Takers
 from nuska.stores.sql.url import parse
 
 MIGRATE_WITHIN = 3600.0
@@ -63,8 +64,9 @@ class SqlStore:
         self._promise = promise
         self.queues = SqlQueues(database)
         self._at_once = AT_ONCE[database.dialect.migrations](database)
-        self.messages = SqlMessages(database, self._at_once, options.random_bytes)
-        self.claims = SqlClaims(database, self._at_once)
+        self._takers = Takers(database)
+        self.messages = SqlMessages(database, self._at_once, self._takers, options.random_bytes)
+        self.claims = SqlClaims(database, self._at_once, self._takers)
         self._sweeper = Sweeper(database)
         carrier = HINTS[database.dialect.migrations]
         self._hints: Hints = carrier(database) if database.carries_hints else Looking()
@@ -144,6 +146,7 @@ class SqlStore:
         await asyncio.wait([self._looking])
         await self.messages.close()
         await self._at_once.close()
+        await self._takers.close()
         await self._hints.close()
         with suppress(Unavailable):
             await self._database.write(self._keep_moment)

@@ -71,6 +71,9 @@ class Dialect(Protocol):
     """A statement that says what the server's clock shows, in milliseconds."""
     makes_tables_at_once: bool
     """Changes of tables are part of a transaction, so they happen whole or not at all."""
+    takes_in_turn: bool
+    """Claims and pops of a queue come one after another, since those that pass over locked
+    rows would not keep to the order of the queue."""
     migrations: str
     """The folder in ``migrations`` with the numbered changes of its tables."""
 

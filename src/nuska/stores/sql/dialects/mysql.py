@@ -94,6 +94,7 @@ class MySQL:
     title = "MariaDB or MySQL"
     time = text("SELECT CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)")
     makes_tables_at_once = False
+    takes_in_turn = True
     migrations = "mysql"
 
     def check(self, url: URL) -> None:

@@ -128,6 +128,7 @@ class PostgreSQL:
     title = "PostgreSQL"
     time = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)")
     makes_tables_at_once = True
+    takes_in_turn = False
     migrations = "postgresql"
 
     def check(self, url: URL) -> None:
