@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from nuska.testing.conformance.nodes import NodesConformance
+from nuska.testing.conformance.skewed_nodes import SkewedNodesConformance
 from nuska.testing.engines import ENGINES
 
 
-class TestNodes(NodesConformance):
+class TestNodes(NodesConformance, SkewedNodesConformance):
     @pytest.fixture
     def engine_name(self) -> str:
         return "mariadb"

@@ -70,6 +70,7 @@ class MariadbServer(EngineProcess):
             _program("mariadb-install-db"),
             *("--no-defaults", f"--datadir={self._data}", "--skip-test-db"),
             *("--auth-root-authentication-method=normal", "--skip-name-resolve", *SMALL),
+            f"--tmpdir={self.directory}",
         )
         if made.wait(START_WITHIN) != 0:
             raise RuntimeError(f"mariadb-install-db failed: {self.last_words()}")
@@ -84,6 +85,7 @@ class MariadbServer(EngineProcess):
             _program("mariadbd"),
             *("--no-defaults", f"--datadir={self._data}", "--bind-address=127.0.0.1"),
             *(f"--port={self.port}", f"--socket={self.directory / 'socket'}"),
+            f"--tmpdir={self.directory}",
             *(f"--pid-file={self.directory / 'pid'}", "--skip-name-resolve", *SMALL),
             *(f"--init-file={self.directory / 'first.sql'}", *self.options),
         ]
