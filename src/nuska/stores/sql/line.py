@@ -27,7 +27,8 @@ TOGETHER = 100
 class Lines(Generic[K, T, R]):
     """A line per key while anybody stands in it; ``perform`` does what stands at its head.
 
-    It answers a result or an exception for each, or raises one for all.
+    It answers a result or an exception for each, or for the first of them, and then the others
+    stay at the head; or it raises one for all.
     """
 
     def __init__(self, perform: Callable[[K, Sequence[T]], Awaitable[list[R | Exception]]]) -> None:
@@ -60,10 +61,15 @@ class Lines(Generic[K, T, R]):
             # Whoever has gone before the write began does not get it.
             group = {future: write for future, write in group.items() if not future.done()}
             if group:
-                await self._do(key, group)
+                left = await self._do(key, group)
+                if left:
+                    behind = dict(line)
+                    line.clear()
+                    line.update(left | behind)
         del self._lines[key]
 
-    async def _do(self, key: K, group: dict[asyncio.Future[R], T]) -> None:
+    async def _do(self, key: K, group: dict[asyncio.Future[R], T]) -> dict[asyncio.Future[R], T]:
+        """Do what a group asks; those that have not been answered."""
         answers: Sequence[R | Exception]
         try:
             answers = await self._perform(key, list(group.values()))
@@ -73,17 +79,18 @@ class Lines(Generic[K, T, R]):
             if len(group) > 1:  # nothing has happened; only whose fault it is hears of it
                 for future, write in group.items():
                     await self._do(key, {future: write})
-                return
+                return {}
             answers = [error]
         except Exception as error:
             answers = [error] * len(group)
-        for future, answer in zip(group, answers, strict=True):
+        for future, answer in zip(group, answers, strict=False):
             if future.done():
                 continue
             if isinstance(answer, Exception):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
+        return dict(islice(group.items(), len(answers), None))
 
 
 def _another(error: Unavailable) -> Unavailable:

@@ -6,6 +6,7 @@ they come in turn, those of a node that wait together are one transaction (D11),
 lasts until the commit.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -21,6 +22,10 @@ from nuska.stores.sql.line import Lines
 from nuska.stores.sql.rows import QueueRow
 
 T = TypeVar("T")
+
+TURN_AT_MOST = 0.2
+"""Seconds for which a transaction goes on to take for others too: on a slow server, or a busy
+machine, many together would be too late for all of them, and keep other nodes waiting."""
 Take = Callable[[AsyncConnection, QueueRow, Moment], Awaitable[T]]
 """What one of them does, once what was due stands in line. It may be called several times."""
 
@@ -52,6 +57,7 @@ class Takers:
         await self._lines.close()
 
     async def _perform(self, queue: QueueRef, group: Sequence[Taker]) -> list[Any]:
+        time = asyncio.get_running_loop().time
         latest = max(taker.now for taker in group)
 
         async def work(connection: AsyncConnection) -> list[Any]:
@@ -63,6 +69,12 @@ class Takers:
                 await locking.wait_for_turn(connection, row)
             moment = self._database.moment(moment)  # others went on while this one waited
             await make_due_ready(connection, row.generation, moment)
-            return [await taker.take(connection, row, moment) for taker in group]
+            answers: list[Any] = []
+            until = time() + TURN_AT_MOST
+            for taker in group:
+                answers.append(await taker.take(connection, row, moment))
+                if time() > until:
+                    break
+            return answers
 
         return await self._database.write(work)
