@@ -59,8 +59,11 @@ local function create_claim(keys, arguments)
     most_claims, most_dead, dead_ttl, origin, reason, address = unpack(arguments)
   local queue = open(keys[1], now)
   if not queue.exists then return {'claimed', int(queue.now), 0} end
-  if most_claims ~= '' and address == '' and redis.call('HEXISTS', keys[2], 'fence') == 1 then
-    refuse_fenced()
+  local target
+  if most_claims ~= '' and address == '' then
+    target = keys[2] == keys[1] and queue or open(keys[2], queue.now)
+    queue.now = math.max(queue.now, target.now)  -- before anything is chosen: it may have ended
+    target.now = queue.now
   end
   limit, ttl, grace = tonumber(limit), tonumber(ttl), tonumber(grace)
   most_claims, most_dead, dead_ttl = tonumber(most_claims), tonumber(most_dead), tonumber(dead_ttl)
@@ -80,12 +83,7 @@ local function create_claim(keys, arguments)
     return again and {'again'} or {'claimed', int(queue.now), 0}
   end
 
-  local target
-  if #buried > 0 and address == '' then
-    target = keys[2] == keys[1] and queue or open(keys[2], queue.now)
-    queue.now = math.max(queue.now, target.now)
-    target.now = queue.now
-  end
+  if #buried == 0 then target = nil end
   local letters, bodies = dead_letters(queue, buried, dead_ttl, origin, reason)
   local need
   if target then

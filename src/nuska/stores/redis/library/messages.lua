@@ -155,10 +155,10 @@ end
 -- whether the call looked at all it may and there is more.
 local function each_available(queue, wanted, take)
   local expired = expire(queue)
-  if make_due_ready(queue) > 0 then
-    set(queue, 'due', '1')
-    commit(queue)  -- whatever becomes of the call: nobody may come before this moment now
-  end
+  local made = make_due_ready(queue)
+  if made > 0 then set(queue, 'due', '1') end
+  -- Whatever becomes of the call: nobody may come before this moment now.
+  if expired + made > 0 then commit(queue) end
   local rank, chunk = 0, 50
   while rank < wanted + SCAN do
     local members = redis.call('ZRANGE', queue.ready, rank, rank + chunk - 1)

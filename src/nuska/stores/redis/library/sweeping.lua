@@ -87,7 +87,8 @@ local function sweep_queue(keys, arguments)
         set(queue, 'due', '1')
       end
     end
-    if made > 0 or next(queue.dropped) then commit(queue) end
+    -- What was over at this moment is gone, so nobody may come before it.
+    if expired + made + claims + posts > 0 or next(queue.dropped) then commit(queue) end
   end
   local outbox = redis.call('EXISTS', queue.outbox)
   local work = next_work(queue)
@@ -162,11 +163,14 @@ local function take(keys, arguments, where)
   local queue = open(keys[1], now)
   local last = redis.call('HGET', queue[where], source) or ''
   local letters, bodies = {}, {}
-  local newest = last
+  local newest, is_ours = last, where == 'arrivals'
   for index = 5, #arguments, 3 do
     if arguments[index] > last then
       newest = arguments[index]
       letters[#letters + 1] = parse('', arguments[index + 1])
+      -- Nobody may have it here before it left there, and its claim there was over. The times of
+      -- other stores are nothing to this one.
+      if is_ours then queue.now = math.max(queue.now, letters[#letters].available) end
       bodies[#bodies + 1] = arguments[index + 2]
     end
   end
