@@ -234,6 +234,7 @@ async def _bury(
 ) -> None:
     """Move messages to the tail of the dead-letter queue, in this very transaction."""
     target = await transaction.open_or_create(rule.queue)
+    target.come_after(source.moment)
     gone = {"_id": {"$in": [one["_id"] for one in dead]}, "q": source.key}
     letters = [_letter(source, target, decode(one, source.moment), rule) for one in dead]
     transaction.write([DeleteMany(gone), *(InsertOne(letter) for letter in letters)])

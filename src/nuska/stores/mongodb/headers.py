@@ -80,6 +80,11 @@ class Header:
         if due != self.due:
             self.due, self.changed = due, True
 
+    def come_after(self, moment: Moment) -> None:
+        """Something comes here that was elsewhere until ``moment``."""
+        if moment > self.moment:
+            self.moment, self.changed = moment, True
+
     def give_back(self) -> None:
         """What was reserved and not needed, as a post that is repeated needs none."""
         if self.reserved:

@@ -39,6 +39,7 @@ class Sweeper:
         """Messages, claims, remembered posts, and names of deleted queues."""
         over = {"e": {"$lte": now}}
         found = await self._some(over, "e")
+        await self._keep_moment(found, now)
         return await self._delete(found, over)
 
     async def _make_due_ready(self, now: Moment) -> tuple[list[QueueRef], bool]:
@@ -47,10 +48,19 @@ class Sweeper:
         found = await self._some(due, "v")
         if not found:
             return [], False
+        await self._keep_moment(found, now)
         query = _these(found) | due
         await self._records.update_many(query, NO_LONGER_WAITING)
         queues = {(one["q"], one["g"]) for one in found if one["e"] > now}
         return await self._existing(queues), True
+
+    async def _keep_moment(self, found: list[Document], now: Moment) -> None:
+        """Before it shows that something was over at ``now``: let no operation on these queues
+        come earlier, whatever a node's clock says."""
+        keys = list({one["q"] for one in found})
+        if keys:
+            earlier = {"_id": {"$in": keys}, "q": {"$in": keys}, "moment": {"$lt": now}}
+            await self._records.update_many(earlier, {"$max": {"moment": now}})
 
     async def _existing(self, queues: set[tuple[bytes, bytes]]) -> list[QueueRef]:
         """Those whose generation is still the present one."""
