@@ -172,7 +172,9 @@ class SqlClaims:
         live = (await connection.execute(wanted)).one_or_none()
         if live is None:
             return None
-        settled = await locking.moment_since(connection, self._database, row, moment)
+        settled = await locking.moment_since(
+            connection, self._database, row, max(moment, live.started_at)
+        )
         return (row.generation, settled, live) if live.expires_at > settled else None
 
 

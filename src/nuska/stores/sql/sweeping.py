@@ -179,6 +179,8 @@ async def _delete_expired(connection: AsyncConnection, now: Moment) -> SweepRepo
     which = dialect_of(connection).is_one_of(key, sorted(row[:2] for row in gone))
     await connection.execute(delete(messages).where(which))
     await forget(connection, [(row[0], row[2], row[3]) for row in gone])
+    # A claim that ends with its messages must not be renewed without them.
+    await keep_moment(connection, {row[0] for row in gone}, now)
     return SweepReport(removed=len(gone), more=True)
 
 
