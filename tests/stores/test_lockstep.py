@@ -21,7 +21,9 @@ from nuska.stores.memory.messages import MemoryMessages
 from nuska.stores.memory.queues import MemoryQueues
 from nuska.stores.memory.state import State
 from nuska.stores.sqlite import open_store as open_sqlite
+from nuska.testing.clock import seeded_bytes
 from nuska.testing.state_machine import Lockstep, LockstepWithCarriages
+from nuska.testing.two_clocks import TwoClocks
 
 QUICK = settings(
     max_examples=40,
@@ -65,6 +67,25 @@ class MemoryBesideSqlite(LockstepWithCarriages):
     def teardown(self) -> None:
         super().teardown()
         self.directory.cleanup()
+
+
+class MemoryOfTwoClocks(TwoClocks):
+    async def open_nodes(self, now: Moment) -> Sequence[Store]:
+        return [MemoryStore(now=now, random_bytes=seeded_bytes())] * 2
+
+
+def test_the_model_keeps_what_must_be_true_whatever_the_clocks() -> None:
+    run_state_machine_as_test(MemoryOfTwoClocks, settings=QUICK)
+
+
+class MemoryRunsBackwards(TwoClocks):
+    async def open_nodes(self, now: Moment) -> Sequence[Store]:
+        return [mistaken(RunsBackwards, now, seeded_bytes())] * 2
+
+
+def test_a_store_that_goes_by_every_clock_is_found_out() -> None:
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(MemoryRunsBackwards, settings=UNTIL_FOUND)
 
 
 def test_the_model_agrees_with_itself() -> None:

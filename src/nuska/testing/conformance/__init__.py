@@ -8,8 +8,9 @@ which driver it runs on.
 One that a URL says everything about, and that keeps what it holds, is a
 ``ByUrlConformance`` instead: it provides ``url``. One that several nodes share also provides
 ``engine``, a server in a test's hands, for ``FailureConformance``,
-``NetworkFaultConformance``, ``LostHintConformance`` and ``ServiceFailureConformance``, and
-for ``ProcessConformance`` nothing but ``url``.
+``NetworkFaultConformance``, ``LostHintConformance`` and ``ServiceFailureConformance``,
+``new_url``, which gives empty stores, for ``LaggingClockConformance``, and for
+``ProcessConformance`` nothing but ``url``.
 
     class TestMyStore(StoreConformance):
         @pytest.fixture
@@ -34,6 +35,7 @@ PARTS = (
     "idempotency",
     "inbox",
     "isolation",
+    "lagging_clocks",
     "messages",
     "network_faults",
     "nodes",
@@ -57,6 +59,7 @@ from nuska.testing.conformance.failures import (  # noqa: E402
     FailureConformance,
     LostHintConformance,
 )
+from nuska.testing.conformance.lagging_clocks import LaggingClockConformance  # noqa: E402
 from nuska.testing.conformance.network_faults import NetworkFaultConformance  # noqa: E402
 from nuska.testing.conformance.processes import ProcessConformance  # noqa: E402
 from nuska.testing.conformance.records import RecordConformance  # noqa: E402
@@ -68,6 +71,7 @@ __all__ = [
     "ByUrlConformance",
     "DurabilityConformance",
     "FailureConformance",
+    "LaggingClockConformance",
     "LostHintConformance",
     "NetworkFaultConformance",
     "ProcessConformance",
