@@ -164,6 +164,31 @@ async def test_what_is_loaded_goes_in_pieces_by_number_and_by_size(
     assert await inbox.beside("letters").listed() == names[11:]
 
 
+async def test_claims_and_posts_are_dumped_by_name_and_none_of_an_earlier_queue(
+    store: MongoStore, inbox: Inbox
+) -> None:
+    await inbox.add("x", key="of before")
+    await inbox.claim(99)
+    await store.queues.delete(inbox.ref, now=inbox.now)
+    keys = ["b", "a", "größe", "B", "a.b", "𝄞", "~"]
+    for number, key in enumerate(keys):
+        await inbox.add("x", key=key)
+        await inbox.claim(50 - number, limit=1, ttl=HOUR)
+    claims: list[str] = []
+    posts: list[str] = []
+    while page := await store.transfers.dump_claims(
+        inbox.ref, after=claims[-1] if claims else "", limit=3
+    ):
+        claims += [lease.claim_id for lease in page]
+    while found := await store.transfers.dump_posts(
+        inbox.ref, after=posts[-1] if posts else "", limit=3
+    ):
+        posts += [post.key for post in found]
+    assert claims == sorted(set(claims))
+    assert len(claims) == len(keys)
+    assert posts == sorted(keys)
+
+
 class Nodes:
     """Nodes that keep their catalogue and two pools in databases of one server."""
 

@@ -4,10 +4,10 @@ Nothing here talks to MongoDB.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
-from pymongo import ReplaceOne
+from pymongo import DeleteMany, InsertOne
 
 from nuska.domain.messages import Message
 from nuska.domain.moments import Duration, Moment
@@ -46,8 +46,12 @@ def above(prefix: bytes, start: bytes, size: int) -> Document:
     return least | {"$lte": prefix + b"\xff" * size}
 
 
-def in_place(header: Header, document: Document) -> ReplaceOne[Document]:
-    return ReplaceOne({"_id": document["_id"], "q": header.key}, document, upsert=True)
+def in_place(header: Header, documents: Sequence[Document]) -> list[Any]:
+    """Writes that store documents in place of those of the same id; two statements for the
+    server, where a replacement of each would be one for each."""
+    last = {document["_id"]: document for document in documents}
+    before = DeleteMany({"_id": {"$in": list(last)}, "q": header.key})
+    return [before, *(InsertOne(document) for document in last.values())]
 
 
 def message_document(header: Header, message: Message) -> Document:

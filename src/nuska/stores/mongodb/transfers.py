@@ -169,7 +169,7 @@ class MongoTransfers:
         async def work(transaction: Transaction) -> None:
             header = await _to_load(transaction, queue, epoch)
             documents = [document_of(header, one) for one in things]
-            transaction.write([in_place(header, one) for one in documents])
+            transaction.write(in_place(header, documents))
 
         await self._writer.run(queue, work, now=now)
 
@@ -211,7 +211,7 @@ class MongoTransfers:
             if new:
                 documents = [arrived(header, letter) for letter in new]
                 header.note_arrival(source, new[-1].position)
-                transaction.write([in_place(header, one) for one in documents])
+                transaction.write(in_place(header, documents))
 
         await self._writer.run(queue, work, positions=len(letters), now=now)
 
