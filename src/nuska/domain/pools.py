@@ -25,7 +25,8 @@ CATALOG_STORE = "catalog_store"
 RESERVED_POOL_NAMES = frozenset({"catalog_reachable", CATALOG_STORE})
 """The health document has the pools beside these keys."""
 MASK = "***"
-_PASSWORD = re.compile(r"(//[^/@:?#]*:)[^/?#]*@")
+_PASSWORD = re.compile(r"(?s)(//[^/:?#]*:).*@")
+"""Up to the last @: drivers take passwords with any character. Rather too much than too little."""
 _QUERY_SECRET = re.compile(r"(?i)([?&][^=&#]*(?:password|secret|token|passphrase)[^=&#]*=)[^&#]*")
 
 
