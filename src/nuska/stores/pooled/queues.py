@@ -11,7 +11,7 @@ from nuska.domain.pools import OWN
 from nuska.domain.queues import EMPTY_STATS, Metadata, Queue, Stats
 from nuska.stores.pooled.catalogue import PAGE
 from nuska.stores.pooled.moving import Mover
-from nuska.stores.pooled.placing import Placing
+from nuska.stores.pooled.placing import Placing, refuse_internal
 
 READ_AT_ONCE = 16
 """Queues whose metadata a listing reads at the same time."""
@@ -83,6 +83,7 @@ class PooledQueues:
         with_metadata: bool = True,
     ) -> list[Queue]:
         """Without metadata the catalogue knows enough, whatever pools are down."""
+        refuse_internal(project)
         found: list[Queue] = []
         last = after or ""
         while len(found) < limit:
@@ -125,6 +126,7 @@ class PooledQueues:
         return queues
 
     async def count(self, project: str) -> int:
+        refuse_internal(project)
         counted, last = 0, ""
         while names := await self._names(project, last, PAGE):
             counted += len(names)
