@@ -17,14 +17,16 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from nuska.domain.errors import Conflict, NotFound, Unavailable
+from nuska.domain.errors import Conflict, InvalidInput, NotFound, Unavailable
 from nuska.domain.messages import Message, QueueRef
 from nuska.domain.moments import Duration, Moment, after
+from nuska.domain.pools import OWN
 from nuska.domain.positions import BEFORE_ALL, Position
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.pooling import Outline, PoolableStore, TransferStore
 from nuska.stores.pooled.catalogue import Pin, SeenPin
 from nuska.stores.pooled.placing import Placing
+from nuska.stores.pooled.pools import identity_of
 
 LEASE = Duration(4000)
 """How long a move may be silent before others undo it; less than requests wait for it."""
@@ -67,6 +69,9 @@ class Mover:
             raise Unavailable("Something else is being done with the queue.")
         source_store = await self._placing.pools.store(seen.pin.pool)
         target_store = await self._placing.pools.store(target)
+        if await identity_of(source_store.records) == await identity_of(target_store.records):
+            # Beginning there would wipe what is here.
+            raise InvalidInput(f"The pool {target} is the store in which the queue lies.")
         now = self._clock.now()
         there = await target_store.transfers.outline(queue)
         epoch = max(seen.pin.epoch + 1, now, 0 if there is None else there.epoch + 1)
@@ -85,12 +90,16 @@ class Mover:
 
     async def _carry(self, way: Way, mine: SeenPin, progress: Progress) -> None:
         try:
+            await self._check_target(mine.pin.target or "")
             lease = _Lease(self._placing, self._clock, way.queue, mine)
             await self._load(way, lease, progress)
             landing = Pin(pool=mine.pin.target or "", state="landing", epoch=way.epoch)
             landed = await self._placing.catalogue.put_pin(way.queue, landing, lease.seen)
             if landed is None:
                 raise Unavailable("The move took too long and was undone.")
+        except (Conflict, NotFound) as error:
+            await asyncio.shield(self._undo(way, mine))
+            raise Unavailable("The queue was deleted or moved by others meanwhile.") from error
         except BaseException:
             await asyncio.shield(self._undo(way, mine))
             raise
@@ -98,6 +107,12 @@ class Mover:
         self._placing.drop(way.queue)
         await self._placing.bury(way.source, way.queue, mine.pin.pool, way.epoch)
         await self._placing.catalogue.unlist(mine.pin.pool, way.queue)
+
+    async def _check_target(self, target: str) -> None:
+        """Whoever removes a pool looks for pins that name it when its record is gone; whoever
+        writes such a pin looks for the record then. So one of them sees the other."""
+        if target != OWN and await self._placing.catalogue.pool(target) is None:
+            raise Unavailable(f"The pool {target} has been removed.")
 
     async def _load(self, way: Way, lease: "_Lease", progress: Progress) -> None:
         here, there, epoch = way.source.transfers, way.target.transfers, way.epoch

@@ -48,6 +48,7 @@ class PooledPlacement:
         for other in await self._catalogue.pools():
             if other.name != pool.name and (other.uri == pool.uri or other.identity == identity):
                 raise Conflict(f"The pool {other.name} is at that uri already.")
+        await self._check_same_store(pool, identity)
         pool = replace(pool, identity=identity)
         for _ in range(ATTEMPTS):
             record = await self._records.get(POOLS, pool.name)
@@ -75,6 +76,17 @@ class PooledPlacement:
             if not opened:
                 await store.close()
 
+    async def _check_same_store(self, pool: Pool, identity: str) -> None:
+        """Queues would be left behind in the store that the pool was."""
+        before = await self._catalogue.pool(pool.name)
+        if before is None or before.uri == pool.uri or before.identity in ("", identity):
+            return
+        if await self._is_meant(pool.name):
+            raise Conflict(
+                f"Another store is at that uri, and queues lie in the pool {pool.name}. "
+                f"Move them first: nuska pool drain {pool.name}."
+            )
+
     async def _check_kind(self, pool: Pool, store: PoolableStore) -> None:
         if pool.flavor is None:
             return
@@ -99,7 +111,20 @@ class PooledPlacement:
         record = await self._records.get(POOLS, name)
         if record is not None:
             await self._records.remove(POOLS, name, version=record.version)
+            if await self._is_meant(name):  # a move to it began when it was found empty
+                back = _encode(replace(_decode(record.value), weight=pool.weight))
+                await self._records.put(POOLS, name, back, version=ABSENT)
+                await self._pools.known(afresh=True)
+                raise Conflict(f"A queue is being moved to the pool {name}.")
         await self._pools.known(afresh=True)
+
+    async def _is_meant(self, name: str) -> bool:
+        """Whether any queue lies in the pool, or is on its way to it."""
+        async for queue in self._catalogue.in_pool(name):
+            seen = await self._catalogue.pin(queue)
+            if seen is not None and name in (seen.pin.pool, seen.pin.target):
+                return True
+        return False
 
     async def _empty(self, name: str, flavor: str | None) -> None:
         """Place queues that hold nothing anew; ``Conflict`` when others hold something."""
@@ -213,6 +238,10 @@ class PooledPlacement:
             raise NotFound(f"There is no pool named {pool}.")
         if target is not None and (target == pool or await self._catalogue.pool(target) is None):
             raise InvalidInput(f"There is no other pool named {target}.")
+        if target is not None:
+            there = await self.drain_of(target)
+            if there is not None and there.state in ("waiting", "running"):
+                raise Conflict(f"The pool {target} is itself being drained.")
         await self._change(pool, weight=0)
         if target is None:
             try:

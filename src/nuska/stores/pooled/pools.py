@@ -190,7 +190,9 @@ class Pools:
         """Close stores of pools that were removed, and forget whether they answered."""
         self.answered = {name: up for name, up in self.answered.items() if name in self._known}
         for name in [name for name in self._opened if name not in self._known]:
-            await self._opened.pop(name).store.close()
+            opened = self._opened.pop(name, None)
+            if opened is not None:  # else somebody who looked at the same time closes it
+                await opened.store.close()
 
     async def close(self) -> None:
         while self._opened:

@@ -1,0 +1,137 @@
+"""What could lose a queue, or lose sight of it, when pools change while others use them."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from nuska.domain.errors import Conflict, InvalidInput, NuskaError
+from nuska.domain.messages import QueueRef
+from nuska.domain.pools import Pool, masked
+from nuska.stores.pooled.letters import letter_box
+from nuska.testing.conformance.inbox import bodies
+
+REF = QueueRef("acme", "inbox")
+
+
+async def test_two_names_for_one_store_do_not_cost_a_queue_its_messages(cluster: Any) -> None:
+    await cluster.add_pool("a")
+    node = cluster.node()
+    inbox = cluster.inbox(node)
+    await inbox.post("one", "two")
+    cluster.stores["b"] = cluster.stores["a"]  # reached by another URI
+    await cluster.add_pool("b", weight=0)
+    await node.pools.known(afresh=True)
+    with pytest.raises(NuskaError):
+        await node.mover.move(REF, "b")
+    assert bodies(await inbox.all()) == ["one", "two"]
+
+
+async def test_a_pool_to_which_a_queue_is_being_carried_does_not_go_away(cluster: Any) -> None:
+    await cluster.add_pool("a")
+    node, other = cluster.node(), cluster.node()
+    inbox = cluster.inbox(node)
+    await inbox.post("one")
+    await cluster.add_pool("b", weight=0)
+    await cluster.add_pool("c")
+    transfers = cluster.store("b").transfers
+    begin = transfers.begin
+
+    async def begin_while_another_removes_the_pool(*args: Any, **more: Any) -> None:
+        transfers.begin = begin
+        await begin(*args, **more)
+        with suppress(Conflict):
+            await other.placement.remove_pool("b")
+
+    transfers.begin = begin_while_another_removes_the_pool
+    await node.pools.known(afresh=True)
+    with suppress(NuskaError):
+        await node.mover.move(REF, "b")
+    late = cluster.inbox(cluster.node())
+    assert bodies(await late.all()) == ["one"]
+
+
+async def test_a_drain_is_not_ended_by_the_deletion_of_a_queue(cluster: Any) -> None:
+    await cluster.add_pool("a")
+    node, other = cluster.node(), cluster.node()
+    inbox = cluster.inbox(node)
+    await inbox.post("one")
+    await inbox.beside("later").post("two")
+    await cluster.add_pool("b")
+    transfers = cluster.store("b").transfers
+    begin = transfers.begin
+
+    async def begin_while_another_deletes_the_queue(*args: Any, **more: Any) -> None:
+        transfers.begin = begin
+        await begin(*args, **more)
+        await other.queues.delete(REF, now=cluster.clock.now())
+
+    transfers.begin = begin_while_another_deletes_the_queue
+    await node.placement.start_drain("a", "b")
+    for _ in range(3):
+        node.placement.carriages.step()
+        await node.placement.carriages._running
+        cluster.clock.advance(seconds=6)
+    state = await node.placement.drain_of("a")
+    assert (state.state, state.problem) == ("done", "")
+
+
+async def test_a_pool_with_queues_does_not_become_another_store(cluster: Any) -> None:
+    node = cluster.node()
+    await node.placement.put_pool(Pool(name="a", uri="a", weight=1))
+    await cluster.inbox(node).post("one")
+    with pytest.raises(Conflict):
+        await node.placement.put_pool(Pool(name="a", uri="elsewhere", weight=1))
+
+
+async def test_two_drains_do_not_pass_queues_to_each_other(cluster: Any) -> None:
+    await cluster.add_pool("a")
+    await cluster.add_pool("b")
+    node = cluster.node()
+    await node.placement.start_drain("a", "b")
+    with pytest.raises(Conflict):
+        await node.placement.start_drain("b", "a")
+
+
+async def test_pools_that_go_at_the_same_time_disturb_nobody(cluster: Any) -> None:
+    await cluster.add_pool("a")
+    await cluster.add_pool("b")
+    node = cluster.node()
+
+    class Closing:
+        async def close(self) -> None:
+            await asyncio.sleep(0)
+
+    for name in "ab":
+        await node.pools.store(name)
+        node.pools._opened[name].store = Closing()
+    for name in "ab":
+        record = await cluster.store("own").records.get("pools", name)
+        await cluster.store("own").records.remove("pools", name, version=record.version)
+    await asyncio.gather(*(node.pools.known(afresh=True) for _ in range(3)))
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://user:geheim/sesam@host/db",
+        "postgresql://user@tenant:geheim@host/db",
+        "postgresql://user:geheim?x@host/db",
+        "mysql://user:geheim#x@host/db",
+    ],
+)
+def test_no_part_of_a_password_is_shown(uri: str) -> None:
+    assert "geheim" not in masked(uri)
+    assert masked(uri).endswith("@host/db")
+
+
+async def test_no_caller_lists_the_letter_boxes_of_another_project(cluster: Any) -> None:
+    box = letter_box(QueueRef("acme", "dead"))
+    own = cluster.store("own")
+    await own.queues.create(box, {}, now=cluster.clock.now())
+    node = cluster.node()
+    with pytest.raises(InvalidInput):
+        await node.queues.page(box.project, after=None, limit=10, with_metadata=False)
+    with pytest.raises(InvalidInput):
+        await node.queues.count(box.project)
