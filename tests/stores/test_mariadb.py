@@ -11,9 +11,9 @@ from hypothesis.stateful import run_state_machine_as_test
 from nuska.domain.moments import Moment
 from nuska.interfaces.storage import RandomBytes, Store, StoreOptions
 from nuska.stores.sql import open_store
-from nuska.testing.conformance import ByUrlConformance
+from nuska.testing.conformance import ByUrlConformance, RecordConformance, TransferConformance
 from nuska.testing.mariadb_server import MariadbServer, mariadb_server
-from nuska.testing.state_machine import Lockstep
+from nuska.testing.state_machine import LockstepWithCarriages
 
 NUMBERS = count()
 QUICK = settings(
@@ -32,10 +32,10 @@ def server() -> Iterator[MariadbServer]:
         yield server
 
 
-def beside(there: MariadbServer) -> type[Lockstep]:
+def beside(there: MariadbServer) -> type[LockstepWithCarriages]:
     """The model store and a MariaDB store on this server."""
 
-    class BesideMariadb(Lockstep):
+    class BesideMariadb(LockstepWithCarriages):
         durable = True
         server: ClassVar[MariadbServer] = there
 
@@ -64,7 +64,7 @@ def test_mariadb_answers_as_the_model_does_for_long(server: MariadbServer) -> No
     run_state_machine_as_test(beside(server), settings=THOROUGH)
 
 
-class TestMariadb(ByUrlConformance):
+class TestMariadb(ByUrlConformance, RecordConformance, TransferConformance):
     @pytest.fixture
     async def url(self, server: MariadbServer) -> AsyncIterator[str]:
         async with server.database() as url:

@@ -11,9 +11,9 @@ from hypothesis.stateful import run_state_machine_as_test
 from nuska.domain.moments import Moment
 from nuska.interfaces.storage import RandomBytes, Store, StoreOptions
 from nuska.stores.sql import open_store
-from nuska.testing.conformance import ByUrlConformance
+from nuska.testing.conformance import ByUrlConformance, RecordConformance, TransferConformance
 from nuska.testing.postgresql_server import PostgresqlServer, postgresql_server
-from nuska.testing.state_machine import Lockstep
+from nuska.testing.state_machine import LockstepWithCarriages
 
 NUMBERS = count()
 QUICK = settings(
@@ -32,10 +32,10 @@ def server() -> Iterator[PostgresqlServer]:
         yield server
 
 
-def beside(there: PostgresqlServer) -> type[Lockstep]:
+def beside(there: PostgresqlServer) -> type[LockstepWithCarriages]:
     """The model store and a PostgreSQL store on this server."""
 
-    class BesidePostgresql(Lockstep):
+    class BesidePostgresql(LockstepWithCarriages):
         durable = True
         server: ClassVar[PostgresqlServer] = there
 
@@ -64,7 +64,7 @@ def test_postgresql_answers_as_the_model_does_for_long(server: PostgresqlServer)
     run_state_machine_as_test(beside(server), settings=THOROUGH)
 
 
-class TestPostgresql(ByUrlConformance):
+class TestPostgresql(ByUrlConformance, RecordConformance, TransferConformance):
     @pytest.fixture
     async def url(self, server: PostgresqlServer) -> AsyncIterator[str]:
         async with server.database() as url:

@@ -21,7 +21,7 @@ from nuska.testing.conformance.inbox import Inbox
 from nuska.testing.mariadb_server import MariadbServer
 
 Open = Callable[[str], Awaitable[SqlStore]]
-STEPS = 12
+STEPS = 14
 
 
 class Cut(Exception):

@@ -5,7 +5,8 @@ does what is usual; where anything else is to be done (messages that come due, m
 were handed out too often, refusals, messages that have moved) it does nothing for that
 request, which then goes the way of ``claims`` and ``deleting``. Everything that such a
 statement reads is of one state, except rows that others change meanwhile: those are looked at
-again once they are locked. Messages are named by generation and a list of positions, so
+again once they are locked. A fenced queue has no generation there, so nothing is found in it.
+Messages are named by generation and a list of positions, so
 that the server need not guess which table to begin with.
 """
 
@@ -17,6 +18,7 @@ from sqlalchemy import ARRAY, BigInteger, LargeBinary, TextClause, bindparam, te
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nuska.domain.claims import Claimed
+from nuska.domain.errors import QueueAway
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.stores.sql import locking
@@ -30,7 +32,8 @@ NEVER_TIRED = 2**62
 
 QUEUE = """
 WITH queue AS MATERIALIZED (
-    SELECT generation, last_moment, greatest(:now, last_moment) AS moment,
+    SELECT CASE WHEN NOT fenced THEN generation END AS generation, fenced,
+           last_moment, greatest(:now, last_moment) AS moment,
            CASE WHEN relaxed THEN set_config('synchronous_commit', 'off', true) END
     FROM queues WHERE project = :project AND name = :name
     FOR KEY SHARE
@@ -86,7 +89,7 @@ CLAIM = """
     FROM queue, asked
     WHERE EXISTS (SELECT 1 FROM handed WHERE handed.claim = asked.claim)
 )
-SELECT queue.moment AS at, queue.last_moment, queue.generation AS content,
+SELECT queue.moment AS at, queue.last_moment, queue.generation AS content, queue.fenced,
        EXISTS (SELECT 1 FROM due) OR EXISTS (SELECT 1 FROM tired) AS more_to_do, handed.*
 FROM queue LEFT JOIN handed ON true
 """
@@ -107,7 +110,8 @@ DELETE = """
                ELSE message.available_at > queue.moment AND message.claim = wanted.claim END
     RETURNING wanted.number
 )
-SELECT queue.moment AS at, queue.last_moment, queue.generation AS content, gone.number
+SELECT queue.moment AS at, queue.last_moment, queue.generation AS content, queue.fenced,
+       gone.number
 FROM queue LEFT JOIN gone ON true
 """
 
@@ -247,6 +251,8 @@ class PostgresqlAtOnce:
 
         rows = await self._database.do(work)
         if rows:
+            if rows[0].fenced:
+                raise QueueAway
             await self._keep_moment(rows[0])
         return rows
 

@@ -11,7 +11,7 @@ from copy import copy
 from itertools import islice
 from typing import Generic, TypeVar
 
-from nuska.domain.errors import Unavailable
+from nuska.domain.errors import QueueAway, Unavailable
 from nuska.stores.sql.database import BUGS
 
 K = TypeVar("K", bound=Hashable)
@@ -73,6 +73,8 @@ class Lines(Generic[K, T, R]):
         answers: Sequence[R | Exception]
         try:
             answers = await self._perform(key, list(group.values()))
+        except QueueAway:
+            answers = [QueueAway() for _ in group]
         except Unavailable as error:
             answers = [_another(error) for _ in group]
         except BUGS as error:

@@ -2,8 +2,8 @@
 
 ``sharing``: for what works on messages that exist. Any number may, beside one another and
 beside posts. ``counting``: for what gives positions; one at a time, so that they follow
-commit order. Purge and delete exclude both, so that nothing is written into a generation
-that is over.
+commit order. Purge, delete and fence exclude both, so that nothing is written into a generation
+that is over, nor into a queue that is carried away: whoever has a lock sees the row as it is.
 """
 
 from collections.abc import Collection
@@ -11,6 +11,7 @@ from collections.abc import Collection
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from nuska.domain.errors import QueueAway
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Duration, Moment
 from nuska.domain.positions import floor_at
@@ -19,7 +20,7 @@ from nuska.stores.sql.database import Database
 from nuska.stores.sql.dialects import dialect_of
 from nuska.stores.sql.dialects.interface import Lock
 from nuska.stores.sql.rows import QueueRow, encode
-from nuska.stores.sql.tables import deleted_queues, generations, queues
+from nuska.stores.sql.tables import arrivals, deleted_queues, generations, queues
 
 KEPT_WITHIN = Duration(1_000)
 """A queue's last moment may be this much behind what was done in it: it is not worth a lock
@@ -33,7 +34,16 @@ def of(ref: QueueRef) -> tuple[bytes, bytes]:
 
 
 async def find(connection: AsyncConnection, ref: QueueRef, lock: Lock) -> QueueRow | None:
-    """The queue, locked until the end of the transaction; None when there is none."""
+    """The queue, locked until the end of the transaction; None when there is none, and
+    ``QueueAway`` when it is fenced."""
+    row = await find_any(connection, ref, lock)
+    if row is not None and row.fenced:
+        raise QueueAway
+    return row
+
+
+async def find_any(connection: AsyncConnection, ref: QueueRef, lock: Lock) -> QueueRow | None:
+    """The same, fenced or not."""
     return await dialect_of(connection).find(connection, *of(ref), lock)
 
 
@@ -130,6 +140,8 @@ async def create(
         "metadata": encode(metadata),
         "relaxed": relaxed,
         "version": 1,
+        "fenced": False,
+        "epoch": 0,
     }
     row_id = await dialect_of(connection).insert_queue(connection, values)
     if row_id is None:
@@ -138,8 +150,9 @@ async def create(
     before = await _take_last_position(connection, project, name)
     if before is not None and before > base:
         base = before
-        await dialect_of(connection).raise_base(connection, row_id, base)
-    return QueueRow(row_id, generation, base, base, moment, relaxed)
+        above = {"base_position": base, "last_position": base}
+        await dialect_of(connection).change_queue(connection, row_id, above)
+    return QueueRow(row_id, generation, base, base, moment, relaxed, fenced=False, epoch=0)
 
 
 async def _take_last_position(
@@ -166,6 +179,17 @@ async def retire(connection: AsyncConnection, generation: int) -> None:
     """Leave a generation's rows to the sweep."""
     await connection.execute(
         update(generations).where(generations.c.id == generation).values(retired=True)
+    )
+
+
+async def delete(connection: AsyncConnection, ref: QueueRef, row: QueueRow) -> None:
+    """Remove a queue that is locked ``EXCLUDING``; its positions do not start again."""
+    await retire(connection, row.generation)
+    await dialect_of(connection).delete_queue(connection, row)
+    await connection.execute(arrivals.delete().where(arrivals.c.queue == row.id))
+    project, name = of(ref)
+    await connection.execute(
+        insert(deleted_queues).values(project=project, name=name, last_position=row.last_position)
     )
 
 

@@ -53,9 +53,11 @@ class SqlMessages:
         *,
         poster: bytes = b"",
         idempotency: Idempotency | None = None,
+        create: bool = True,
         now: Moment,
     ) -> Added:
-        return await self._poster.add(queue, Post(messages, poster, idempotency, now))
+        post = Post(messages, poster, idempotency, create, now)
+        return await self._poster.add(queue, post)
 
     async def page(
         self,

@@ -7,7 +7,7 @@ from msgspec import Struct
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from nuska.domain.errors import Conflict
+from nuska.domain.errors import Conflict, QueueMissing
 from nuska.domain.limits import IDEMPOTENCY_TTL
 from nuska.domain.messages import Added, Idempotency, NewMessage, QueueRef
 from nuska.domain.moments import Moment
@@ -16,6 +16,7 @@ from nuska.interfaces.storage import RandomBytes
 from nuska.stores.sql import locking
 from nuska.stores.sql.database import Database
 from nuska.stores.sql.dialects import dialect_of
+from nuska.stores.sql.dialects.interface import Lock
 from nuska.stores.sql.line import Lines
 from nuska.stores.sql.rows import QueueRow
 from nuska.stores.sql.tables import READY, delays_ending, messages, posts
@@ -27,6 +28,8 @@ class Post(Struct, frozen=True):
     messages: Sequence[NewMessage]
     poster: bytes
     idempotency: Idempotency | None
+    create: bool
+    """Make the queue when it is missing."""
     now: Moment
 
 
@@ -48,7 +51,11 @@ class Poster:
     async def _perform(self, queue: QueueRef, group: Sequence[Post]) -> list[Added | Exception]:
         async def work(connection: AsyncConnection) -> list[Added | Exception]:
             latest = max(post.now for post in group)
-            row = await locking.find_or_create(connection, self._database, queue, latest)
+            # One that creates it does so for all: they come at the same time.
+            create = any(post.create for post in group)
+            row = await self._row(connection, queue, latest, create=create)
+            if row is None:
+                return [QueueMissing() for _ in group]
             await locking.relax(connection, row)
             batch = Batch(row, self._database.moment(max(latest, row.last_moment)))
             answers = [await self._one(connection, batch, post) for post in group]
@@ -56,6 +63,13 @@ class Poster:
             return answers
 
         return await self._database.write(work)
+
+    async def _row(
+        self, connection: AsyncConnection, queue: QueueRef, now: Moment, *, create: bool
+    ) -> QueueRow | None:
+        if create:
+            return await locking.find_or_create(connection, self._database, queue, now)
+        return await locking.find(connection, queue, Lock.COUNTING)
 
     async def _one(
         self, connection: AsyncConnection, batch: "Batch", post: Post

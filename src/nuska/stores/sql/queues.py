@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import Select, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from nuska.domain.errors import QueueAway
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.domain.positions import BEFORE_ALL
@@ -14,7 +15,7 @@ from nuska.stores.sql.database import Database
 from nuska.stores.sql.dialects import dialect_of
 from nuska.stores.sql.dialects.interface import Lock
 from nuska.stores.sql.rows import VERSION_SHIFT, encode, id_of, queue_of
-from nuska.stores.sql.tables import deleted_queues, messages, queues
+from nuska.stores.sql.tables import messages, queues
 
 CHUNK = 500
 """Queues looked at in one go when a page is filtered."""
@@ -33,6 +34,8 @@ class SqlQueues:
             made = await locking.create(
                 connection, self._database, ref, metadata, relaxed=relaxed, now=now
             )
+            if made is None:
+                await locking.find(connection, ref, Lock.NONE)
             return made is not None
 
         return await self._database.write(work)
@@ -43,6 +46,8 @@ class SqlQueues:
 
         async def work(connection: AsyncConnection) -> Queue | None:
             row = (await connection.execute(wanted)).one_or_none()
+            if row is not None and row.fenced:
+                raise QueueAway
             return None if row is None else queue_of(ref, row)
 
         return await self._database.ask(work)
@@ -59,12 +64,16 @@ class SqlQueues:
                 queues.c.name == name,
                 queues.c.id == queue.version >> VERSION_SHIFT,
                 queues.c.version == queue.version & ((1 << VERSION_SHIFT) - 1),
+                ~queues.c.fenced,
             )
             .values(metadata=encode(metadata), relaxed=relaxed, version=queues.c.version + 1)
         )
 
         async def work(connection: AsyncConnection) -> bool:
-            return (await connection.execute(change)).rowcount == 1
+            changed = (await connection.execute(change)).rowcount == 1
+            if not changed:
+                await locking.find(connection, queue.ref, Lock.NONE)
+            return changed
 
         return await self._database.write(work)
 
@@ -73,16 +82,8 @@ class SqlQueues:
 
         async def work(connection: AsyncConnection) -> None:
             row = await locking.find(connection, ref, Lock.EXCLUDING)
-            if row is None:
-                return
-            await locking.retire(connection, row.generation)
-            await dialect_of(connection).delete_queue(connection, row)
-            project, name = locking.of(ref)
-            await connection.execute(
-                deleted_queues.insert().values(
-                    project=project, name=name, last_position=row.last_position
-                )
-            )
+            if row is not None:
+                await locking.delete(connection, ref, row)
 
         await self._database.write(work)
 
@@ -95,7 +96,8 @@ class SqlQueues:
                 return
             await locking.retire(connection, row.generation)
             generation = await locking.new_generation(connection)
-            await dialect_of(connection).renew_queue(connection, row, generation)
+            fresh = {"generation": generation, "base_position": row.last_position}
+            await dialect_of(connection).change_queue(connection, row.id, fresh)
 
         await self._database.write(work)
 
@@ -109,7 +111,7 @@ class SqlQueues:
         metadata_equals: Metadata | None = None,
         with_metadata: bool = True,
     ) -> list[Queue]:
-        wanted = select(queues).where(queues.c.project == project.encode())
+        wanted = select(queues).where(queues.c.project == project.encode(), ~queues.c.fenced)
         wanted = wanted.order_by(queues.c.name).limit(
             max(limit, CHUNK) if metadata_equals else limit
         )
@@ -138,7 +140,7 @@ class SqlQueues:
         return await self._database.read(work)
 
     async def count(self, project: str) -> int:
-        counted = select(func.count()).where(queues.c.project == project.encode())
+        counted = select(func.count()).where(queues.c.project == project.encode(), ~queues.c.fenced)
 
         async def work(connection: AsyncConnection) -> int:
             return int((await connection.execute(counted)).scalar_one())

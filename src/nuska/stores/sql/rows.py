@@ -33,6 +33,8 @@ class QueueRow(NamedTuple):
     last_position: int
     last_moment: int
     relaxed: bool
+    fenced: bool
+    epoch: int
 
 
 QUEUE_ROW = tuple(queues.c[name] for name in QueueRow._fields)

@@ -5,6 +5,7 @@ locking.py    the row of a queue                     migrations/  the tables
 promises.py   what a write survives                  hints.py     wake-ups between nodes
 dialects/     what servers do differently
 queues.py   messages.py   claims.py                  the promises of interfaces/storage.py
+records.py  transfers.py                             the promises of interfaces/pooling.py
 """
 
 import asyncio
@@ -29,9 +30,11 @@ from nuska.stores.sql.migrations import prepare
 from nuska.stores.sql.polling import Polling
 from nuska.stores.sql.promises import Demand, Promise, TooWeak
 from nuska.stores.sql.queues import SqlQueues
+from nuska.stores.sql.records import SqlRecords
 from nuska.stores.sql.sweeping import Sweeper
 from nuska.stores.sql.tables import timeline
 from nuska.stores.sql.taking import Takers
+from nuska.stores.sql.transfers import SqlTransfers
 from nuska.stores.sql.url import parse
 
 MIGRATE_WITHIN = 3600.0
@@ -67,6 +70,8 @@ class SqlStore:
         self._takers = Takers(database)
         self.messages = SqlMessages(database, self._at_once, self._takers, options.random_bytes)
         self.claims = SqlClaims(database, self._at_once, self._takers)
+        self.records = SqlRecords(database, options.random_bytes)
+        self.transfers = SqlTransfers(database)
         self._sweeper = Sweeper(database)
         carrier = HINTS[database.dialect.migrations]
         self._hints: Hints = carrier(database) if database.carries_hints else Looking()

@@ -56,6 +56,8 @@ queues = Table(
     Column("metadata", LargeBinary, nullable=False),
     Column("relaxed", Boolean, nullable=False),
     Column("version", BigInteger, nullable=False),
+    Column("fenced", Boolean, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
 )
 
 deleted_queues = Table(
@@ -125,4 +127,22 @@ posts = Table(
     Column("first_position", BigInteger, nullable=False),
     Column("salts", LargeBinary, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
+)
+
+# The last position that arrived from each source (``TransferStore.arrive``).
+arrivals = Table(
+    "arrivals",
+    metadata,
+    Column("queue", BigInteger, primary_key=True),
+    Column("source", LargeBinary, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+)
+
+records = Table(
+    "records",
+    metadata,
+    Column("collection", LargeBinary, primary_key=True),
+    Column("key", LargeBinary, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+    Column("version", LargeBinary, nullable=False),
 )

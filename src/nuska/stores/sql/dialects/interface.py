@@ -113,14 +113,12 @@ class Dialect(Protocol):
         """Add a row to the table of queues; its id, or None when the name is taken."""
         ...
 
-    async def raise_base(self, connection: AsyncConnection, row_id: int, base: int) -> None:
-        """Let the positions of a queue that was just inserted begin above ``base``."""
-        ...
-
-    async def renew_queue(
-        self, connection: AsyncConnection, row: QueueRow, generation: int
+    async def change_queue(
+        self, connection: AsyncConnection, row_id: int, values: Mapping[str, Any]
     ) -> None:
-        """Let a queue that is locked ``EXCLUDING`` go on in another generation, empty."""
+        """Change the row of a queue that was just inserted or is locked ``EXCLUDING``. Only so
+        do its generation, its base and its fence change: who has it locked otherwise does not
+        see them change."""
         ...
 
     async def delete_queue(self, connection: AsyncConnection, row: QueueRow) -> None:

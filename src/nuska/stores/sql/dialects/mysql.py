@@ -2,8 +2,8 @@
 
 A row has two locks there, shared and exclusive, and three are needed (see ``locking``). So a
 queue has two rows: its gate, by its name, and its row in ``queues``. What works on messages
-that exist shares the gate; what gives positions has the row in ``queues`` for itself; purge
-and delete have both.
+that exist shares the gate; what gives positions has the row in ``queues`` for itself; purge,
+delete and fence have both.
 """
 
 from collections import defaultdict
@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import (
     URL,
     BigInteger,
+    Boolean,
     Column,
     ColumnElement,
     Connection,
@@ -68,7 +69,10 @@ gates = Table(
     Column("queue", BigInteger, nullable=False),
     Column("generation", BigInteger, nullable=False),
     Column("base_position", BigInteger, nullable=False),
+    Column("fenced", Boolean, nullable=False),
 )
+ALSO_OF_GATE = frozenset({"generation", "base_position", "fenced"})
+"""Columns that a queue's row and its gate both have."""
 
 
 def _of_gate(name: str) -> Any:
@@ -84,8 +88,10 @@ THROUGH_GATE = (
     _of_gate("last_position"),
     _of_gate("last_moment"),
     _of_gate("relaxed"),
+    gates.c.fenced,
+    _of_gate("epoch"),
 )
-"""A ``QueueRow``; what purge and delete change is the gate's own, and thereby locked."""
+"""A ``QueueRow``; what purge, delete and fence change is the gate's own, and thereby locked."""
 
 
 class MySQL:
@@ -156,22 +162,17 @@ class MySQL:
         row_id, generation = (await connection.execute(there)).one()
         if generation != values["generation"]:
             return None
-        gate = {one: values[one] for one in ("project", "name", "generation", "base_position")}
+        gate = {one: values[one] for one in ("project", "name", *ALSO_OF_GATE)}
         await connection.execute(insert(gates).values(queue=row_id, **gate))
         return int(row_id)
 
-    async def raise_base(self, connection: AsyncConnection, row_id: int, base: int) -> None:
-        gate = update(gates).where(gates.c.queue == row_id)
-        await connection.execute(gate.values(base_position=base))
-        above = update(queues).where(queues.c.id == row_id)
-        await connection.execute(above.values(base_position=base, last_position=base))
-
-    async def renew_queue(
-        self, connection: AsyncConnection, row: QueueRow, generation: int
+    async def change_queue(
+        self, connection: AsyncConnection, row_id: int, values: Mapping[str, Any]
     ) -> None:
-        fresh = {"generation": generation, "base_position": row.last_position}
-        await connection.execute(update(gates).where(gates.c.queue == row.id).values(fresh))
-        await connection.execute(update(queues).where(queues.c.id == row.id).values(fresh))
+        gate = {name: value for name, value in values.items() if name in ALSO_OF_GATE}
+        if gate:
+            await connection.execute(update(gates).where(gates.c.queue == row_id).values(gate))
+        await connection.execute(update(queues).where(queues.c.id == row_id).values(values))
 
     async def delete_queue(self, connection: AsyncConnection, row: QueueRow) -> None:
         await connection.execute(delete(gates).where(gates.c.queue == row.id))

@@ -177,18 +177,10 @@ class PostgreSQL:
         row_id: int | None = (await connection.execute(made)).scalar_one_or_none()
         return row_id
 
-    async def raise_base(self, connection: AsyncConnection, row_id: int, base: int) -> None:
-        above = update(queues).where(queues.c.id == row_id)
-        await connection.execute(above.values(base_position=base, last_position=base))
-
-    async def renew_queue(
-        self, connection: AsyncConnection, row: QueueRow, generation: int
+    async def change_queue(
+        self, connection: AsyncConnection, row_id: int, values: Mapping[str, Any]
     ) -> None:
-        await connection.execute(
-            update(queues)
-            .where(queues.c.id == row.id)
-            .values(generation=generation, base_position=row.last_position)
-        )
+        await connection.execute(update(queues).where(queues.c.id == row_id).values(values))
 
     async def delete_queue(self, connection: AsyncConnection, row: QueueRow) -> None:
         await connection.execute(delete(queues).where(queues.c.id == row.id))

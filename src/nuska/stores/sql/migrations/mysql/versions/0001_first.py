@@ -47,7 +47,10 @@ QUEUES = (
         metadata LONGBLOB NOT NULL,
         relaxed BOOL NOT NULL,
         version BIGINT NOT NULL,
+        fenced BOOL NOT NULL,
+        epoch BIGINT NOT NULL,
         UNIQUE KEY queues_by_name (project, name),
+        KEY queues_listed (project, fenced),
         KEY queues_by_generation (generation)
     ) {IN_ROWS}
     """,
@@ -59,6 +62,7 @@ QUEUES = (
         queue BIGINT NOT NULL,
         generation BIGINT NOT NULL,
         base_position BIGINT NOT NULL,
+        fenced BOOL NOT NULL,
         PRIMARY KEY (project, name),
         UNIQUE KEY gates_by_queue (queue)
     ) {IN_ROWS}
@@ -137,6 +141,24 @@ OTHERS = (
         expires_at BIGINT NOT NULL,
         PRIMARY KEY (queue, `key`),
         KEY posts_ending (expires_at)
+    ) {IN_ROWS}
+    """,
+    f"""
+    CREATE TABLE IF NOT EXISTS arrivals (
+        queue BIGINT NOT NULL,
+        source VARBINARY(1024) NOT NULL,
+        position BIGINT NOT NULL,
+        PRIMARY KEY (queue, source)
+    ) {IN_ROWS}
+    """,
+    # A collection may be those of one project; a key may have a project and a queue's name in it.
+    f"""
+    CREATE TABLE IF NOT EXISTS records (
+        collection VARBINARY(1056) NOT NULL,
+        `key` VARBINARY(2016) NOT NULL,
+        value MEDIUMBLOB NOT NULL,
+        version VARBINARY(64) NOT NULL,
+        PRIMARY KEY (collection, `key`)
     ) {IN_ROWS}
     """,
     f"""
