@@ -1,13 +1,18 @@
 """Nodes over one catalogue and its pools, all in memory, that can die at any step."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 import pytest
 
-from nuska.domain.messages import QueueRef
+from nuska.domain.claims import Claimed
+from nuska.domain.errors import Unavailable
+from nuska.domain.messages import NewMessage, QueueRef
+from nuska.domain.moments import seconds
 from nuska.domain.pools import Pool
+from nuska.domain.positions import claim_id
 from nuska.interfaces.pooling import ABSENT, PoolableStore
 from nuska.stores.memory.store import MemoryStore
 from nuska.stores.pooled import PooledStore, pooled
@@ -15,6 +20,7 @@ from nuska.stores.pooled.catalogue import POOLS
 from nuska.testing.clock import ManualClock, seeded_bytes
 from nuska.testing.conformance.inbox import Inbox
 
+INBOX = QueueRef("acme", "inbox")
 FACETS = ("records", "transfers", "queues", "messages", "claims")
 
 
@@ -110,6 +116,91 @@ class Cluster:
             if outline is not None and not outline.fenced:
                 found.append(uri)
         return found
+
+
+class Load:
+    """Posters and workers, each at a node of its own, and what they were told."""
+
+    def __init__(self, cluster: Any, posters: int, workers: int, posts_each: int) -> None:
+        self.cluster = cluster
+        self.posters = posters
+        self.workers = workers
+        self.posts_each = posts_each
+        self.posted: list[str] = []
+        self.worked: list[tuple[str, int]] = []
+        self.unknown: set[str] = set()
+        self.posting = posters
+
+    async def last_through(self, moves: int) -> None:
+        """Post and work while the queue moves between the pools ``b`` and ``a``."""
+        await self.cluster.inbox(self.cluster.node()).post("first")
+        mover = self.cluster.node().mover
+        users = [asyncio.create_task(self.post(number)) for number in range(self.posters)]
+        users += [asyncio.create_task(self.work(number)) for number in range(self.workers)]
+        try:
+            for number in range(moves):
+                assert await mover.move(INBOX, "ba"[number % 2])
+                await asyncio.sleep(0.005)
+            await asyncio.gather(*users)
+        finally:
+            for user in users:
+                user.cancel()
+
+    async def check(self) -> None:
+        """Everything was worked on once, in the order in which each poster posted it."""
+        worked = [body for body, _ in self.worked]
+        assert not self.unknown
+        assert sorted(worked) == sorted([*self.posted, '"first"'])
+        for poster in range(self.posters):
+            mine = sorted(
+                (position, body) for body, position in self.worked if body.startswith(f'"{poster}-')
+            )
+            assert [body for _, body in mine] == sorted(body for _, body in mine)
+        assert await self.cluster.inbox(self.cluster.node()).all() == []
+
+    async def post(self, poster: int) -> None:
+        node = self.cluster.node()
+        for number in range(self.posts_each):
+            body = f'"{poster}-{number:03}"'
+            try:
+                added = await node.messages.add(
+                    INBOX,
+                    [NewMessage(body=body.encode(), ttl=seconds(3600))],
+                    now=self.cluster.clock.now(),
+                )
+            except Unavailable:
+                self.unknown.add(body)
+            else:
+                self.posted.append(body)
+                assert len(added.ids) == 1
+            await asyncio.sleep(0.001)
+        self.posting -= 1
+
+    async def work(self, worker: int) -> None:
+        node = self.cluster.node()
+        turn = 0
+        while True:
+            turn += 1
+            claim = claim_id((worker * 1_000_000 + turn).to_bytes(12))
+            now = self.cluster.clock.now()
+            finished = not self.posting
+            try:
+                claimed: Claimed = await node.claims.create(
+                    INBOX, claim_id=claim, limit=2, ttl=seconds(60), grace=seconds(60), now=now
+                )
+            except Unavailable:
+                continue
+            if finished and not claimed.messages:
+                return
+            for message in claimed.messages:
+                await node.messages.delete(INBOX, message.id, claim_id=claim, now=now)
+                self.worked.append((message.body.decode(), message.position))
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def load_on() -> type[Load]:
+    return Load
 
 
 @pytest.fixture

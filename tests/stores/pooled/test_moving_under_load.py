@@ -1,15 +1,12 @@
 """A queue that moves to and fro while several nodes use it: nothing lost, doubled or reordered."""
 
-import asyncio
 from typing import Any
 
 import pytest
 
-from nuska.domain.claims import Claimed
 from nuska.domain.errors import InvalidInput, Unavailable
 from nuska.domain.messages import NewMessage, QueueRef
 from nuska.domain.moments import seconds
-from nuska.domain.positions import BEFORE_ALL, claim_id
 from nuska.stores.pooled.letters import letter_box
 from nuska.stores.pooled.placing import PIN_KEPT, PIN_KEPT_AT_NEED
 
@@ -21,85 +18,14 @@ MOVES = 12
 MANY = 900
 
 
-class Load:
-    """Posters and workers, each at a node of its own, and what they were told."""
-
-    def __init__(self, cluster: Any) -> None:
-        self.cluster = cluster
-        self.posted: list[str] = []
-        self.worked: list[tuple[str, int]] = []
-        self.unknown: set[str] = set()
-        self.posting = POSTERS
-
-    async def post(self, poster: int) -> None:
-        node = self.cluster.node()
-        for number in range(POSTS_EACH):
-            body = f'"{poster}-{number:03}"'
-            try:
-                added = await node.messages.add(
-                    REF,
-                    [NewMessage(body=body.encode(), ttl=seconds(3600))],
-                    now=self.cluster.clock.now(),
-                )
-            except Unavailable:
-                self.unknown.add(body)
-            else:
-                self.posted.append(body)
-                assert len(added.ids) == 1
-            await asyncio.sleep(0.001)
-        self.posting -= 1
-
-    async def work(self, worker: int) -> None:
-        node = self.cluster.node()
-        turn = 0
-        while True:
-            turn += 1
-            claim = claim_id((worker * 1_000_000 + turn).to_bytes(12))
-            now = self.cluster.clock.now()
-            finished = not self.posting
-            try:
-                claimed: Claimed = await node.claims.create(
-                    REF, claim_id=claim, limit=2, ttl=seconds(60), grace=seconds(60), now=now
-                )
-            except Unavailable:
-                continue
-            if finished and not claimed.messages:
-                return
-            for message in claimed.messages:
-                await node.messages.delete(REF, message.id, claim_id=claim, now=now)
-                self.worked.append((message.body.decode(), message.position))
-            await asyncio.sleep(0.001)
-
-
-async def test_nothing_is_lost_doubled_or_reordered_by_moves_under_load(cluster: Any) -> None:
+async def test_nothing_is_lost_doubled_or_reordered_by_moves_under_load(
+    cluster: Any, load_on: Any
+) -> None:
     await cluster.add_pool("a")
     await cluster.add_pool("b", weight=0)
-    load = Load(cluster)
-    await cluster.inbox(cluster.node()).post("first")
-    mover = cluster.node().mover
-    users = [asyncio.create_task(load.post(number)) for number in range(POSTERS)]
-    users += [asyncio.create_task(load.work(number)) for number in range(WORKERS)]
-    for number in range(MOVES):
-        assert await mover.move(REF, "ba"[number % 2])
-        await asyncio.sleep(0.005)
-    await asyncio.gather(*users)
-    worked = [body for body, _ in load.worked]
-    assert not load.unknown
-    assert sorted(worked) == sorted([*load.posted, '"first"'])
-    for poster in range(POSTERS):
-        mine = sorted(
-            (position, body) for body, position in load.worked if body.startswith(f'"{poster}-')
-        )
-        assert [body for _, body in mine] == sorted(body for _, body in mine)
-    left = await cluster.node().messages.page(
-        REF,
-        after=BEFORE_ALL,
-        limit=9,
-        include_claimed=True,
-        include_delayed=True,
-        now=cluster.clock.now(),
-    )
-    assert left.messages == []
+    load = load_on(cluster, POSTERS, WORKERS, POSTS_EACH)
+    await load.last_through(MOVES)
+    await load.check()
 
 
 async def test_a_large_queue_is_used_while_most_of_it_is_carried(cluster: Any) -> None:
