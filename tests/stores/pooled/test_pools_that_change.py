@@ -9,8 +9,10 @@ import pytest
 from nuska.domain.errors import Conflict, InvalidInput, NuskaError
 from nuska.domain.messages import QueueRef
 from nuska.domain.pools import Pool, masked
+from nuska.stores.memory.store import MemoryStore
 from nuska.stores.pooled.letters import letter_box
-from nuska.testing.conformance.inbox import bodies
+from nuska.testing.clock import ManualClock, seeded_bytes
+from nuska.testing.conformance.inbox import Inbox, bodies
 
 REF = QueueRef("acme", "inbox")
 
@@ -135,3 +137,24 @@ async def test_no_caller_lists_the_letter_boxes_of_another_project(cluster: Any)
         await node.queues.page(box.project, after=None, limit=10, with_metadata=False)
     with pytest.raises(InvalidInput):
         await node.queues.count(box.project)
+
+
+async def test_letters_from_another_store_under_an_old_name_arrive(cluster: Any) -> None:
+    """The clock of the store before was ahead, so positions in the new one are lower."""
+    dead_ref = QueueRef("acme", "dead")
+    await cluster.add_pool("a")
+    await cluster.add_pool("b", weight=0)
+    node = cluster.node()
+    dead = cluster.inbox(node, "dead")
+    await dead.post("first")
+    await node.mover.move(dead_ref, "b")
+    box = letter_box(dead_ref)
+    ahead = ManualClock()
+    ahead.advance(seconds=3600)
+    await Inbox(cluster.store("a"), ahead, box.name, box.project).post("old")
+    await node.placement._letters.carry(await node.pools.store("a"), dead_ref)
+    cluster.stores["a"] = MemoryStore(now=cluster.clock.now(), random_bytes=seeded_bytes(7))
+    node.pools._opened.clear()
+    await Inbox(cluster.store("a"), cluster.clock, box.name, box.project).post("new")
+    await node.placement._letters.carry(await node.pools.store("a"), dead_ref)
+    assert bodies(await dead.all()) == ["first", "old", "new"]

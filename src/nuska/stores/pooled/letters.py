@@ -17,6 +17,7 @@ from nuska.interfaces.clock import Clock
 from nuska.interfaces.pooling import ABSENT, PoolableStore
 from nuska.stores.pooled.catalogue import LETTER_BOXES, PAGE, SEPARATOR, key_of
 from nuska.stores.pooled.placing import Placing
+from nuska.stores.pooled.pools import identity_of
 
 BOXES_REMEMBERED = 10_000
 CARRIED_AT_ONCE = 100
@@ -64,12 +65,12 @@ class Letters:
         lock = self._carrying.setdefault(key, asyncio.Lock())
         try:
             async with lock:
-                return await self._carry(store, queue, source=key.partition(SEPARATOR)[0])
+                return await self._carry(store, queue)
         finally:
             if not lock.locked():
                 self._carrying.pop(key, None)
 
-    async def _carry(self, store: PoolableStore, queue: QueueRef, source: str) -> int:
+    async def _carry(self, store: PoolableStore, queue: QueueRef) -> int:
         box = letter_box(queue)
         carried = 0
         for _ in range(CARRIAGES_AT_MOST):
@@ -78,7 +79,10 @@ class Letters:
             letters = page.messages
             if not letters:
                 break
-            await self._deliver(queue, letters, f"pool {source}", now)
+            # By the store, not the pool's name: another store under that name has positions of
+            # its own, and what is below the last one from the first would be passed over.
+            source = f"store {await identity_of(store.records)}"
+            await self._deliver(queue, letters, source, now)
             await store.messages.delete_many(box, [letter.id for letter in letters], now=now)
             carried += len(letters)
         return carried
