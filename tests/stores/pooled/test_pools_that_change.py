@@ -15,6 +15,8 @@ from nuska.testing.clock import ManualClock, seeded_bytes
 from nuska.testing.conformance.inbox import Inbox, bodies
 
 REF = QueueRef("acme", "inbox")
+PASSED = 70
+"""Seconds after which no remains of a queue are needed."""
 
 
 async def test_two_names_for_one_store_do_not_cost_a_queue_its_messages(cluster: Any) -> None:
@@ -158,3 +160,42 @@ async def test_letters_from_another_store_under_an_old_name_arrive(cluster: Any)
     await Inbox(cluster.store("a"), cluster.clock, box.name, box.project).post("new")
     await node.placement._letters.carry(await node.pools.store("a"), dead_ref)
     assert bodies(await dead.all()) == ["first", "old", "new"]
+
+
+async def test_a_queue_without_a_pin_is_not_wiped_by_the_next_post(cluster: Any) -> None:
+    """The catalogue was rebuilt, or a store joined that had been in use by itself."""
+    await cluster.inbox(cluster.store("a")).post("one")
+    await cluster.add_pool("a")
+    inbox = cluster.inbox(cluster.node())
+    await inbox.post("two")
+    assert bodies(await inbox.all()) == ["one", "two"]
+
+
+async def test_a_deleted_queue_leaves_nothing_in_any_store_wherever_its_mover_died(
+    cluster: Any, dying: Any, death: type[BaseException]
+) -> None:
+    left = []
+    for last in range(1, 60):
+        one = type(cluster)()
+        await one.add_pool("a")
+        inbox = one.inbox(one.node())
+        await inbox.post("one")
+        await one.add_pool("b", weight=0)
+        steps = dying()
+        node = one.node(steps)
+        steps.last = last
+        try:
+            await node.mover.move(REF, "b")
+            break
+        except death:
+            pass
+        one.clock.advance(seconds=11)
+        sound = one.node()
+        await one.inbox(sound).drop()
+        for _ in range(4):
+            one.clock.advance(seconds=PASSED)
+            sound._clearing._next = 0.0
+            await sound.sweep(now=one.clock.now())
+        left += [(last, uri) for uri in ("a", "b") if await one.store(uri).transfers.outline(REF)]
+        await sound.close()
+    assert left == []

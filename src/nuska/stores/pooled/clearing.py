@@ -73,11 +73,19 @@ class Clearing:
         seen = await self._placing.catalogue.pin(queue)
         if seen is not None and seen.pin.state != "open" and seen.pin.until <= now:
             await self._placing.pin(queue)  # finishes what was begun
+            seen = await self._placing.catalogue.pin(queue)
         if now < remains.since + REMAINS_KEPT:
+            return
+        if seen is not None and remains.pool in (seen.pin.pool, seen.pin.target):
+            if seen.pin.state == "open":
+                await self._done_with(record)  # it has come back, or never left
             return
         pools = await self._placing.pools.known()
         if remains.pool == OWN or remains.pool in pools:
             store = await self._placing.pools.store(remains.pool)
             await store.transfers.forget(queue, epoch=remains.epoch, now=now)
+        await self._done_with(record)
+
+    async def _done_with(self, record: Record) -> None:
         records = self._placing.catalogue.records
         await records.remove(REMAINS, record.key, version=record.version)

@@ -12,7 +12,7 @@
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -31,6 +31,9 @@ from nuska.stores.pooled.pools import identity_of
 LEASE = Duration(4000)
 """How long a move may be silent before others undo it; less than requests wait for it."""
 CARRIED_AT_ONCE = 500
+FIRST_CARRIED = 50
+BYTES_AT_ONCE = 4 * 1024 * 1024
+"""About how much of bodies is carried at once; what comes next is taken to be as large."""
 LARGE = 200
 """A queue that holds so many messages is loaded before it is fenced."""
 
@@ -92,7 +95,9 @@ class Mover:
         try:
             await self._check_target(mine.pin.target or "")
             lease = _Lease(self._placing, self._clock, way.queue, mine)
+            await self._note(way, mine.pin.target or "")
             await self._load(way, lease, progress)
+            await self._note(way, mine.pin.pool)
             landing = Pin(pool=mine.pin.target or "", state="landing", epoch=way.epoch)
             landed = await self._placing.catalogue.put_pin(way.queue, landing, lease.seen)
             if landed is None:
@@ -107,6 +112,11 @@ class Mover:
         self._placing.drop(way.queue)
         await self._placing.bury(way.source, way.queue, mine.pin.pool, way.epoch)
         await self._placing.catalogue.unlist(mine.pin.pool, way.queue)
+
+    async def _note(self, way: Way, pool: str) -> None:
+        """What this move leaves in a store that the queue does not lie in is cleared away even
+        if we die now."""
+        await self._placing.catalogue.note_remains(way.queue, pool, way.epoch, self._clock.now())
 
     async def _check_target(self, target: str) -> None:
         """Whoever removes a pool looks for pins that name it when its record is gone; whoever
@@ -137,10 +147,11 @@ class Mover:
 
     async def _load_ahead(self, way: Way, lease: "_Lease", progress: Progress) -> None:
         """Load what is there now; what changes behind us is for later."""
-        position, now = BEFORE_ALL, self._clock.now
+        position, now, count = BEFORE_ALL, self._clock.now, FIRST_CARRIED
         while messages := await way.source.transfers.dump(
-            way.queue, after=position, limit=CARRIED_AT_ONCE, now=now()
+            way.queue, after=position, limit=count, now=now()
         ):
+            count = _next_count(messages)
             await way.target.transfers.load(
                 way.queue, messages=messages, epoch=way.epoch, now=now()
             )
@@ -151,11 +162,12 @@ class Mover:
     async def _load_changes(self, way: Way, lease: "_Lease", progress: Progress) -> None:
         """Make the messages there those that are here, both of which stand still."""
         here, there, now = way.source.transfers, way.target.transfers, self._clock.now
-        position = BEFORE_ALL
+        position, count = BEFORE_ALL, FIRST_CARRIED
         while True:
-            wanted = await here.dump(way.queue, after=position, limit=CARRIED_AT_ONCE, now=now())
-            last = wanted[-1].position if len(wanted) == CARRIED_AT_ONCE else None
-            found = await self._until(way, position, last)
+            wanted = await here.dump(way.queue, after=position, limit=count, now=now())
+            last = wanted[-1].position if len(wanted) == count else None
+            found = await self._until(way, position, last, count)
+            count = _next_count(wanted)
             changed = [m for m in wanted if not _same(found.pop(m.id, None), m, now())]
             if changed:
                 await there.load(way.queue, messages=changed, epoch=way.epoch, now=now())
@@ -168,12 +180,12 @@ class Mover:
             await lease.renew()
 
     async def _until(
-        self, way: Way, position: Position, last: Position | None
+        self, way: Way, position: Position, last: Position | None, count: int
     ) -> dict[str, Message]:
         """What was loaded between two positions, by id."""
         found: dict[str, Message] = {}
         while page := await way.target.transfers.dump(
-            way.queue, after=position, limit=CARRIED_AT_ONCE, now=self._clock.now()
+            way.queue, after=position, limit=count, now=self._clock.now()
         ):
             found.update((m.id, m) for m in page if last is None or m.position <= last)
             position = page[-1].position
@@ -195,6 +207,12 @@ class Mover:
             await self._placing.catalogue.unlist(mine.pin.target or "", queue)
         except (Unavailable, Conflict):
             pass  # whoever uses the queue when the lease has run out goes back for us
+
+
+def _next_count(messages: Sequence[Message]) -> int:
+    """How many messages of the size of these are carried at once."""
+    size = sum(len(message.body) for message in messages) // max(len(messages), 1)
+    return min(max(BYTES_AT_ONCE // max(size, 1), 1), CARRIED_AT_ONCE)
 
 
 async def _outline(transfers: TransferStore, queue: QueueRef) -> Outline:

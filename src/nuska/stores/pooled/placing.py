@@ -215,6 +215,13 @@ class Placing:
             await self.catalogue.remove_pin(queue, seen)
             await self.pools.known(afresh=True)
             return False
+        there = await store.transfers.outline(queue)
+        if there is not None and not there.fenced:
+            # A queue of this name is there that the catalogue does not know: it is an older
+            # one, or the store was in use before it became a pool.
+            known = replace(making, state="open", epoch=max(epoch, there.epoch))
+            await self.catalogue.put_pin(queue, known, seen)
+            return False
         start = Position(max(floor_at(now) - 1, outline.last))
         outline = replace(outline, base=start, last=start)
         try:
