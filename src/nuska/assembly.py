@@ -84,6 +84,9 @@ STORE_EXTRAS = {"postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql"
 TOLERATED_LAG = 1000
 """Milliseconds by which the clock may lag behind the store without a word."""
 
+ONE_PROCESS_ONLY = frozenset({"sqlite", "memory"})
+"""Stores that one process has to itself, by URL scheme."""
+
 PING_PATH = "/v2/ping"
 """Also answered where metrics are apart: a node without the API has no other sign of life."""
 
@@ -142,6 +145,7 @@ async def opened(
             random_bytes=chance,
             required=required,
         )
+        _check_alone(settings)
         store = await _open_store(options)
         stack.push_async_callback(store.close)
         _check_durability(store, required)
@@ -264,10 +268,19 @@ def _always() -> bool:
     return True
 
 
+def _check_alone(settings: Settings) -> None:
+    """What an embedded store cannot do is refused before its data are touched."""
+    if settings.store.partition(":")[0] in ONE_PROCESS_ONLY:
+        _refuse_sharing(settings)
+
+
 def _check_sharing(store: Store, settings: Settings) -> None:
     """Several processes need a store that several may open."""
-    if store.capabilities.shared:
-        return
+    if not store.capabilities.shared:
+        _refuse_sharing(settings)
+
+
+def _refuse_sharing(settings: Settings) -> None:
     if settings.workers > 1:
         raise CannotStart(f"--workers {settings.workers}: {ONE_OWNER}")
     if settings.role != "all":

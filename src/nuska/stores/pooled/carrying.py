@@ -22,6 +22,7 @@ from nuska.interfaces.pooling import ABSENT, Record, RecordStore
 from nuska.stores.pooled.catalogue import DRAINS, MOVES, PAGE, SEPARATOR
 from nuska.stores.pooled.moving import Mover
 from nuska.stores.pooled.placing import Placing
+from nuska.stores.pooled.pools import why
 
 LEASE = Duration(5000)
 WRITTEN_EVERY = 0.5
@@ -132,9 +133,9 @@ class Carriages:
             else:
                 await self._drain(notes)
         except Unavailable as error:
-            notes.set(state="waiting", problem=error.description)
+            notes.set(state="waiting", problem=why(error))
         except NuskaError as error:
-            notes.set(state="failed", problem=error.description)
+            notes.set(state="failed", problem=why(error))
         else:
             notes.set(state="done", problem="", queues_left=0, messages_left=0)
         finally:

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from msgspec import Struct
 
-from nuska.domain.errors import InvalidInput, Unavailable
+from nuska.domain.errors import InvalidInput, NuskaError, Unavailable
 from nuska.domain.pools import OWN, Pool
 from nuska.interfaces.pooling import ABSENT, PoolableStore, RecordStore
 from nuska.interfaces.storage import RandomBytes
@@ -199,6 +199,13 @@ class Pools:
             _, opened = self._opened.popitem()
             await opened.store.close()
         await self.own.close()
+
+
+def why(error: NuskaError) -> str:
+    """An error with what caused it, for operators."""
+    cause = error.__cause__
+    more = f" {cause.description}" if isinstance(cause, NuskaError) else ""
+    return error.description + more
 
 
 async def identity_of(records: RecordStore) -> str:

@@ -25,8 +25,11 @@ from nuska.stores.pooled.messages import PooledMessages
 from nuska.stores.pooled.moving import Mover
 from nuska.stores.pooled.placement import PooledPlacement
 from nuska.stores.pooled.placing import Placing
-from nuska.stores.pooled.pools import OpenStore, Pools
+from nuska.stores.pooled.pools import OpenStore, Pools, why
 from nuska.stores.pooled.queues import PooledQueues
+
+WARNED_EVERY = 30.0
+"""Seconds between two warnings of a pool that stays down."""
 
 logger = logging.getLogger("nuska.stores.pooled")
 
@@ -53,6 +56,7 @@ class PooledStore:
         self.messages = PooledMessages(self.placing)
         self.claims = PooledClaims(self.placing, letters)
         self.placement = PooledPlacement(self.placing, self.mover, letters, clock)
+        self._warned: dict[str, float] = {}
         self._clearing = Clearing(self.placing, letters, clock)
 
     @property
@@ -91,6 +95,7 @@ class PooledStore:
             step = (await self.pools.store(name)).sweep(now=now)
             report = await step
             self._note(name, answers=True)
+            self._warned.pop(name, None)
             return report
         except Unavailable as error:
             if name == OWN:
@@ -98,10 +103,16 @@ class PooledStore:
             if name not in await self.pools.known():  # it was removed meanwhile
                 return SweepReport()
             self._note(name, answers=False)
-            logger.warning(
-                "a pool cannot be swept now", extra={"pool": name, "reason": error.description}
-            )
+            self._warn(name, error)
             return SweepReport()
+
+    def _warn(self, name: str, error: Unavailable) -> None:
+        """Say that a pool is down, and now and then that it still is."""
+        now = asyncio.get_running_loop().time()
+        if now < self._warned.get(name, -WARNED_EVERY) + WARNED_EVERY:
+            return
+        self._warned[name] = now
+        logger.warning("a pool cannot be swept now", extra={"pool": name, "reason": why(error)})
 
     def _note(self, name: str, *, answers: bool) -> None:
         if name != OWN:

@@ -126,5 +126,15 @@ class Database:
     def unavailable(self, error: BaseException) -> Unavailable:
         """What callers are told; nothing of what the statement carried."""
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-        said = self.dialect.says(error) or type(cause).__name__
+        said = self.dialect.says(error) or _in_words(cause)
         return Unavailable(f"The database cannot do this now ({said}).")
+
+
+def _in_words(error: BaseException) -> str:
+    match error:
+        case ConnectionRefusedError():
+            return "nothing listens there: connection refused"
+        case ConnectionError() if "SSL" in str(error):
+            return "the server does not speak TLS, which the address asks for"
+        case _:
+            return type(error).__name__

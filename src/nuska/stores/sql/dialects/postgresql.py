@@ -68,6 +68,17 @@ ONE_AT_A_TIME = 7_811_884_105_021_973_867
 both try."""
 
 
+SENTENCES = {
+    "28000": "that user may not connect like this, or does not exist",
+    "28P01": "the user's password is wrong",
+    "3D000": "there is no such database; createdb makes one",
+    "42501": "that user may not do this",
+    "53300": "the server has too many connections",
+    "57P03": "the server is starting or stopping",
+}
+"""What an operator can do something about, by the server's code."""
+
+
 class PostgresqlConnections:
     """``Connections`` of one pool."""
 
@@ -154,10 +165,11 @@ class PostgreSQL:
         return PostgresqlConnections(url, demand, wait_at_most)
 
     def says(self, error: BaseException) -> str:
-        return str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+        state = _state(error)
+        return f"{state}, {SENTENCES[state]}" if state in SENTENCES else state
 
     def nothing_happened(self, error: BaseException) -> bool:
-        return self.says(error) in ROLLED_BACK
+        return _state(error) in ROLLED_BACK
 
     async def find(
         self, connection: AsyncConnection, project: bytes, name: bytes, lock: Lock
@@ -255,3 +267,8 @@ def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
     """A connection that the server has ended while it was idle is replaced, not used."""
     if connection.driver_connection.is_closed():
         raise DisconnectionError
+
+
+def _state(error: BaseException) -> str:
+    """The server's code for what went wrong; empty when it did not say."""
+    return str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
