@@ -1,4 +1,4 @@
-"""Claims and deletes of one queue that wait together, in one statement of PostgreSQL.
+"""Posts, claims and deletes of one queue that wait together, in one statement of PostgreSQL.
 
 One round trip, and one commit for all of them (D11), instead of eight for each. A statement
 does what is usual; where anything else is to be done (messages that come due, messages that
@@ -10,22 +10,24 @@ Messages are named by generation and a list of positions, so
 that the server need not guess which table to begin with.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
-from sqlalchemy import ARRAY, BigInteger, LargeBinary, TextClause, bindparam, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from msgspec.structs import asdict
+from sqlalchemy import ARRAY, BigInteger, Integer, LargeBinary, TextClause, bindparam, text
 
 from nuska.domain.claims import Claimed
 from nuska.domain.errors import QueueAway
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
+from nuska.domain.positions import COUNTER_EPOCH, COUNTER_SHIFT
 from nuska.stores.sql import locking
 from nuska.stores.sql.database import Database
 from nuska.stores.sql.line import Lines
-from nuska.stores.sql.moving import MessageKey
+from nuska.stores.sql.moving import IN_ONE_STATEMENT, MessageKey
 from nuska.stores.sql.rows import AnyRow, messages_of
+from nuska.stores.sql.statements import Statement
 
 NEVER_TIRED = 2**62
 """Claims that a message may have been in where no rule says how many."""
@@ -115,10 +117,61 @@ SELECT queue.moment AS at, queue.last_moment, queue.generation AS content, queue
 FROM queue LEFT JOIN gone ON true
 """
 
+DELETE_ALL = """
+, wanted AS MATERIALIZED (
+    SELECT * FROM unnest(:positions, :salts) AS one (position, salt)
+)
+, locked AS MATERIALIZED (
+    SELECT message.position,
+           :named IS NULL
+           OR message.available_at > queue.moment AND message.claim = ANY (:named) AS allowed
+    FROM messages AS message, queue, wanted
+    WHERE message.generation = (SELECT generation FROM queue)
+      AND message.position = ANY (:positions) AND message.position = wanted.position
+      AND message.salt = wanted.salt AND message.posted_position IS NULL
+      AND message.expires_at > queue.moment
+    ORDER BY message.position
+    FOR UPDATE OF message
+)
+, gone AS (
+    DELETE FROM messages
+    WHERE generation = (SELECT generation FROM queue)
+      AND position = ANY (ARRAY(SELECT position FROM locked))
+      AND (SELECT count(*) FROM locked WHERE allowed) = cardinality(:positions)
+    RETURNING position
+)
+SELECT queue.moment AS at, queue.last_moment, queue.generation AS content,
+       (SELECT count(*) FROM gone) AS gone
+FROM queue
+"""
 
-def _statement(rest: str, **kinds: Any) -> TextClause:
+ADD = """
+WITH counted AS (
+    UPDATE queues SET
+        last_moment = greatest(:now, last_moment),
+        last_position = :together - 1 + greatest(
+            last_position + 1,
+            greatest(greatest(:now, last_moment) - :epoch, 1) << :shift)
+    WHERE project = :project AND name = :name
+    RETURNING generation, last_position, last_moment,
+              CASE WHEN relaxed THEN set_config('synchronous_commit', 'off', true) END
+)
+, added AS (
+    INSERT INTO messages (generation, position, salt, body, poster, ttl, created_at, expires_at,
+                          available_at, claim_count, attributes)
+    SELECT generation, last_position - :together + number, salt, body, poster, ttl, last_moment,
+           last_moment + ttl, 0, 0, attributes
+    FROM counted, unnest(:salts, :bodies, :posters, :ttls, :attributes)
+        WITH ORDINALITY AS new (salt, body, poster, ttl, attributes, number)
+)
+SELECT last_position, last_moment FROM counted
+"""
+"""The queue's row is locked until the commit, so positions follow the order of commits."""
+
+
+def _statement(rest: str, *, begin: str = QUEUE, **kinds: Any) -> TextClause:
     arrays = [bindparam(name, type_=ARRAY(kind)) for name, kind in kinds.items()]
-    return text(QUEUE + rest).bindparams(
+    return text(begin + rest).bindparams(
         bindparam("project", type_=LargeBinary),
         bindparam("name", type_=LargeBinary),
         bindparam("now", type_=BigInteger),
@@ -137,6 +190,22 @@ CLAIM_STATEMENT = _statement(
 ).bindparams(bindparam("together", type_=BigInteger))
 DELETE_STATEMENT = _statement(
     DELETE, positions=BigInteger, salts=LargeBinary, claims=LargeBinary, numbers=BigInteger
+)
+DELETE_ALL_STATEMENT = _statement(
+    DELETE_ALL, positions=BigInteger, salts=LargeBinary, named=LargeBinary
+)
+ADD_STATEMENT = _statement(
+    ADD,
+    begin="",
+    salts=LargeBinary,
+    bodies=LargeBinary,
+    posters=LargeBinary,
+    ttls=BigInteger,
+    attributes=LargeBinary,
+).bindparams(
+    bindparam("together", type_=BigInteger),
+    bindparam("epoch", type_=BigInteger),
+    bindparam("shift", type_=Integer),
 )
 
 
@@ -160,8 +229,24 @@ class Removal(Struct, frozen=True):
     now: int
 
 
+class Newcomers(Struct, frozen=True):
+    """Messages that are posted to one queue together, in their order; none is delayed."""
+
+    salts: Sequence[bytes]
+    bodies: Sequence[bytes]
+    posters: Sequence[bytes]
+    ttls: Sequence[int]
+    attributes: Sequence[bytes | None]
+    now: int
+
+
 class AtOnce(Protocol):
     """What one statement can do for those who wait together."""
+
+    async def add(self, queue: QueueRef, newcomers: Newcomers) -> int | None:
+        """The first of the positions that they got, one after the other; None: nothing has
+        happened, for the queue is not there."""
+        ...
 
     async def claim(self, queue: QueueRef, take: Take) -> Claimed | None:
         """What the claim got; None: it has not been made, and is to be made the long way."""
@@ -171,16 +256,39 @@ class AtOnce(Protocol):
         """Whether the message was deleted; else nothing has happened, whatever the reason."""
         ...
 
+    async def delete_many(
+        self,
+        queue: QueueRef,
+        keys: Sequence[MessageKey],
+        named: Collection[bytes] | None,
+        now: int,
+    ) -> bool:
+        """Whether all were there, held by one of the claims if there are ``named``, and were
+        deleted; else nothing has happened, whatever the reason."""
+        ...
+
     async def close(self) -> None: ...
 
 
 class Nothing:
     """``AtOnce`` for servers whose statements each do one thing."""
 
+    async def add(self, queue: QueueRef, newcomers: Newcomers) -> int | None:  # noqa: ARG002
+        return None
+
     async def claim(self, queue: QueueRef, take: Take) -> Claimed | None:  # noqa: ARG002
         return None
 
     async def delete(self, queue: QueueRef, removal: Removal) -> bool:  # noqa: ARG002
+        return False
+
+    async def delete_many(
+        self,
+        queue: QueueRef,  # noqa: ARG002
+        keys: Sequence[MessageKey],  # noqa: ARG002
+        named: Collection[bytes] | None,  # noqa: ARG002
+        now: int,  # noqa: ARG002
+    ) -> bool:
         return False
 
     async def close(self) -> None:
@@ -192,6 +300,10 @@ class PostgresqlAtOnce:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._claiming = Statement(CLAIM_STATEMENT)
+        self._deleting = Statement(DELETE_STATEMENT)
+        self._deleting_all = Statement(DELETE_ALL_STATEMENT)
+        self._adding = Statement(ADD_STATEMENT)
         self._claims: Lines[QueueRef, Take, Claimed | None] = Lines(self._claim)
         self._deletes: Lines[QueueRef, Removal, bool] = Lines(self._delete)
 
@@ -200,6 +312,37 @@ class PostgresqlAtOnce:
 
     async def delete(self, queue: QueueRef, removal: Removal) -> bool:
         return await self._deletes.stand(queue, removal)
+
+    async def add(self, queue: QueueRef, newcomers: Newcomers) -> int | None:
+        together = len(newcomers.salts)
+        values = asdict(newcomers) | {
+            "together": together,
+            "epoch": COUNTER_EPOCH,
+            "shift": COUNTER_SHIFT,
+        }
+        rows = await self._do(self._adding, queue, newcomers.now, values)
+        if not rows:
+            return None
+        self._database.moment(Moment(rows[0].last_moment))
+        return int(rows[0].last_position) - together + 1
+
+    async def delete_many(
+        self,
+        queue: QueueRef,
+        keys: Sequence[MessageKey],
+        named: Collection[bytes] | None,
+        now: int,
+    ) -> bool:
+        if len(keys) > IN_ONE_STATEMENT:
+            return False
+        positions, salts = zip(*keys, strict=True)
+        values = {
+            "positions": positions,
+            "salts": salts,
+            "named": None if named is None else list(named),
+        }
+        rows = await self._ask(self._deleting_all, queue, now, values)
+        return bool(rows) and rows[0].gone > 0
 
     async def close(self) -> None:
         await self._claims.close()
@@ -218,7 +361,7 @@ class PostgresqlAtOnce:
             "first": [end - take.limit + 1 for end, take in zip(ends, group, strict=True)],
             "last": ends,
         }
-        rows = await self._ask(CLAIM_STATEMENT, queue, max(take.now for take in group), values)
+        rows = await self._ask(self._claiming, queue, max(take.now for take in group), values)
         if not rows:
             return [Claimed([]) for _ in group]
         if rows[0].more_to_do:
@@ -236,25 +379,26 @@ class PostgresqlAtOnce:
             "claims": [group[index].claim for index in ordered],
             "numbers": ordered,
         }
-        rows = await self._ask(DELETE_STATEMENT, queue, max(one.now for one in group), values)
+        rows = await self._ask(self._deleting, queue, max(one.now for one in group), values)
         gone = {row.number for row in rows}
         return [index in gone for index in range(len(group))]
 
     async def _ask(
-        self, statement: TextClause, queue: QueueRef, now: int, values: dict[str, Any]
+        self, statement: Statement, queue: QueueRef, now: int, values: dict[str, Any]
     ) -> Sequence[AnyRow]:
-        project, name = locking.of(queue)
-        values |= {"project": project, "name": name, "now": self._database.moment(now)}
-
-        async def work(connection: AsyncConnection) -> Sequence[AnyRow]:
-            return (await connection.execute(statement, values)).all()
-
-        rows = await self._database.do(work)
+        rows = await self._do(statement, queue, now, values)
         if rows:
             if rows[0].fenced:
                 raise QueueAway
             await self._keep_moment(rows[0])
         return rows
+
+    async def _do(
+        self, statement: Statement, queue: QueueRef, now: int, values: dict[str, Any]
+    ) -> Sequence[AnyRow]:
+        project, name = locking.of(queue)
+        values |= {"project": project, "name": name, "now": self._database.moment(now)}
+        return await statement.rows(self._database, values)
 
     async def _keep_moment(self, row: AnyRow) -> None:
         moment = self._database.moment(Moment(row.at))

@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import URL
 from sqlalchemy.exc import (
@@ -26,11 +26,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from nuska.domain.errors import Unavailable
 from nuska.domain.moments import Moment
 from nuska.stores.sql.dialects import named
+from nuska.stores.sql.dialects.interface import BareConnections
 from nuska.stores.sql.promises import Demand, TooWeak
 
 T = TypeVar("T")
+C = TypeVar("C")
 Work = Callable[[AsyncConnection], Awaitable[T]]
-Connect = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
 
 ANSWER_WITHIN = 5.0
 """Seconds a transaction may take, its wait for a connection and its repetitions included."""
@@ -75,6 +76,11 @@ class Database:
         """Do ``work``, which is one writing statement, and committed with it."""
         return await self._bounded(self._attempts(self._connections.doing, work))
 
+    async def do_bare(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """``do`` on the driver's own connection; for servers that have ``BareConnections``."""
+        connections = cast(BareConnections, self._connections)
+        return await self._bounded(self._attempts(connections.bare, work))
+
     async def read(self, work: Work[T]) -> T:
         """Do ``work`` on one unchanging state of the database."""
         return await self._bounded(self._once(self._connections.reading, work))
@@ -96,7 +102,11 @@ class Database:
             self._closed = True
             await self._connections.close()
 
-    async def _attempts(self, connect: Connect, work: Work[T]) -> T:
+    async def _attempts(
+        self,
+        connect: Callable[[], AbstractAsyncContextManager[C]],
+        work: Callable[[C], Awaitable[T]],
+    ) -> T:
         for attempt in range(ATTEMPTS - 1):
             try:
                 return await self._once(connect, work)
@@ -106,7 +116,11 @@ class Database:
             await asyncio.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311  not a secret
         return await self._once(connect, work)
 
-    async def _once(self, connect: Connect, work: Work[T]) -> T:
+    async def _once(
+        self,
+        connect: Callable[[], AbstractAsyncContextManager[C]],
+        work: Callable[[C], Awaitable[T]],
+    ) -> T:
         async with connect() as connection:
             return await work(connection)
 

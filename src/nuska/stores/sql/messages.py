@@ -41,7 +41,7 @@ class SqlMessages:
         self._database = database
         self._at_once = at_once
         self._takers = takers
-        self._poster = Poster(database, random_bytes)
+        self._poster = Poster(database, at_once, random_bytes)
 
     async def close(self) -> None:
         await self._poster.close()
@@ -151,6 +151,8 @@ class SqlMessages:
         named: set[bytes] | None = None
         if claim_ids is not None:
             named = {claim for one in claim_ids if (claim := parse_claim_id(one)) is not None}
+        if await self._at_once.delete_many(queue, wanted, named, now):
+            return True
 
         async def work(connection: AsyncConnection) -> bool:
             found = await locking.find_at(connection, self._database, queue, now)

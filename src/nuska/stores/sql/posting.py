@@ -1,6 +1,7 @@
 """Posts: several of one queue in one transaction, each with its own answer."""
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from msgspec import Struct
@@ -14,6 +15,7 @@ from nuska.domain.moments import Moment
 from nuska.domain.positions import SALT_BYTES, message_id, next_position
 from nuska.interfaces.storage import RandomBytes
 from nuska.stores.sql import locking
+from nuska.stores.sql.at_once import AtOnce, Newcomers
 from nuska.stores.sql.database import Database
 from nuska.stores.sql.dialects import dialect_of
 from nuska.stores.sql.dialects.interface import Lock
@@ -36,8 +38,9 @@ class Post(Struct, frozen=True):
 class Poster:
     """Adds messages at the tails of queues."""
 
-    def __init__(self, database: Database, random_bytes: RandomBytes) -> None:
+    def __init__(self, database: Database, at_once: AtOnce, random_bytes: RandomBytes) -> None:
         self._database = database
+        self._at_once = at_once
         self._random_bytes = random_bytes
         self._lines: Lines[QueueRef, Post, Added] = Lines(self._perform)
 
@@ -49,6 +52,11 @@ class Poster:
         await self._lines.close()
 
     async def _perform(self, queue: QueueRef, group: Sequence[Post]) -> list[Added | Exception]:
+        if all(_is_usual(post) for post in group):
+            added = await self._add_at_once(queue, group)
+            if added is not None:
+                return added
+
         async def work(connection: AsyncConnection) -> list[Added | Exception]:
             latest = max(post.now for post in group)
             # One that creates it does so for all: they come at the same time.
@@ -71,6 +79,26 @@ class Poster:
             return await locking.find_or_create(connection, self._database, queue, now)
         return await locking.find(connection, queue, Lock.COUNTING)
 
+    async def _add_at_once(
+        self, queue: QueueRef, group: Sequence[Post]
+    ) -> list[Added | Exception] | None:
+        """None, and nothing done, where it takes more than one statement."""
+        new = [(message, post.poster) for post in group for message in post.messages]
+        salts = _salts(self._random_bytes(SALT_BYTES * len(new)))
+        newcomers = Newcomers(
+            salts=salts,
+            bodies=[message.body for message, _ in new],
+            posters=[poster for _, poster in new],
+            ttls=[message.ttl for message, _ in new],
+            attributes=[message.attributes for message, _ in new],
+            now=max(post.now for post in group),
+        )
+        first = await self._at_once.add(queue, newcomers)
+        if first is None:
+            return None
+        ids = (message_id(first + index, salt) for index, salt in enumerate(salts))
+        return [Added(list(islice(ids, len(post.messages)))) for post in group]
+
     async def _one(
         self, connection: AsyncConnection, batch: "Batch", post: Post
     ) -> Added | Exception:
@@ -86,6 +114,18 @@ class Poster:
         if post.idempotency is not None:
             await _remember_post(connection, batch, post.idempotency, first, salts)
         return Added(ids)
+
+
+def _is_usual(post: Post) -> bool:
+    return (
+        post.idempotency is None
+        and len(post.messages) > 0
+        and not any(message.delay > 0 for message in post.messages)
+    )
+
+
+def _salts(random: bytes) -> list[bytes]:
+    return [random[at : at + SALT_BYTES] for at in range(0, len(random), SALT_BYTES)]
 
 
 class Batch:

@@ -62,6 +62,15 @@ class Connections(Protocol):
         ...
 
 
+class BareConnections(Connections, Protocol):
+    """Connections of a server where many things can be done in one statement."""
+
+    def bare(self) -> AbstractAsyncContextManager[Any]:
+        """The driver's own connection, for single statements; each is a transaction. It spares
+        what SQLAlchemy does around a statement, which takes longer than the statement."""
+        ...
+
+
 class Dialect(Protocol):
     """One kind of server."""
 

@@ -26,9 +26,17 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    DisconnectionError,
+    IntegrityError,
+    OperationalError,
+    ProgrammingError,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
+from sqlalchemy.util import greenlet_spawn
 
 from nuska.domain.errors import Unavailable
 from nuska.interfaces.storage import Durability
@@ -54,6 +62,12 @@ POOLER = "pooler"
 OPTIONS = frozenset({"ssl", REPLICAS, POOLER})
 ROLLED_BACK = frozenset({"40001", "40P01"})
 """SQLSTATEs that say that nothing has happened: serialization failure, deadlock."""
+BY_CLASS: dict[str, type[DBAPIError]] = {
+    "22": DataError,
+    "23": IntegrityError,
+    "42": ProgrammingError,
+}
+"""What SQLAlchemy calls an error, by the first two characters of its SQLSTATE."""
 FIRST = (14,)
 PLANS = {
     "enable_seqscan": "off",
@@ -63,6 +77,7 @@ PLANS = {
 }
 """Every statement has its index. A table that is full now may have been empty when the server
 last looked, and what it then believes to be quick walks over everything."""
+UNCONFIRMED = "The database did not confirm this as demanded: it may or may not last."
 ONE_AT_A_TIME = 7_811_884_105_021_973_867
 """Number of the lock under which tables are made, so that nodes that start together do not
 both try."""
@@ -83,6 +98,8 @@ class PostgresqlConnections:
     """``Connections`` of one pool."""
 
     def __init__(self, url: URL, demand: Demand | None, wait_at_most: float) -> None:
+        import asyncpg  # type: ignore[import-untyped]  # here: others need not have it
+
         pooled = POOLER in url.query
         url = url.difference_update_query([REPLICAS, POOLER])
         engine = create_async_engine(
@@ -97,6 +114,14 @@ class PostgresqlConnections:
         if isinstance(demand, PostgresqlDemand):
             event.listen(engine.sync_engine, "connect", demand.make_ready)
         self._engine: AsyncEngine = engine
+        self._pooled = pooled
+        self._said_by_server = asyncpg.PostgresError
+        self._errors: tuple[type[Exception], ...] = (
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+            engine.dialect.dbapi.Error,  # type: ignore[union-attr]  # of making a connection
+        )
         self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ")
         self._statements = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._apart = create_async_engine(
@@ -115,6 +140,37 @@ class PostgresqlConnections:
     async def doing(self) -> AsyncIterator[AsyncConnection]:
         async with _confirmed(self._statements) as connection:
             yield connection
+
+    @asynccontextmanager
+    async def bare(self) -> AsyncIterator[Any]:
+        try:
+            borrowed = await self._engine.raw_connection()
+            try:
+                async with self._ending(borrowed.driver_connection) as connection:
+                    yield connection
+                confirmed = has_confirmed(borrowed.info)
+            finally:
+                await greenlet_spawn(borrowed.close)
+        except self._errors as error:
+            kind = BY_CLASS.get((getattr(error, "sqlstate", None) or "")[:2], OperationalError)
+            raise kind(None, None, error) from error
+        if not confirmed:
+            raise Unavailable(UNCONFIRMED)
+
+    @asynccontextmanager
+    async def _ending(self, connection: Any) -> AsyncIterator[Any]:
+        """A connection that nobody uses again unless it is known what its statement did."""
+        try:
+            if self._pooled:  # else a statement is prepared in one session and done in another
+                async with connection.transaction():
+                    yield connection
+            else:
+                yield connection
+        except self._said_by_server:
+            raise
+        except BaseException:
+            connection.terminate()
+            raise
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -235,9 +291,7 @@ async def _confirmed(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         async with connection.begin():
             yield connection
         if not has_confirmed(connection.sync_connection.info):  # type: ignore[union-attr]
-            raise Unavailable(
-                "The database did not confirm this as demanded: it may or may not last."
-            )
+            raise Unavailable(UNCONFIRMED)
 
 
 def _connect_args(name: str, *, pooled: bool) -> dict[str, Any]:
