@@ -9,7 +9,12 @@ import pytest
 from sqlalchemy import TextClause
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
-from nuska.stores.sql.at_once import CLAIM_STATEMENT, DELETE_STATEMENT, NEVER_TIRED
+from nuska.stores.sql.at_once import (
+    CLAIM_STATEMENT,
+    DELETE_ALL_STATEMENT,
+    DELETE_STATEMENT,
+    NEVER_TIRED,
+)
 from nuska.stores.sql.dialects.postgresql import PLANS
 from nuska.stores.sql.store import SqlStore
 from nuska.testing.clock import START, ManualClock
@@ -32,6 +37,7 @@ CLAIMING = {
     "last": [1],
 }
 DELETING = {"now": START, "positions": [1], "salts": [b"s"], "claims": [NOBODY], "numbers": [0]}
+DELETING_ALL = {"now": START, "positions": [1, 2], "salts": [b"s", b"s"], "named": [NOBODY]}
 
 
 def literal(value: Any) -> str:
@@ -81,3 +87,4 @@ async def test_a_claim_and_a_delete_read_little_behind_much_that_is_claimed_or_g
     await analyse("by now")
     assert await pages(server, CLAIM_STATEMENT, CLAIMING) < PAGES_AT_MOST
     assert await pages(server, DELETE_STATEMENT, DELETING) < PAGES_AT_MOST
+    assert await pages(server, DELETE_ALL_STATEMENT, DELETING_ALL) < PAGES_AT_MOST
