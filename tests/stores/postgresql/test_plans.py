@@ -2,6 +2,7 @@
 believes about its tables: its statistics may be of when they were empty, or full."""
 
 import json
+import re
 from typing import Any
 
 import asyncpg
@@ -63,6 +64,20 @@ async def pages(server: PostgresqlServer, statement: TextClause, values: dict[st
         return int(root["Shared Hit Blocks"]) + int(root["Shared Read Blocks"])
     finally:
         await connection.close()
+
+
+@pytest.mark.parametrize("statement", [CLAIM_STATEMENT, DELETE_ALL_STATEMENT, DELETE_STATEMENT])
+def test_rows_are_locked_where_they_are_chosen_once_and_not_once_more_for_each_row(
+    statement: TextClause,
+) -> None:
+    """A sub-select with a limit that is done again passes over what it has locked before, and
+    finds more."""
+    parts = re.split(r"\n, |\nWITH ", str(statement))
+    locking = [part for part in parts if re.search(r"\bFOR (NO KEY UPDATE|UPDATE|KEY SHARE)", part)]
+    assert locking
+    for part in locking:
+        assert re.match(r"\w+ AS MATERIALIZED \(\s*SELECT\b", part)
+        assert part.count("FOR ") == 1
 
 
 @pytest.mark.parametrize("analysed", ["never", "when empty", "when all was ready", "by now"])

@@ -52,10 +52,13 @@ class Poster:
         await self._lines.close()
 
     async def _perform(self, queue: QueueRef, group: Sequence[Post]) -> list[Added | Exception]:
+        drawn: list[bytes | None] = [None for _ in group]
         if all(_is_usual(post) for post in group):
-            added = await self._add_at_once(queue, group)
+            salts = [self._random_bytes(SALT_BYTES * len(post.messages)) for post in group]
+            added = await self._add_at_once(queue, group, b"".join(salts))
             if added is not None:
                 return added
+            drawn = [*salts]
 
         async def work(connection: AsyncConnection) -> list[Added | Exception]:
             latest = max(post.now for post in group)
@@ -66,7 +69,10 @@ class Poster:
                 return [QueueMissing() for _ in group]
             await locking.relax(connection, row)
             batch = Batch(row, self._database.moment(max(latest, row.last_moment)))
-            answers = [await self._one(connection, batch, post) for post in group]
+            answers = [
+                await self._one(connection, batch, post, salts)
+                for post, salts in zip(group, drawn, strict=True)
+            ]
             await batch.write(connection)
             return answers
 
@@ -80,11 +86,11 @@ class Poster:
         return await locking.find(connection, queue, Lock.COUNTING)
 
     async def _add_at_once(
-        self, queue: QueueRef, group: Sequence[Post]
+        self, queue: QueueRef, group: Sequence[Post], random: bytes
     ) -> list[Added | Exception] | None:
         """None, and nothing done, where it takes more than one statement."""
         new = [(message, post.poster) for post in group for message in post.messages]
-        salts = _salts(self._random_bytes(SALT_BYTES * len(new)))
+        salts = _salts(random)
         newcomers = Newcomers(
             salts=salts,
             bodies=[message.body for message, _ in new],
@@ -100,7 +106,7 @@ class Poster:
         return [Added(list(islice(ids, len(post.messages)))) for post in group]
 
     async def _one(
-        self, connection: AsyncConnection, batch: "Batch", post: Post
+        self, connection: AsyncConnection, batch: "Batch", post: Post, salts: bytes | None
     ) -> Added | Exception:
         if post.idempotency is not None:
             try:
@@ -109,7 +115,8 @@ class Poster:
                 return refusal
             if before is not None:
                 return before
-        salts = self._random_bytes(SALT_BYTES * len(post.messages))
+        if salts is None:
+            salts = self._random_bytes(SALT_BYTES * len(post.messages))
         first, ids = batch.add(post, salts)
         if post.idempotency is not None:
             await _remember_post(connection, batch, post.idempotency, first, salts)
