@@ -140,7 +140,7 @@ DELETE_ALL = """
       AND (SELECT count(*) FROM locked WHERE allowed) = cardinality(:positions)
     RETURNING position
 )
-SELECT queue.moment AS at, queue.last_moment, queue.generation AS content,
+SELECT queue.moment AS at, queue.last_moment, queue.generation AS content, queue.fenced,
        (SELECT count(*) FROM gone) AS gone
 FROM queue
 """
@@ -152,7 +152,7 @@ WITH counted AS (
         last_position = :together - 1 + greatest(
             last_position + 1,
             greatest(greatest(:now, last_moment) - :epoch, 1) << :shift)
-    WHERE project = :project AND name = :name
+    WHERE project = :project AND name = :name AND NOT fenced
     RETURNING generation, last_position, last_moment,
               CASE WHEN relaxed THEN set_config('synchronous_commit', 'off', true) END
 )
@@ -245,7 +245,7 @@ class AtOnce(Protocol):
 
     async def add(self, queue: QueueRef, newcomers: Newcomers) -> int | None:
         """The first of the positions that they got, one after the other; None: nothing has
-        happened, for the queue is not there."""
+        happened, for the queue is not there, or fenced."""
         ...
 
     async def claim(self, queue: QueueRef, take: Take) -> Claimed | None:
