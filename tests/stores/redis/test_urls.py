@@ -61,6 +61,15 @@ def test_a_wrong_address_is_refused(url: str) -> None:
         parse(url)
 
 
+@pytest.mark.parametrize("character", ["/", "?", "#"])
+def test_no_error_quotes_a_password_that_should_have_been_encoded(character: str) -> None:
+    for start in ("redis://u:", "redis+cluster://:", "rediss://u:1"):
+        with pytest.raises(ValueError, match="%2F") as refused:
+            parse(f"{start}sec{character}ret@host/x")
+        assert "sec" not in str(refused.value)
+        assert "ret" not in str(refused.value)
+
+
 @pytest.mark.parametrize("prefix", ["{", "a}b"])
 async def test_a_prefix_with_braces_is_refused(
     open_at: Open, server: RedisServer, prefix: str

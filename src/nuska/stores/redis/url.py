@@ -63,6 +63,9 @@ def parse(url: str) -> Location:
     base, _, kind = split.scheme.partition("+")
     if base not in ("redis", "rediss") or kind not in _TOPOLOGIES:
         raise ValueError(f"{split.scheme!r} is no Redis URL")
+    if "@" not in split.netloc and "@" in url:
+        # What follows is part of a password, and no error may quote it.
+        raise ValueError("in a user or a password, write / ? # @ : as %2F %3F %23 %40 %3A")
     topology = _TOPOLOGIES[kind]
     credentials, _, places = split.netloc.rpartition("@")
     user, _, password = credentials.partition(":")
