@@ -8,10 +8,22 @@ from nuska.domain.errors import Unavailable
 from nuska.interfaces.storage import Store, StoreOptions
 from nuska.stores.memory import open_store
 from nuska.testing.clock import START, ManualClock, seeded_bytes
-from nuska.testing.conformance import RecordConformance, StoreConformance, TransferConformance
+from nuska.testing.conformance import (
+    AnnouncementConformance,
+    CarriedLogConformance,
+    RecordConformance,
+    StoreConformance,
+    TransferConformance,
+)
 
 
-class TestMemoryStore(StoreConformance, RecordConformance, TransferConformance):
+class TestMemoryStore(
+    StoreConformance,
+    RecordConformance,
+    TransferConformance,
+    AnnouncementConformance,
+    CarriedLogConformance,
+):
     @pytest.fixture
     async def store(self, clock: ManualClock) -> AsyncIterator[Store]:
         store = await open_store(options("memory:", clock))

@@ -98,6 +98,8 @@ class Outline(Struct, frozen=True, kw_only=True):
     """The latest in which it was made or fenced; 0 where it never was."""
     arrived: dict[str, Position] = {}
     """The last that came from each source (``arrive``)."""
+    logged: bool = False
+    """Its announcement log is open."""
 
 
 class TransferStore(Protocol):
@@ -134,8 +136,16 @@ class TransferStore(Protocol):
         """Remembered posts by key, after ``after``; perhaps some that are over."""
         ...
 
+    async def dump_log(
+        self, queue: QueueRef, *, after: Position, limit: int, now: Moment
+    ) -> list[Message]:
+        """What its announcement log holds, by position; also of a fenced queue."""
+        ...
+
     async def begin(self, queue: QueueRef, outline: Outline, *, epoch: int, now: Moment) -> None:
         """Make the queue anew from ``outline``: fenced, empty, whatever was there before gone.
+
+        Its announcement log is open afterwards if and only if ``outline.logged``, and empty.
 
         ``Conflict``, and nothing changed, when the queue has seen a later epoch, or was opened
         in this one. ``outline.fenced`` and ``outline.epoch`` mean nothing here.
@@ -144,7 +154,8 @@ class TransferStore(Protocol):
 
     async def amend(self, queue: QueueRef, outline: Outline, *, epoch: int, now: Moment) -> None:
         """Give a fenced queue what ``outline`` says and leave what was loaded: its source has
-        been in use meanwhile. ``Conflict`` when the queue is not fenced in this epoch."""
+        been in use meanwhile. A log that is no longer open is dropped. ``Conflict`` when the
+        queue is not fenced in this epoch."""
         ...
 
     async def load(
@@ -154,11 +165,13 @@ class TransferStore(Protocol):
         messages: Sequence[Message] = (),
         claims: Sequence[Lease] = (),
         posts: Sequence[RememberedPost] = (),
+        log: Sequence[Message] = (),
         epoch: int,
         now: Moment,
     ) -> None:
         """Put into a fenced queue what a dump gave, each in place of what has the same position,
-        id or key. ``Conflict`` when the queue is not fenced in this epoch."""
+        id or key; what a log gave, if the queue's log is open. ``Conflict`` when the queue is not
+        fenced in this epoch."""
         ...
 
     async def unload(self, queue: QueueRef, ids: Sequence[str], *, epoch: int, now: Moment) -> None:
@@ -167,8 +180,8 @@ class TransferStore(Protocol):
         ...
 
     async def forget(self, queue: QueueRef, *, epoch: int, now: Moment) -> None:
-        """Remove a queue fenced in this epoch with all it holds, fence and all. Nothing happens
-        to any other."""
+        """Remove a queue fenced in this epoch with all it holds, fence, log and all. Nothing
+        happens to any other."""
         ...
 
     async def arrive(

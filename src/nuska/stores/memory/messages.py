@@ -15,7 +15,7 @@ from nuska.domain.messages import (
     QueueRef,
 )
 from nuska.domain.moments import Moment, after
-from nuska.domain.positions import SALT_BYTES, MessageId, Position, message_id, parse_message_id
+from nuska.domain.positions import SALT_BYTES, Position, message_id, parse_message_id
 from nuska.stores.memory.state import QueueState, RememberedPost, State
 
 
@@ -41,32 +41,34 @@ class MemoryMessages:
             earlier = _earlier_post(state, idempotency, now)
             if earlier is not None:
                 return Added(list(earlier.ids), replayed=True)
-        ids = [self._append(state, new, poster, now) for new in messages]
+        added = [self._append(state, new, poster, now) for new in messages]
+        log = self._state.logs.get(queue)
+        if log is not None:
+            log.announced += added
+        ids = [message.id for message in added]
         if idempotency is not None:
             state.posts[idempotency.key] = RememberedPost(
                 idempotency.fingerprint, list(ids), until=after(now, IDEMPOTENCY_TTL)
             )
         return Added(ids)
 
-    def _append(self, state: QueueState, new: NewMessage, poster: bytes, now: Moment) -> MessageId:
+    def _append(self, state: QueueState, new: NewMessage, poster: bytes, now: Moment) -> Message:
         position = state.take_position(now)
-        new_id = message_id(position, self._state.random_bytes(SALT_BYTES))
-        state.put(
-            Message(
-                id=new_id,
-                position=position,
-                body=new.body,
-                ttl=new.ttl,
-                created_at=now,
-                expires_at=after(now, new.ttl),
-                available_at=after(now, new.delay),
-                poster=poster,
-                attributes=new.attributes,
-            )
+        message = Message(
+            id=message_id(position, self._state.random_bytes(SALT_BYTES)),
+            position=position,
+            body=new.body,
+            ttl=new.ttl,
+            created_at=now,
+            expires_at=after(now, new.ttl),
+            available_at=after(now, new.delay),
+            poster=poster,
+            attributes=new.attributes,
         )
+        state.put(message)
         if new.delay > 0:
-            state.waiting.add(new_id)
-        return new_id
+            state.waiting.add(message.id)
+        return message
 
     async def page(
         self,

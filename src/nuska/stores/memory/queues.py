@@ -45,6 +45,7 @@ class MemoryQueues:
         state = self._state.find(ref)
         if state is not None:
             state.clear()
+            self._state.empty_log(ref)
 
     async def page(
         self,

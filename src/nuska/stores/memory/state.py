@@ -5,7 +5,7 @@ method of the store runs from its first line to its last without awaiting, which
 what makes each of them one atomic step.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -34,6 +34,22 @@ class RememberedPost:
     fingerprint: bytes
     ids: list[MessageId]
     until: Moment
+
+
+@dataclass(slots=True)
+class Log:
+    """What was posted to a queue since somebody listens, by position."""
+
+    version: str
+    announced: list[Message] = field(default_factory=list)
+
+    def alive(self, after: Position, now: Moment) -> list[Message]:
+        return [m for m in self.announced if m.position > after and now < m.expires_at]
+
+    def put(self, messages: Iterable[Message]) -> None:
+        """Write each at its position, new or again."""
+        by_position = {m.position: m for m in (*self.announced, *messages)}
+        self.announced = [by_position[position] for position in sorted(by_position)]
 
 
 @dataclass(slots=True)
@@ -114,6 +130,8 @@ class State:
 
     def __init__(self, *, now: Moment, random_bytes: RandomBytes) -> None:
         self.queues: dict[QueueRef, QueueState] = {}
+        self.logs: dict[QueueRef, Log] = {}
+        """Those that are open, also of queues that do not exist."""
         self.random_bytes = random_bytes
         self._retired: dict[QueueRef, Position] = {}
         self._last_version = 0
@@ -162,6 +180,22 @@ class State:
         state = self.queues.pop(ref, None)
         if state is not None:
             self._retired[ref] = state.last_position
+        self.empty_log(ref)
+
+    def open_log(self, ref: QueueRef) -> Log:
+        """Keep what is posted from now on; a version that no log ever had."""
+        self._last_version += 1
+        log = self.logs.setdefault(ref, Log(""))
+        log.version = str(self._last_version)
+        return log
+
+    def close_log(self, ref: QueueRef) -> None:
+        self.logs.pop(ref, None)
+
+    def empty_log(self, ref: QueueRef) -> None:
+        """Forget what was announced; whoever listens goes on listening."""
+        if ref in self.logs:
+            self.logs[ref].announced = []
 
     def forget_retired(self, now: Moment) -> int:
         """Drop the last positions of deleted names that the present has overtaken."""

@@ -3,6 +3,8 @@
 from nuska.domain.errors import Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
+from nuska.domain.positions import BEFORE_ALL
+from nuska.interfaces.announcing import AnnouncementStore
 from nuska.interfaces.pooling import PoolableMessageStore, RecordStore, TransferStore
 from nuska.interfaces.storage import (
     Capabilities,
@@ -11,6 +13,7 @@ from nuska.interfaces.storage import (
     RandomBytes,
     SweepReport,
 )
+from nuska.stores.memory.announcements import MemoryAnnouncements
 from nuska.stores.memory.claims import MemoryClaims
 from nuska.stores.memory.messages import MemoryMessages
 from nuska.stores.memory.queues import MemoryQueues
@@ -33,6 +36,7 @@ class MemoryStore:
         self.queues: QueueStore = MemoryQueues(self._state)
         self.messages: PoolableMessageStore = MemoryMessages(self._state)
         self.claims: ClaimStore = MemoryClaims(self._state)
+        self.announcements: AnnouncementStore = MemoryAnnouncements(self._state)
         self.records: RecordStore = MemoryRecords()
         self.transfers: TransferStore = MemoryTransfers(self._state)
 
@@ -53,11 +57,16 @@ class MemoryStore:
             removed += _remove_expired(state, now)
             if _note_due(state, now):
                 due.append(ref)
+        for log in self._state.logs.values():
+            alive = log.alive(BEFORE_ALL, now)
+            removed += len(log.announced) - len(alive)
+            log.announced = alive
         return SweepReport(removed=removed, due=due)
 
     async def close(self) -> None:
         self._closed = True
         self._state.queues.clear()
+        self._state.logs.clear()
 
 
 def _remove_expired(state: QueueState, now: Moment) -> int:

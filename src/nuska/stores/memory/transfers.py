@@ -29,6 +29,7 @@ class MemoryTransfers:
             fenced=state.fenced,
             epoch=state.epoch,
             arrived=dict(state.arrived),
+            logged=queue in self._state.logs,
         )
 
     async def fence(self, queue: QueueRef, *, epoch: int, now: Moment) -> None:
@@ -75,6 +76,13 @@ class MemoryTransfers:
             if key > after
         ][:limit]
 
+    async def dump_log(
+        self, queue: QueueRef, *, after: Position, limit: int, now: Moment
+    ) -> list[Message]:
+        now = self._state.at(now)
+        log = self._state.logs.get(queue)
+        return [] if log is None else log.alive(after, now)[:limit]
+
     async def begin(self, queue: QueueRef, outline: Outline, *, epoch: int, now: Moment) -> None:
         now = self._state.at(now)
         _refuse_late(self._state.queues.get(queue), epoch)
@@ -83,6 +91,9 @@ class MemoryTransfers:
         state.emptied_at, state.last_position = outline.base, outline.last
         state.arrived = dict(outline.arrived)
         state.fenced, state.epoch = True, epoch
+        self._state.close_log(queue)
+        if outline.logged:
+            self._state.open_log(queue)
 
     async def amend(self, queue: QueueRef, outline: Outline, *, epoch: int, now: Moment) -> None:
         self._state.at(now)
@@ -93,6 +104,10 @@ class MemoryTransfers:
         state.emptied_at = outline.base
         state.last_position = max(state.last_position, outline.last)
         state.arrived = dict(outline.arrived)
+        if not outline.logged:
+            self._state.close_log(queue)
+        elif queue not in self._state.logs:
+            self._state.open_log(queue)
 
     async def load(
         self,
@@ -101,6 +116,7 @@ class MemoryTransfers:
         messages: Sequence[Message] = (),
         claims: Sequence[Lease] = (),
         posts: Sequence[RememberedPost] = (),
+        log: Sequence[Message] = (),
         epoch: int,
         now: Moment,
     ) -> None:
@@ -121,6 +137,8 @@ class MemoryTransfers:
             state.posts[post.key] = kept.RememberedPost(
                 post.fingerprint, list(post.ids), post.until
             )
+        if queue in self._state.logs:
+            self._state.logs[queue].put(log)
 
     async def unload(self, queue: QueueRef, ids: Sequence[str], *, epoch: int, now: Moment) -> None:
         self._state.at(now)
@@ -134,6 +152,7 @@ class MemoryTransfers:
         self._state.at(now)
         if self._fenced(queue, epoch) is not None:
             self._state.drop(queue)
+            self._state.close_log(queue)
 
     async def arrive(
         self, queue: QueueRef, letters: Sequence[Message], *, source: str, now: Moment

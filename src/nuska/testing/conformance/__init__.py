@@ -23,7 +23,9 @@ The suite needs pytest with pytest-asyncio in ``auto`` mode.
 import pytest
 
 PARTS = (
+    "announcements",
     "by_url",
+    "carried_logs",
     "claims",
     "concurrency",
     "dead_letters",
@@ -53,7 +55,9 @@ PARTS = (
 # Before they are imported: a failing sentence then shows what it compared.
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in PARTS))
 
+from nuska.testing.conformance.announcements import AnnouncementConformance  # noqa: E402
 from nuska.testing.conformance.by_url import ByUrlConformance  # noqa: E402
+from nuska.testing.conformance.carried_logs import CarriedLogConformance  # noqa: E402
 from nuska.testing.conformance.durability import DurabilityConformance, Reopen  # noqa: E402
 from nuska.testing.conformance.failures import (  # noqa: E402
     FailureConformance,
@@ -68,7 +72,9 @@ from nuska.testing.conformance.suite import StoreConformance  # noqa: E402
 from nuska.testing.conformance.transfers import TransferConformance  # noqa: E402
 
 __all__ = [
+    "AnnouncementConformance",
     "ByUrlConformance",
+    "CarriedLogConformance",
     "DurabilityConformance",
     "FailureConformance",
     "LaggingClockConformance",
