@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from nuska.domain.pools import Pool
-from nuska.interfaces.pooling import ABSENT, PoolableStore
+from nuska.interfaces.pooling import PoolableStore
+from nuska.interfaces.records import ABSENT
 from nuska.interfaces.storage import Store
 from nuska.stores.memory.store import MemoryStore
 from nuska.stores.pooled import PooledStore, pooled

@@ -2,7 +2,7 @@
 
 Two parts, beside what every store promises in ``interfaces/storage.py``:
 
-- **records**: small named documents. Whichever store holds the catalogue keeps pools,
+- **records** (``interfaces/records.py``): whichever store holds the catalogue keeps pools,
   flavors and where each queue lies in them.
 - **transfers**: a queue carried away whole, as it is: ids, positions, claims, counts,
   remembered posts. A queue that is *fenced* exists and answers nobody but the carrier:
@@ -23,47 +23,12 @@ from nuska.domain.moments import Duration, Moment
 from nuska.domain.pools import Carriage, Flavor, Pool
 from nuska.domain.positions import MessageId, Position
 from nuska.domain.queues import Metadata
+from nuska.interfaces.records import RecordStore
 from nuska.interfaces.storage import MessageStore, Store
-
-ABSENT = ""
-"""The version of a record that does not exist."""
 
 LATER = "The queue has seen a later epoch."
 NOT_FENCED = "The queue is not fenced in this epoch."
 """What a ``Conflict`` of a transfer says."""
-
-MAX_RECORD = 65_536
-"""Bytes of one record's value; a store need not take more."""
-
-
-class Record(Struct, frozen=True, gc=False):
-    """A document as it was read."""
-
-    key: str
-    value: bytes
-    version: str
-    """Differs from that of everything the key held before, also across a removal."""
-
-
-class RecordStore(Protocol):
-    """Documents by collection and key. Each method is one atomic, durable step."""
-
-    async def get(self, collection: str, key: str) -> Record | None: ...
-
-    async def put(self, collection: str, key: str, value: bytes, *, version: str) -> str | None:
-        """Store ``value`` if the record's version is still ``version`` (``ABSENT``: if there is
-        none); its new version, or None, and nothing changed, when it is another."""
-        ...
-
-    async def remove(self, collection: str, key: str, *, version: str) -> bool:
-        """Remove the record if its version is still ``version``; whether it was."""
-        ...
-
-    async def page(
-        self, collection: str, *, after: str = "", before: str | None = None, limit: int
-    ) -> list[Record]:
-        """Records by key (code point order), after the key ``after`` and below ``before``."""
-        ...
 
 
 class Lease(Struct, frozen=True, gc=False, kw_only=True):

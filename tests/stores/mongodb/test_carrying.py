@@ -13,7 +13,8 @@ from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.domain.pools import Pool
 from nuska.domain.positions import BEFORE_ALL
-from nuska.interfaces.pooling import ABSENT, PoolableStore
+from nuska.interfaces.pooling import PoolableStore
+from nuska.interfaces.records import ABSENT
 from nuska.stores.mongodb import carried
 from nuska.stores.mongodb.store import MongoStore
 from nuska.stores.mongodb.writer import Writer

@@ -13,7 +13,8 @@ from nuska.domain.messages import NewMessage, QueueRef
 from nuska.domain.moments import seconds
 from nuska.domain.pools import Pool
 from nuska.domain.positions import claim_id
-from nuska.interfaces.pooling import ABSENT, PoolableStore
+from nuska.interfaces.pooling import PoolableStore
+from nuska.interfaces.records import ABSENT
 from nuska.stores.memory.store import MemoryStore
 from nuska.stores.pooled import PooledStore, pooled
 from nuska.stores.pooled.catalogue import POOLS

@@ -2,7 +2,7 @@
 
 from itertools import count
 
-from nuska.interfaces.pooling import ABSENT, Record
+from nuska.interfaces.records import ABSENT, Record
 
 
 class MemoryRecords:

@@ -5,7 +5,8 @@ from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.domain.positions import BEFORE_ALL
 from nuska.interfaces.announcing import AnnouncementStore
-from nuska.interfaces.pooling import PoolableMessageStore, RecordStore, TransferStore
+from nuska.interfaces.pooling import PoolableMessageStore, TransferStore
+from nuska.interfaces.records import RecordStore
 from nuska.interfaces.storage import (
     Capabilities,
     ClaimStore,

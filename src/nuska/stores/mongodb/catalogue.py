@@ -11,7 +11,7 @@ from typing import Any
 from bson import MaxKey
 from pymongo.errors import DuplicateKeyError
 
-from nuska.interfaces.pooling import ABSENT, Record
+from nuska.interfaces.records import ABSENT, Record
 from nuska.stores.mongodb.connection import Collection, Connection, bounded
 from nuska.stores.mongodb.headers import unique
 from nuska.stores.mongodb.records import Document

@@ -14,12 +14,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from nuska.domain.errors import Conflict, NuskaError, Unavailable
+from nuska.domain.internal import SEPARATOR
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Duration, Moment, after
 from nuska.domain.pools import Carriage
 from nuska.interfaces.clock import Clock
-from nuska.interfaces.pooling import ABSENT, Record, RecordStore
-from nuska.stores.pooled.catalogue import DRAINS, MOVES, PAGE, SEPARATOR
+from nuska.interfaces.records import ABSENT, Record, RecordStore
+from nuska.stores.pooled.catalogue import DRAINS, MOVES, PAGE
 from nuska.stores.pooled.moving import Mover
 from nuska.stores.pooled.placing import Placing
 from nuska.stores.pooled.pools import why

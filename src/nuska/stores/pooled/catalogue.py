@@ -10,10 +10,11 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from nuska.domain.internal import SEPARATOR
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.domain.pools import Pool
-from nuska.interfaces.pooling import ABSENT, Record, RecordStore
+from nuska.interfaces.records import ABSENT, Record, RecordStore
 
 POOLS = "pools"
 FLAVORS = "flavors"
@@ -23,8 +24,6 @@ REMAINS = "remains"
 """Fenced queues that have been moved or deleted, until nobody can still mean them."""
 LETTER_BOXES = "letter boxes"
 PAGE = 100
-SEPARATOR = "\x1f"
-"""Between the parts of a key; no name that a client can choose has it."""
 
 PinState = Literal["making", "open", "moving", "landing", "going"]
 

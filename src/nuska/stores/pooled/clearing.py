@@ -12,7 +12,7 @@ from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Duration
 from nuska.domain.pools import OWN
 from nuska.interfaces.clock import Clock
-from nuska.interfaces.pooling import Record
+from nuska.interfaces.records import Record
 from nuska.stores.pooled.catalogue import REMAINS, Remains
 from nuska.stores.pooled.letters import Letters
 from nuska.stores.pooled.placing import Placing

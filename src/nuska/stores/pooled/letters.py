@@ -10,12 +10,14 @@ import asyncio
 import logging
 
 from nuska.domain.errors import Unavailable
+from nuska.domain.internal import SEPARATOR, internal
 from nuska.domain.messages import Message, QueueRef
 from nuska.domain.moments import Moment
 from nuska.domain.positions import BEFORE_ALL
 from nuska.interfaces.clock import Clock
-from nuska.interfaces.pooling import ABSENT, PoolableStore
-from nuska.stores.pooled.catalogue import LETTER_BOXES, PAGE, SEPARATOR, key_of
+from nuska.interfaces.pooling import PoolableStore
+from nuska.interfaces.records import ABSENT
+from nuska.stores.pooled.catalogue import LETTER_BOXES, PAGE, key_of
 from nuska.stores.pooled.placing import Placing
 from nuska.stores.pooled.pools import identity_of
 
@@ -28,7 +30,7 @@ logger = logging.getLogger("nuska.stores.pooled")
 
 def letter_box(queue: QueueRef) -> QueueRef:
     """The box for letters to ``queue``, in whichever store they set out."""
-    return QueueRef(f"{SEPARATOR}letters{SEPARATOR}{queue.project}", queue.name)
+    return internal("letters", queue)
 
 
 class Letters:

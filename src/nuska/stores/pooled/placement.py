@@ -7,7 +7,8 @@ from nuska.domain.errors import Conflict, InvalidInput, NotFound, OnlyPool, Unav
 from nuska.domain.messages import QueueRef
 from nuska.domain.pools import OWN, Carriage, Flavor, Pool
 from nuska.interfaces.clock import Clock
-from nuska.interfaces.pooling import ABSENT, PoolableStore, Record
+from nuska.interfaces.pooling import PoolableStore
+from nuska.interfaces.records import ABSENT, Record
 from nuska.interfaces.storage import Store
 from nuska.stores.pooled.carrying import Carriages
 from nuska.stores.pooled.catalogue import DRAINS, FLAVORS, MOVES, POOLS, key_of

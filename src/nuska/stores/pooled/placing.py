@@ -16,6 +16,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from nuska.domain.errors import Conflict, InvalidInput, QueueAway, QueueMissing, Unavailable
+from nuska.domain.internal import SEPARATOR
 from nuska.domain.messages import QueueRef
 from nuska.domain.metadata import FLAVOR_KEY
 from nuska.domain.moments import Duration, Moment, after
@@ -24,7 +25,7 @@ from nuska.domain.positions import BEFORE_ALL, Position, floor_at
 from nuska.domain.queues import Metadata
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.pooling import Outline, PoolableStore
-from nuska.stores.pooled.catalogue import SEPARATOR, Catalogue, Pin, SeenPin
+from nuska.stores.pooled.catalogue import Catalogue, Pin, SeenPin
 from nuska.stores.pooled.pools import Pools
 
 T = TypeVar("T")

@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from nuska.domain.errors import InvalidInput, NuskaError, Unavailable
 from nuska.domain.pools import OWN, Pool
-from nuska.interfaces.pooling import ABSENT, PoolableStore, RecordStore
+from nuska.interfaces.pooling import PoolableStore
+from nuska.interfaces.records import ABSENT, RecordStore
 from nuska.interfaces.storage import RandomBytes
 from nuska.stores.pooled.catalogue import Catalogue
 

@@ -1,6 +1,6 @@
 """Records in Redis: a hash and a sorted set of its keys, in one hash slot per collection."""
 
-from nuska.interfaces.pooling import ABSENT, Record
+from nuska.interfaces.records import ABSENT, Record
 from nuska.interfaces.storage import RandomBytes
 from nuska.stores.redis.calls import Calls
 

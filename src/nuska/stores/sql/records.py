@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from nuska.interfaces.pooling import ABSENT, Record
+from nuska.interfaces.records import ABSENT, Record
 from nuska.interfaces.storage import RandomBytes
 from nuska.stores.sql.database import Database
 from nuska.stores.sql.dialects import dialect_of

@@ -3,7 +3,7 @@
 import apsw
 
 from nuska.domain.moments import Moment
-from nuska.interfaces.pooling import ABSENT, Record
+from nuska.interfaces.records import ABSENT, Record
 from nuska.interfaces.storage import RandomBytes
 from nuska.stores.sqlite.queries import query
 from nuska.stores.sqlite.reader import Reader

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from nuska.interfaces.pooling import ABSENT, MAX_RECORD, PoolableStore, Record, RecordStore
+from nuska.interfaces.pooling import PoolableStore
+from nuska.interfaces.records import ABSENT, MAX_RECORD, Record, RecordStore
 from nuska.testing.conformance.inbox import Conformance
 
 HOSTILE = ["a", "a.b", "a/b", "a:b", "%", "_", "A", "x' --", "größe", "𝄞", "\x1f", "{a}", "a}b"]

@@ -1,0 +1,66 @@
+"""A subscription: whom to tell of what is posted to a queue or topic, and how.
+
+Says what one is and which forms a subscriber may have. Whether one may be made, and what
+happens when something is posted, is decided elsewhere.
+"""
+
+from typing import NewType
+
+from msgspec import Struct
+
+from nuska.domain.messages import QueueRef
+from nuska.domain.moments import Duration, Moment
+from nuska.domain.positions import Position
+
+SubscriptionId = NewType("SubscriptionId", str)
+"""24 hexadecimal digits."""
+
+Options = dict[str, object]
+"""A free-form JSON object. Keys with a meaning: see contract notifications §1, docs."""
+
+SUBSCRIPTION_ID_BYTES = 12
+_ID_DIGITS = SUBSCRIPTION_ID_BYTES * 2
+_HEX = frozenset("0123456789abcdef")
+
+
+class Disabled(Struct, frozen=True):
+    """Why nothing is sent to a subscriber until somebody repairs the subscription."""
+
+    reason: str
+    """In plain words, for whoever repairs it."""
+    at: Moment
+
+
+class Subscription(Struct, frozen=True, kw_only=True):
+    """A subscription as it is stored. Treat ``options`` as read-only."""
+
+    id: SubscriptionId
+    queue: QueueRef
+    """Or a topic (``domain/internal.py``)."""
+    subscriber: str
+    """Exactly as posted, scheme and all."""
+    ttl: Duration
+    options: Options
+    created_at: Moment
+    restarted_at: Moment
+    """Creation or the last change of the ttl; the age a client sees counts from here."""
+    expires_at: Moment
+    confirmed: bool = False
+    since: Position
+    """It is told of what was posted above this."""
+    disabled: Disabled | None = None
+
+    @property
+    def scheme(self) -> str:
+        """In lower case: ``https``, ``mailto``, ``queue``."""
+        return self.subscriber.partition(":")[0].lower()
+
+
+def subscription_id(random: bytes) -> SubscriptionId:
+    """The public id of a subscription: 24 hexadecimal digits."""
+    return SubscriptionId(random.hex())
+
+
+def is_subscription_id(text: str) -> bool:
+    """Whether ``text`` can be the id of a subscription."""
+    return len(text) == _ID_DIGITS and _HEX.issuperset(text)
