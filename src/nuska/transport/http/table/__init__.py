@@ -1,0 +1,1 @@
+"""The rows of the route table, a file for each noun; ``routes.py`` puts them together."""
