@@ -11,7 +11,9 @@ from nuska.domain.moments import Moment
 from nuska.interfaces.storage import RandomBytes, Store, StoreOptions
 from nuska.stores.mongodb import open_store
 from nuska.testing.conformance import (
+    AnnouncementConformance,
     ByUrlConformance,
+    CarriedLogConformance,
     RecordConformance,
     TransferConformance,
 )
@@ -34,7 +36,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
         yield server
 
 
-class TestMongodb(ByUrlConformance, RecordConformance, TransferConformance):
+class TestMongodb(
+    ByUrlConformance,
+    RecordConformance,
+    TransferConformance,
+    AnnouncementConformance,
+    CarriedLogConformance,
+):
     @pytest.fixture
     def url(self, server: MongoServer) -> Iterator[str]:
         database = f"test-{next(NUMBERS)}"

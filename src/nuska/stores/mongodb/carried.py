@@ -14,7 +14,7 @@ from nuska.domain.moments import Duration, Moment
 from nuska.domain.positions import MessageId, parse_claim_id
 from nuska.interfaces.pooling import Lease, RememberedPost
 from nuska.stores.mongodb.headers import Header
-from nuska.stores.mongodb.records import Document, claim_key, encode, post_key
+from nuska.stores.mongodb.records import Document, announcement, claim_key, encode, post_key
 
 AT_ONCE = 200
 """Documents loaded, or taken out, by one transaction."""
@@ -64,6 +64,13 @@ def message_document(header: Header, message: Message) -> Document:
     if claim is not None:
         document["k"] = claim
     return document
+
+
+def log_document(header: Header, announced: Message) -> Document | None:
+    """None for a log that is not open, which takes nothing."""
+    if header.log is None:
+        return None
+    return announcement(announced, header.key, header.log.generation)
 
 
 def arrived(header: Header, letter: Message) -> Document:

@@ -1,8 +1,8 @@
 """A queue's own document: what every transaction changes first.
 
 A deleted queue's document stays for a while, so that a queue created anew under its name goes
-on above its positions. That of a fenced queue names neither project nor queue, so that it is
-not listed, not counted and nobody is woken for it.
+on above its positions, and as long as its announcement log is open. That of a fenced queue
+names neither project nor queue, so that it is not listed, not counted and nobody is woken for it.
 """
 
 from dataclasses import dataclass, field
@@ -20,13 +20,22 @@ REMEMBERED = Duration(600_000)
 """How long a deleted queue is remembered after the timeline has passed its positions; nodes
 whose clocks differ by less cannot give one twice."""
 
-PASSING = ("project", "name", "fenced", "epoch", "arrived", "e")
+PASSING = ("project", "name", "fenced", "epoch", "arrived", "log", "e")
 """What a queue's document has at some times, and at others not."""
 LOOK = Moment(0)
 NOTHING_WAITS = Moment(1 << 62)
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, object]).decode
+
+
+@dataclass(slots=True, frozen=True)
+class Log:
+    """An announcement log that is open."""
+
+    version: str
+    generation: bytes
+    """That of the announcements in it; another one whenever it is emptied."""
 
 
 @dataclass(slots=True)
@@ -56,11 +65,17 @@ class Header:
     """The latest in which it was made or fenced; 0 where it never was."""
     arrived: dict[str, Position] = field(default_factory=dict)
     """The last position that came from each source."""
+    log: Log | None = None
 
     @property
     def tail(self) -> int:
         """The highest position given so far."""
         return self.last - self.reserved
+
+    @property
+    def below(self) -> Position:
+        """Every position that is given later is above this one."""
+        return Position(self.tail if self.exists else next_position(self.last, self.moment) - 1)
 
     def take_position(self) -> Position:
         if self.reserved:
@@ -90,13 +105,29 @@ class Header:
         if self.reserved:
             self.last, self.reserved, self.changed = self.tail, 0, True
 
-    def start_generation(self) -> bytes:
-        """Leave every message and claim behind; the old generation, to be swept."""
-        old, self.generation = self.generation, unique()
+    def start_generation(self) -> list[bytes]:
+        """Leave every message, claim and announcement behind; the old generations, to be swept."""
+        left = [self.generation]
+        self.generation = unique()
         self.give_back()
         self.base, self.due = self.last, NOTHING_WAITS
         self.changed = True
-        return old
+        if self.log is not None:
+            left.append(self.log.generation)
+            self.log = Log(self.log.version, unique())
+        return left
+
+    def open_log(self) -> Log:
+        """Announce what is posted from now on; another version each time."""
+        self.log = Log(unique().hex(), unique() if self.log is None else self.log.generation)
+        self.changed = True
+        return self.log
+
+    def close_log(self) -> list[bytes]:
+        """Leave the log behind, if it is open; its generation, to be swept."""
+        left = [] if self.log is None else [self.log.generation]
+        self.log, self.changed = None, True
+        return left
 
     def create(self, metadata: Metadata, *, relaxed: bool) -> None:
         """Begin anew above every position that the name has seen."""
@@ -126,10 +157,11 @@ class Header:
         self.version += 1
         self.changed = True
 
-    def delete(self) -> bytes:
-        old = self.start_generation()
+    def delete(self) -> list[bytes]:
+        """Leave everything behind but the log, which stays open; the old generations."""
+        left = self.start_generation() if self.exists else []
         self.exists = False
-        return old
+        return left
 
     def changes(self) -> Document:
         """The update that makes the stored document this."""
@@ -145,9 +177,12 @@ class Header:
             "relaxed": self.relaxed,
             "version": self.version,
         }
+        if self.log is not None:
+            kept["log"] = [self.log.version, self.log.generation]
         if not self.exists:
-            passed = COUNTER_EPOCH + (self.last >> COUNTER_SHIFT)
-            kept["e"] = max(passed, self.moment) + REMEMBERED
+            if self.log is None:
+                passed = COUNTER_EPOCH + (self.last >> COUNTER_SHIFT)
+                kept["e"] = max(passed, self.moment) + REMEMBERED
         elif self.fenced:
             kept["fenced"] = True
         else:
@@ -198,6 +233,7 @@ def header_of(ref: QueueRef, document: Document, reserved: int = 0) -> Header:
         fenced="fenced" in document,
         epoch=document.get("epoch", 0),
         arrived={source: Position(last) for source, last in document.get("arrived", ())},
+        log=Log(*document["log"]) if "log" in document else None,
     )
 
 

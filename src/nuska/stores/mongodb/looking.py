@@ -4,11 +4,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from nuska.domain.errors import QueueAway
-from nuska.domain.messages import QueueRef
+from nuska.domain.messages import Message, QueueRef
 from nuska.domain.moments import Moment
+from nuska.domain.positions import Position
 from nuska.stores.mongodb.connection import Connection, Session, bounded
 from nuska.stores.mongodb.headers import Header, header_of, is_there
-from nuska.stores.mongodb.records import Document, queue_key
+from nuska.stores.mongodb.records import Document, decode, queue_key
 from nuska.stores.mongodb.writer import Writer
 
 T = TypeVar("T")
@@ -33,6 +34,18 @@ class View:
             cursor = cursor.sort(sort)
         return await cursor.to_list()
 
+    async def by_position(
+        self, generation: bytes, after: Position, limit: int, also: Document | None = None
+    ) -> list[Message]:
+        """Of a generation, of messages or of announcements, what has not expired."""
+        query = {"g": generation, "p": {"$gt": after}, "e": {"$gt": self.now}} | (also or {})
+        found = await self.find(query, sort="p", limit=limit) if limit > 0 else []
+        return [decode(document, self.now) for document in found]
+
+    async def announced(self, after: Position, limit: int) -> list[Message]:
+        log = self.header.log
+        return [] if log is None else await self.by_position(log.generation, after, limit)
+
     async def aggregate(self, pipeline: list[Mapping[str, Any]]) -> list[Document]:
         cursor = await self._records.aggregate(pipeline, session=self._session)
         return await cursor.to_list()
@@ -47,15 +60,22 @@ class Reader:
 
     async def header(self, ref: QueueRef, now: Moment) -> Header | None:
         """The queue as a majority has it, at the later of its moment and ``now``."""
+        header = await self.stored(ref)
+        if header is None or not header.exists:
+            return None
+        header.moment = self._writer.moment(Moment(max(now, header.moment)))
+        return header
+
+    async def stored(self, ref: QueueRef) -> Header | None:
+        """What is known of the name, at the queue's own moment, whether or not it exists."""
         key = queue_key(ref)
         with bounded():
             found = await self._connection.records.find_one({"_id": key, "q": key})
-        if found is None or not is_there(found):
+        if found is None:
             return None
         header = header_of(ref, found)
         if header.fenced:
             raise QueueAway
-        header.moment = self._writer.moment(Moment(max(now, header.moment)))
         return header
 
     async def still_has(self, seen: Header) -> bool:

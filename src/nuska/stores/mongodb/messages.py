@@ -32,6 +32,7 @@ from nuska.stores.mongodb.headers import Header
 from nuska.stores.mongodb.looking import Reader, View
 from nuska.stores.mongodb.records import (
     Document,
+    announcement,
     claim_key,
     decode,
     encode,
@@ -74,18 +75,13 @@ class MongoMessages:
             header = await transaction.open_or_create(queue, create=create)
             if not salts:  # drawn once, however often this is tried
                 salts.extend(self._random_bytes(SALT_BYTES) for _ in messages)
-            documents: list[Document] = []
-            ids: list[MessageId] = []
-            for new, salt in zip(messages, salts, strict=True):
-                message = _message(header, new, salt, poster)
-                ids.append(message.id)
-                if new.delay > 0:
-                    header.expect(message.available_at)
-                documents.append(
-                    encode(message, header.key, header.generation, waits=new.delay > 0)
-                )
-            if documents:
-                await transaction.insert(documents)
+            posted = [
+                _message(header, new, salt, poster)
+                for new, salt in zip(messages, salts, strict=True)
+            ]
+            ids = [message.id for message in posted]
+            if posted:
+                await transaction.insert(_documents(header, posted))
             if idempotency is not None:
                 transaction.write([_remember(header, idempotency, ids)])
             return Added(ids)
@@ -104,17 +100,12 @@ class MongoMessages:
         now: Moment,
     ) -> Page:
         async def find(view: View) -> Page:
-            query: Document = {
-                "g": view.header.generation,
-                "p": {"$gt": after},
-                "e": {"$gt": view.now},
-            }
+            also: Document = {}
             if hide_poster is not None:
-                query["o"] = {"$ne": hide_poster}
+                also["o"] = {"$ne": hide_poster}
             if not (include_claimed and include_delayed):
-                query["$or"] = _shown(view.now, claimed=include_claimed, delayed=include_delayed)
-            found = await view.find(query, sort="p", limit=limit) if limit > 0 else []
-            shown = [decode(document, view.now) for document in found]
+                also["$or"] = _shown(view.now, claimed=include_claimed, delayed=include_delayed)
+            shown = await view.by_position(view.header.generation, after, limit, also)
             return Page(shown, marker=shown[-1].position if shown else after)
 
         return await self._reader.look(queue, now, find, Page([], marker=after))
@@ -267,6 +258,20 @@ def _message(header: Header, new: NewMessage, salt: bytes, poster: bytes) -> Mes
         poster=poster,
         attributes=new.attributes,
     )
+
+
+def _documents(header: Header, posted: Sequence[Message]) -> list[Document]:
+    """New messages, and, where somebody listens, their announcements."""
+    documents = []
+    for message in posted:
+        waits = message.available_at > header.moment
+        if waits:
+            header.expect(message.available_at)
+        documents.append(encode(message, header.key, header.generation, waits=waits))
+    if header.log is not None:
+        log = header.log.generation
+        documents += [announcement(message, header.key, log) for message in posted]
+    return documents
 
 
 async def _earlier_post(

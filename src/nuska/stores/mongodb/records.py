@@ -4,11 +4,13 @@
 queues spread evenly. Fields, by kind of document:
 
     a queue     _id = q; project, name (absent once deleted, and while fenced), metadata,
-                relaxed, version, generation, life, base, last, moment, writes; e once deleted;
-                fenced, epoch, arrived where it was carried
+                relaxed, version, generation, life, base, last, moment, writes; log version and
+                log generation while that is open, else e once deleted; fenced, epoch, arrived
+                where it was carried
     a message   _id = g + id; g generation, p position, b body, a attributes, o poster, t ttl,
                 c created, e end, v available from, k claim, n claim count, d dead letter,
                 w whether a delay or claim put it aside
+    announced   as a message, but without w: g is the generation of the log, and nobody claims it
     a claim     _id = g + claim id; t ttl, s start, e end
     a post      _id = life + digest of its key; y key, f fingerprint, ids, e end of its memory
     a leftover  _id = q + generation; old = generation, which is to be swept
@@ -90,6 +92,13 @@ def encode(message: Message, queue: bytes, generation: bytes, *, waits: bool) ->
     if message.dead is not None:
         dead = message.dead
         document["d"] = [dead.origin, dead.reason, dead.claim_count, dead.at]
+    return document
+
+
+def announcement(message: Message, queue: bytes, log_generation: bytes) -> Document:
+    """A message as it was posted, in the queue's announcement log."""
+    document = encode(message, queue, log_generation, waits=False)
+    del document["w"]
     return document
 
 

@@ -3,6 +3,7 @@
 connection.py   the client and its bounds      writer.py, transaction.py   writes
 looking.py      reads                          records.py, headers.py, indexes.py   what is stored
 timeline.py     the time of all nodes          hints.py        what they tell each other
+announcements.py   what was posted while somebody listens (interfaces/announcing.py)
 queues.py   messages.py   claims.py            the promises of interfaces/storage.py
 transfers.py    queues carried out and in      catalogue.py    records (interfaces/pooling.py)
 """
@@ -15,6 +16,7 @@ from nuska.domain.errors import Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.interfaces.storage import Capabilities, Hear, RandomBytes, StoreOptions, SweepReport
+from nuska.stores.mongodb.announcements import MongoAnnouncements
 from nuska.stores.mongodb.catalogue import MongoRecords
 from nuska.stores.mongodb.claims import MongoClaims
 from nuska.stores.mongodb.connection import Connection, bounded, open_client, options_of
@@ -35,7 +37,7 @@ NAMES = frozenset({"FIFO", "CLAIMS", "DURABILITY", "AOD", "HIGH_THROUGHPUT"})
 
 
 class MongoStore:
-    """``PoolableStore`` on MongoDB."""
+    """``PoolableStore`` and ``AnnouncingStore`` on MongoDB."""
 
     def __init__(
         self,
@@ -57,6 +59,7 @@ class MongoStore:
         self.queues = MongoQueues(connection, self._writer, reader)
         self.messages = MongoMessages(self._writer, reader, random_bytes)
         self.claims = MongoClaims(self._writer, reader)
+        self.announcements = MongoAnnouncements(self._writer, reader)
         self.records = MongoRecords(connection)
         self.transfers = MongoTransfers(self._writer, reader)
         self._sweeper = Sweeper(connection, self._writer, timeline)

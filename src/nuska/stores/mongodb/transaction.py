@@ -91,16 +91,24 @@ class Transaction:
             header.create({}, relaxed=False)
         return header
 
-    async def leave_behind(self, header: Header, generation: bytes) -> None:
-        """Note a generation that is to be swept."""
-        document = {"_id": header.key + generation, "q": header.key, "old": generation}
-        await self.insert([document])
+    async def leave_behind(self, header: Header, generations: Sequence[bytes]) -> None:
+        """Note generations that are to be swept."""
+        if generations:
+            await self.insert(
+                [{"_id": header.key + old, "q": header.key, "old": old} for old in generations]
+            )
 
     async def find(
-        self, query: Document, *, sort: str | None = None, limit: int = 0
+        self,
+        query: Document,
+        *,
+        sort: str | None = None,
+        limit: int = 0,
+        fields: Sequence[str] | None = None,
     ) -> list[Document]:
+        """Whole documents, or their keys and ``fields``."""
         await self._send()
-        cursor = self._records.find(query, session=self._session, limit=limit)
+        cursor = self._records.find(query, fields, session=self._session, limit=limit)
         if sort is not None:
             cursor = cursor.sort(sort)
         return await cursor.to_list()

@@ -28,6 +28,7 @@ from nuska.stores.mongodb.carried import (
     in_place,
     lease_document,
     lease_of,
+    log_document,
     message_document,
     pieces,
     post_document,
@@ -38,7 +39,6 @@ from nuska.stores.mongodb.looking import Reader, View
 from nuska.stores.mongodb.records import (
     POST_KEY_BYTES,
     Document,
-    decode,
     message_key,
 )
 from nuska.stores.mongodb.transaction import Transaction
@@ -67,6 +67,7 @@ class MongoTransfers:
                 fenced=header.fenced,
                 epoch=header.epoch,
                 arrived=header.arrived,
+                logged=header.log is not None,
             )
 
         return await self._reader.look(queue, self._writer.latest, find, None, carries=True)
@@ -93,9 +94,7 @@ class MongoTransfers:
         self, queue: QueueRef, *, after: Position, limit: int, now: Moment
     ) -> list[Message]:
         async def find(view: View) -> list[Message]:
-            stored = {"g": view.header.generation, "p": {"$gt": after}, "e": {"$gt": view.now}}
-            found = await view.find(stored, sort="p", limit=limit) if limit > 0 else []
-            return [decode(one, view.now) for one in found]
+            return await view.by_position(view.header.generation, after, limit)
 
         return await self._reader.look(queue, now, find, [], carries=True)
 
@@ -119,15 +118,24 @@ class MongoTransfers:
 
         return await self._reader.look(queue, self._writer.latest, find, [], carries=True)
 
+    async def dump_log(
+        self, queue: QueueRef, *, after: Position, limit: int, now: Moment
+    ) -> list[Message]:
+        async def find(view: View) -> list[Message]:
+            return await view.announced(after, limit)
+
+        return await self._reader.look(queue, now, find, [], carries=True)
+
     async def begin(self, queue: QueueRef, outline: Outline, *, epoch: int, now: Moment) -> None:
         async def work(transaction: Transaction) -> None:
             header = await transaction.open_any(queue)
             _refuse_late(header, epoch)
-            if header.exists:
-                await transaction.leave_behind(header, header.delete())
+            await transaction.leave_behind(header, header.delete() + header.close_log())
             header.create(outline.metadata, relaxed=outline.relaxed)
             header.place(base=outline.base, last=outline.last, arrived=outline.arrived)
             header.fence(True, epoch)
+            if outline.logged:
+                header.open_log()
 
         await self._writer.run(queue, work, now=now)
 
@@ -136,6 +144,10 @@ class MongoTransfers:
             header = await _to_load(transaction, queue, epoch)
             header.describe(outline.metadata, relaxed=outline.relaxed)
             header.place(base=outline.base, last=outline.last, arrived=outline.arrived)
+            if not outline.logged:
+                await transaction.leave_behind(header, header.close_log())
+            elif header.log is None:
+                header.open_log()
 
         await self._writer.run(queue, work, now=now)
 
@@ -146,21 +158,26 @@ class MongoTransfers:
         messages: Sequence[Message] = (),
         claims: Sequence[Lease] = (),
         posts: Sequence[RememberedPost] = (),
+        log: Sequence[Message] = (),
         epoch: int,
         now: Moment,
     ) -> None:
-        for leases in pieces(claims):
+        if not (messages or claims or posts or log):
+            await self._put(queue, [], message_document, epoch, now)  # refused, or nothing
+        for leases in pieces(claims) if claims else ():
             await self._put(queue, leases, lease_document, epoch, now)
-        for kept in pieces(posts):
+        for kept in pieces(posts) if posts else ():
             await self._put(queue, kept, post_document, epoch, now)
-        for some in pieces(messages, bytes_of) if messages or not (claims or posts) else ():
+        for some in pieces(messages, bytes_of) if messages else ():
             await self._put(queue, some, message_document, epoch, now)
+        for announced in pieces(log, bytes_of) if log else ():
+            await self._put(queue, announced, log_document, epoch, now)
 
     async def _put(
         self,
         queue: QueueRef,
         things: Sequence[T],
-        document_of: Callable[[Header, T], Document],
+        document_of: Callable[[Header, T], Document | None],
         epoch: int,
         now: Moment,
     ) -> None:
@@ -169,7 +186,7 @@ class MongoTransfers:
         async def work(transaction: Transaction) -> None:
             header = await _to_load(transaction, queue, epoch)
             documents = [document_of(header, one) for one in things]
-            transaction.write(in_place(header, documents))
+            transaction.write(in_place(header, [one for one in documents if one is not None]))
 
         await self._writer.run(queue, work, now=now)
 
@@ -189,7 +206,7 @@ class MongoTransfers:
         async def work(transaction: Transaction) -> None:
             header = await transaction.open_any(queue)
             if _is_fenced(header, epoch):
-                await transaction.leave_behind(header, header.delete())
+                await transaction.leave_behind(header, header.delete() + header.close_log())
 
         await self._writer.run(queue, work, now=now)
 
