@@ -116,7 +116,11 @@ async def test_nothing_acknowledged_is_lost_and_the_store_works_when_the_disk_do
 ) -> None:
     run = await break_disk(Fault(call=call, suffix=suffix, error=error, times=times))
     assert vfs.struck
-    assert bool(run.refused) == (suffix == "-wal"), "a failed checkpoint refuses nobody"
+    if suffix != "-wal":
+        assert not run.refused, "a failed checkpoint refuses nobody"
+    elif call == "write" or times == ALWAYS:
+        assert run.refused
+    # One failed sync may be that of relaxed writes alone, which nobody waits for.
     assert run.refused_later == 0
     await run.judge.every_sync(run.broke_at)
     await run.judge.killed(run.broke_at, Random(1), cuts=15)
