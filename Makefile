@@ -19,7 +19,7 @@ help: ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: serve
-serve: $(VENV)/.run ## Install into .venv (once) and run the server; ARGS='--listen …' are passed on
+serve: $(VENV)/.run $(if $(EXTRA),$(VENV)/.with-$(EXTRA)) ## Install into .venv (once) and run the server; ARGS='--listen …' are passed on; EXTRA=redis: what that store needs, too
 	@$(BIN)/nuska serve $(ARGS)
 
 .PHONY: test
@@ -108,6 +108,11 @@ $(BIN)/python:
 $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing Nuska into $(VENV) ..."
 	@$(PIP) install --quiet $(PINS) --editable .
+	@touch $@
+
+$(VENV)/.with-%: $(VENV)/.run
+	@echo "Installing what the store needs ($*) into $(VENV) ..."
+	@$(PIP) install --quiet $(PINS) --editable ".[$*]"
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python

@@ -74,12 +74,33 @@ def test_the_life_of_a_flavor(nuska, here):
     assert here("pool", "list").stdout.count("fast") == 0
 
 
+def test_a_pool_is_changed_without_saying_all_of_it_again(nuska, here):
+    here("pool", "put", "a", uri(nuska, "a"), "--weight", "5", "--option", "k=1")
+    changed = here("pool", "update", "a", "--weight", "7")
+    assert (changed.returncode, changed.stderr) == (0, "Pool a is changed.\n")
+    shown = here("pool", "show", "a").stdout
+    assert "7" in shown
+    assert "k" in shown
+    nothing = here("pool", "update", "a")
+    assert nothing.returncode == 2
+    assert "Say what is to change" in nothing.stderr
+
+
+def test_a_move_to_where_the_queue_lies_says_that_no_message_had_to(nuska, jobs):
+    nuska("pool", "put", "a", uri(nuska, "a"))
+    jobs.post_many([NewMessage(body=1)])
+    moved = nuska("queue", "move", "jobs", "--to", "a")
+    assert (moved.returncode, moved.stderr) == (
+        0, "Queue jobs lies in pool a; no message had to be moved.\n"
+    )  # fmt: skip
+
+
 def test_a_pool_is_drained_and_then_it_can_go(nuska, jobs):
     nuska("pool", "put", "a", uri(nuska, "a"))
     jobs.post_many([NewMessage(body=number) for number in range(250)])
     held = nuska("pool", "delete", "a")
     assert held.returncode == 1
-    assert "1 queues in the pool a hold 250 messages." in held.stderr
+    assert "250 messages lie in the pool a, queues that hold some: 1." in held.stderr
     nuska("pool", "put", "b", uri(nuska, "b"))
     drained = nuska("pool", "drain", "a")
     assert (drained.returncode, drained.stdout) == (0, "")

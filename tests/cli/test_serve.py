@@ -208,7 +208,7 @@ def test_data_in_use_are_a_clear_sentence(tmp_path: Path) -> None:
     with ServerProcess(tmp_path):
         code, said = fails(tmp_path)
     assert code == 1
-    assert "in use by another process" in said
+    assert "in use already, by another process" in said
 
 
 def test_a_data_directory_that_cannot_be_is_a_clear_sentence(tmp_path: Path) -> None:

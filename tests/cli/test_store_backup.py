@@ -143,4 +143,4 @@ def test_a_restore_beside_a_running_server_is_refused(
     assert "is there already" in again.stderr
     done = nuska("store", "restore", tmp_path / "backup", "--data", server.data, "--force")
     assert done.returncode == 1
-    assert "in use by another process" in done.stderr
+    assert "in use already, by another process" in done.stderr

@@ -48,6 +48,8 @@ def report(options: Options, carriage: Carriage, outcome: str) -> None:
     """What has become of it."""
     if options.as_json:
         options.output.json(to_builtins(carriage))
+    elif carriage.state == "done" and not carriage.messages_done:
+        options.output.note(f"{outcome}; no message had to be moved.")
     elif carriage.state == "done":
         queues = counted(carriage.queues_done, "queue")
         messages = counted(carriage.messages_done, "message")

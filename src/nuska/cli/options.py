@@ -89,21 +89,22 @@ class Options:
             async with client:
                 yield client
         except ClientError as error:
-            raise failure(error) from error
+            raise failure(error, for_operators=headers is not None) from error
 
 
 DEFAULTS = Options()
 
 
-def failure(error: ClientError) -> CommandFailed:
-    """How a command ends after ``error``."""
+def failure(error: ClientError, *, for_operators: bool = False) -> CommandFailed:
+    """How a command ends after ``error``; ``for_operators``: only some servers know its calls."""
     if isinstance(error, CannotConnect | ConnectionBroken | DeadlinePassed):
         return CommandFailed(Exit.NO_CONNECTION, printable(str(error)))
     sentence = str(error)
     if isinstance(error, NotFound) and not error.description:
-        sentence = (
-            f"{sentence}: what answers there does not know this call. Is --url a Nuska server?"
-        )
+        hint = "Is --url a Nuska server?"
+        if for_operators:
+            hint = "Is --url a Nuska server, started with --pooling and --admin-mode?"
+        sentence = f"{sentence}: what answers there does not know this call. {hint}"
     if isinstance(error, ErrorAnswer) and error.status >= 500 and error.request_id:
         sentence = f"{sentence.rstrip('.')} (request {error.request_id})."
     return CommandFailed(Exit.REFUSED, printable(sentence))

@@ -86,6 +86,38 @@ async def put(
 
 
 @app.command
+async def update(
+    name: Name,
+    /,
+    *,
+    uri: Annotated[str | None, Parameter(help="Another store.")] = None,
+    weight: Annotated[
+        int | None, Parameter(help="How likely a new queue lands here; 0: none does.")
+    ] = None,
+    flavor: Annotated[str | None, Parameter(help="The flavor it belongs to.")] = None,
+    option: Annotated[
+        tuple[str, ...], Parameter(help="KEY=VALUE, in place of all that were kept.")
+    ] = (),
+    options: Options = DEFAULTS,
+) -> None:
+    """Change some of what a pool is; the rest stays."""
+    try:
+        kept = assignments(option)
+    except ValueError as error:
+        raise CommandFailed(Exit.USAGE, f"{error}.") from None
+    said = {"uri": uri, "weight": weight, "flavor": flavor, "options": kept or None}
+    changes: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
+    if not changes:
+        raise CommandFailed(Exit.USAGE, "Say what is to change.")
+    async with options.client(headers=ADMIN) as client:
+        changed = await client.pool(name).update(changes)
+    if options.as_json:
+        options.output.json(document(changed))
+    else:
+        options.output.note(f"Pool {name} is changed.")
+
+
+@app.command
 async def delete(
     *names: Annotated[str, Parameter(help="The pools' names.")], options: Options = DEFAULTS
 ) -> None:

@@ -240,7 +240,7 @@ def test_a_store_in_use_is_not_restored_over(tmp_path: Path) -> None:
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        with pytest.raises(Unavailable, match="in use by another process"):
+        with pytest.raises(Unavailable, match="in use already, by another process"):
             restored(backup, tmp_path, replace=True)
         process.communicate(b"\n", timeout=30)
 

@@ -37,7 +37,7 @@ async def test_a_file_of_a_newer_release_is_refused_in_plain_words(
 async def test_a_second_owner_of_the_file_is_refused(
     sqlite: SqliteStore, options: StoreOptions
 ) -> None:
-    with pytest.raises(Unavailable, match="in use by another process"):
+    with pytest.raises(Unavailable, match="in use already, by another process"):
         await open_store(options)
 
 

@@ -136,7 +136,7 @@ class PooledPlacement:
             messages += held
         if holding:
             raise Conflict(
-                f"{holding} queues in the pool {name} hold {messages} messages. "
+                f"{messages} messages lie in the pool {name}, queues that hold some: {holding}. "
                 f"Move them first: nuska pool drain {name}."
             )
         async for queue in self._catalogue.in_pool(name):

@@ -30,6 +30,8 @@ def restore(url: str, data_dir: str, backup: Path, *, replace: bool, seen: Seen)
     Raises ``Unavailable`` or ``OSError``; what was there is then as it was.
     """
     check_library()
+    if not backup.is_file():
+        raise Unavailable(f"There is no file {backup}.")
     database = path_of(url, data_dir)
     with translated_path(database):
         make_directory(database.parent)
@@ -51,8 +53,6 @@ def restore(url: str, data_dir: str, backup: Path, *, replace: bool, seen: Seen)
 
 def _copy_checked(backup: Path, draft: Draft, seen: Seen) -> None:
     """Copy the backup, and make sure that the copy can be used."""
-    if not backup.is_file():
-        raise Unavailable(f"There is no file {backup}.")
     log = _beside(backup, LOG_SUFFIX)
     if log.exists() and log.stat().st_size:  # not made by us: the two belong together
         with opened(backup) as source:

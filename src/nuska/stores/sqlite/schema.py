@@ -82,7 +82,7 @@ def lock(path: Path) -> int:
     except OSError as error:
         os.close(descriptor)
         raise Unavailable(
-            f"The data in {path.parent} is in use by another process. Stop it first, or choose "
-            "another data directory."
+            f"The data in {path.parent} is in use already, by another process or as another "
+            "pool. Stop what uses it, or choose another directory."
         ) from error
     return descriptor

@@ -206,12 +206,14 @@ async def _answer_error(
     resp.data = wire_errors.body_of(error)
     if isinstance(error, Unavailable):
         resp.set_header("retry-after", str(error.retry_after))
+        # One line for each request of an outage, and the rest for who looks closer.
         log.warning(
             "unavailable",
             reason=error.description,
+            cause=type(error.__cause__).__name__ if error.__cause__ else None,
             request_id=req.scope.get("nuska.request_id"),
-            exc_info=error.__cause__,
         )
+        log.debug("unavailable because of", exc_info=error.__cause__)
     await _finish(req, resp)
 
 
