@@ -17,6 +17,8 @@ from nuska.domain.limits import MAX_QUEUE_NAME, MIN_MESSAGE_TTL, Limits
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Duration, seconds
 from nuska.domain.queues import Metadata
+from nuska.domain.retries import KEY as RETRY_POLICY_KEY
+from nuska.domain.retries import parse_retry_policy
 
 MAX_POST_SIZE_KEY = "_max_messages_post_size"
 MESSAGE_TTL_KEY = "_default_message_ttl"
@@ -26,18 +28,12 @@ DEAD_LETTER_TTL_KEY = "_dead_letter_queue_messages_ttl"
 MAX_CLAIMS_KEY = "_max_claim_count"
 ENCRYPT_KEY = "_enable_encrypt_messages"
 FLAVOR_KEY = "_flavor"
-RETRY_POLICY_KEY = "_retry_policy"
 DURABILITY_KEY = "_durability"
 RELAXED = "relaxed"
 FULL = "full"
 
 MAX_FLAVOR_NAME = 255
 """Characters."""
-MIN_DELAY_GAP = 10
-"""Seconds by which a retry policy's longest delay exceeds its shortest."""
-RETRY_FUNCTIONS = ("linear", "arithmetic", "geometric", "exponential")
-_DEFAULT_MINIMUM_DELAY = 5
-_DEFAULT_MAXIMUM_DELAY = 30
 
 _QUEUE_NAME_CHARACTERS = frozenset(
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-."
@@ -112,7 +108,7 @@ def _durability(key: str, value: object, _: Limits) -> None:
 
 
 def _retry_policy(key: str, value: object, _: Limits) -> None:
-    check_retry_policy(key, value)
+    parse_retry_policy(value, key)
 
 
 RESERVED: dict[str, ReservedKey] = {
@@ -243,36 +239,6 @@ def _key_of(path: object, where: str) -> str:
     if "~" in key.replace("~0", "").replace("~1", ""):
         raise InvalidBody(f'{where}: "~" in a "path" is written "~0", and "/" is "~1".')
     return key.replace("~1", "/").replace("~0", "~")
-
-
-# Retry policies (also used by subscriptions, which carry one in their options)
-
-
-def check_retry_policy(key: str, policy: object) -> None:
-    """Raise ``InvalidInput`` when a retry policy breaks the table of notifications §6."""
-    if not isinstance(policy, dict):
-        raise InvalidInput(f"The value of {key} must be a JSON object.")
-    for part in (
-        "retries_with_no_delay",
-        "minimum_delay_retries",
-        "minimum_delay",
-        "maximum_delay",
-        "maximum_delay_retries",
-    ):
-        if part in policy:
-            _integer_within(f"{part} in {key}", policy[part], 0, _LARGEST_INTEGER)
-    function = policy.get("retry_backoff_function", RETRY_FUNCTIONS[0])
-    if function not in RETRY_FUNCTIONS:
-        names = ", ".join(RETRY_FUNCTIONS)
-        raise InvalidInput(f"retry_backoff_function in {key} must be one of {names}.")
-    if not isinstance(policy.get("ignore_subscription_override", False), bool):
-        raise InvalidInput(f"ignore_subscription_override in {key} must be true or false.")
-    shortest = policy.get("minimum_delay", _DEFAULT_MINIMUM_DELAY)
-    longest = policy.get("maximum_delay", _DEFAULT_MAXIMUM_DELAY)
-    if longest < shortest + MIN_DELAY_GAP:
-        raise InvalidInput(
-            f"maximum_delay in {key} must exceed minimum_delay by at least {MIN_DELAY_GAP} seconds."
-        )
 
 
 def _integer_within(what: str, value: object, lowest: int, highest: int) -> None:

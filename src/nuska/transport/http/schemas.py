@@ -19,14 +19,14 @@ from nuska.domain.metadata import (
     MESSAGE_TTL_KEY,
     RELAXED,
     RESERVED,
-    RETRY_FUNCTIONS,
-    RETRY_POLICY_KEY,
 )
 from nuska.domain.pools import (
     MAX_POOL_NAME,
     MAX_POOL_URI,
     MAX_POOL_WEIGHT,
 )
+from nuska.domain.retries import BACKOFF_FUNCTIONS, BOUNDS
+from nuska.domain.retries import KEY as RETRY_POLICY_KEY
 from nuska.transport.wire.queues import PURGEABLE
 from nuska.transport.wire.signing import SHAREABLE
 
@@ -194,14 +194,11 @@ def _reserved(limits: Limits) -> dict[str, Schema]:
 
 
 def _retry_policy() -> Schema:
-    count = _whole(0, 2**63 - 1)
+    counts: dict[str, Schema] = {key: _whole(0, highest) for key, highest in BOUNDS.items()}
+    counts["maximum_delay"]["description"] = "At least 10 s above minimum_delay."
     return _object(
-        retries_with_no_delay=count,
-        minimum_delay_retries=count,
-        minimum_delay=count,
-        maximum_delay={"description": "At least 10 s above minimum_delay.", **count},
-        maximum_delay_retries=count,
-        retry_backoff_function={"enum": list(RETRY_FUNCTIONS)},
+        **counts,
+        retry_backoff_function={"enum": list(BACKOFF_FUNCTIONS)},
         ignore_subscription_override=_FLAG,
     )
 
