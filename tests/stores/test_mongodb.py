@@ -15,6 +15,7 @@ from nuska.testing.conformance import (
     ByUrlConformance,
     CarriedLogConformance,
     RecordConformance,
+    SharedLogConformance,
     TransferConformance,
 )
 from nuska.testing.mongodb_server import MongoServer, mongodb_server
@@ -42,6 +43,7 @@ class TestMongodb(
     TransferConformance,
     AnnouncementConformance,
     CarriedLogConformance,
+    SharedLogConformance,
 ):
     @pytest.fixture
     def url(self, server: MongoServer) -> Iterator[str]:

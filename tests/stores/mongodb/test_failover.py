@@ -6,9 +6,16 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from nuska.domain.errors import Unavailable
+from nuska.interfaces.announcing import AnnouncingStore
 from nuska.interfaces.storage import Durability, SharedStore, Store
 from nuska.stores.mongodb.connection import ANSWER_WITHIN
 from nuska.testing.clock import ManualClock
+from nuska.testing.conformance import (
+    AnnouncementConformance,
+    CarriedLogConformance,
+    SharedLogConformance,
+)
+from nuska.testing.conformance.announcements import Log
 from nuska.testing.conformance.failures import PLENTY, RECOVERS_WITHIN, Load, told, until_posted
 from nuska.testing.conformance.inbox import Inbox
 from nuska.testing.mongodb_set import ELECTION_TIMEOUT_MS, MongoSet, mongodb_set
@@ -53,6 +60,11 @@ def inbox(store: Store) -> Inbox:
     return Inbox(store, ManualClock())
 
 
+def log_of(inbox: Inbox) -> Log:
+    assert isinstance(inbox.store, AnnouncingStore)
+    return Log(inbox.store, inbox)
+
+
 def step_down(servers: MongoSet) -> None:
     servers.primary().ask("replSetStepDown", 10, secondaryCatchUpPeriodSecs=5)
 
@@ -75,6 +87,8 @@ class TestFailover:
         assert callable(failing)
         await inbox.beside("held").post("held")
         held = await inbox.beside("held").claim(1)
+        log = log_of(inbox)
+        await log.open()
         before = replica_set.primary()
         load = Load(inbox, BOUND)
         async with load:
@@ -84,7 +98,9 @@ class TestFailover:
         assert not before.leads() or failing is step_down
         await asyncio.to_thread(replica_set.mend)
         await until_posted(inbox, "after")
-        load.check(await inbox.listed(limit=PLENTY), besides={"after"})
+        listed = await inbox.listed(limit=PLENTY)
+        load.check(listed, besides={"after"})
+        assert await log.bodies(limit=PLENTY) == listed
         claim = await inbox.beside("held").held(1)
         assert claim is not None
         assert claim.messages == held
@@ -177,3 +193,22 @@ class TestFailover:
     ) -> None:
         with pytest.raises(Unavailable, match=r"says w=1.*leave it out"):
             await open_at(replica_set.new_url("w=1"), required=Durability.MAJORITY)
+
+
+class TestLogsOnThree(AnnouncementConformance, CarriedLogConformance, SharedLogConformance):
+    """What is read comes from what a majority has, also right after it was written."""
+
+    SETUP = "mongodb replica set"
+
+    @pytest.fixture
+    def url(self, replica_set: MongoSet) -> str:
+        replica_set.mend()
+        return replica_set.new_url()
+
+    @pytest.fixture
+    async def store(self, url: str, open_at: Open) -> Store:
+        return await open_at(url)
+
+    @pytest.fixture
+    def inbox(self, store: Store, clock: ManualClock) -> Inbox:
+        return Inbox(store, clock)

@@ -67,7 +67,7 @@ class MongoAnnouncements:
                 {"q": header.key, "g": header.log.generation, "p": {"$lte": through}},
                 sort="p",
                 limit=TRIMMED_AT_ONCE,
-                fields=[],
+                fields=["_id"],
             )
             if old:
                 await transaction.delete(header.key, [one["_id"] for one in old])

@@ -47,6 +47,7 @@ PARTS = (
     "records",
     "skewed_nodes",
     "service_failures",
+    "shared_logs",
     "stats",
     "suite",
     "transfers",
@@ -68,6 +69,7 @@ from nuska.testing.conformance.network_faults import NetworkFaultConformance  # 
 from nuska.testing.conformance.processes import ProcessConformance  # noqa: E402
 from nuska.testing.conformance.records import RecordConformance  # noqa: E402
 from nuska.testing.conformance.service_failures import ServiceFailureConformance  # noqa: E402
+from nuska.testing.conformance.shared_logs import SharedLogConformance  # noqa: E402
 from nuska.testing.conformance.suite import StoreConformance  # noqa: E402
 from nuska.testing.conformance.transfers import TransferConformance  # noqa: E402
 
@@ -84,6 +86,7 @@ __all__ = [
     "RecordConformance",
     "Reopen",
     "ServiceFailureConformance",
+    "SharedLogConformance",
     "StoreConformance",
     "TransferConformance",
 ]
