@@ -9,7 +9,10 @@ from nuska.interfaces.storage import Store, StoreOptions
 from nuska.stores.sqlite import open_store
 from nuska.testing.clock import ManualClock, seeded_bytes
 from nuska.testing.conformance import (
+    AnnouncementConformance,
+    CarriedLogConformance,
     DurabilityConformance,
+    DurableLogConformance,
     RecordConformance,
     Reopen,
     StoreConformance,
@@ -44,7 +47,13 @@ class Openings:
 
 
 class TestSqliteStore(
-    StoreConformance, RecordConformance, TransferConformance, DurabilityConformance
+    StoreConformance,
+    RecordConformance,
+    TransferConformance,
+    AnnouncementConformance,
+    CarriedLogConformance,
+    DurabilityConformance,
+    DurableLogConformance,
 ):
     @pytest.fixture
     def openings(self, tmp_path: Path, clock: ManualClock) -> Openings:

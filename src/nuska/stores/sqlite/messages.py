@@ -25,6 +25,7 @@ from nuska.domain.positions import (
     parse_message_id,
 )
 from nuska.interfaces.storage import RandomBytes
+from nuska.stores.sqlite.announcements import announce
 from nuska.stores.sqlite.choosing import (
     Stretch,
     behind_expired,
@@ -157,6 +158,8 @@ class SqliteMessages:
             transaction.executemany(ADD_MESSAGE, values)
         for available_at in delays:
             transaction.execute(ADD_DELAY, (available_at, generation))
+        if row.log is not None:
+            announce(transaction, row, position - len(values), position - 1)
         row.last_position = position - 1
         return Added(ids), salts
 

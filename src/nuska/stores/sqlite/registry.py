@@ -24,7 +24,7 @@ BYTES_PER_MEMBER = 100
 LOOKED_AT_PER_QUEUE = 16
 """Queues considered for dropping whenever one is added."""
 
-QueueColumns = tuple[int, int, int, int, bytes, int, int, int, int]
+QueueColumns = tuple[int, int, int, int, bytes, int, int, int, int, int | None]
 
 
 class Registry:
@@ -47,10 +47,10 @@ class Registry:
 
     def from_columns(self, ref: QueueRef, columns: QueueColumns) -> QueueRow:
         """A queue read from the file."""
-        row_id, generation, base, last, metadata, relaxed, version, fenced, epoch = columns
+        row_id, generation, base, last, metadata, relaxed, version, fenced, epoch, log = columns
         queue = queue_of(ref, metadata, relaxed, version)
         last = max(last, self._floor_at_open)
-        return QueueRow(row_id, generation, base, last, queue, bool(fenced), epoch)
+        return QueueRow(row_id, generation, base, last, queue, bool(fenced), epoch, log)
 
     def keep(self, ref: QueueRef, row: QueueRow, now: Moment) -> None:
         """Remember the committed state of a queue."""

@@ -97,6 +97,7 @@ class QueueRow:
         "generation",
         "id",
         "last_position",
+        "log",
         "queue",
         "ready_from",
     )
@@ -110,6 +111,7 @@ class QueueRow:
         queue: Queue,
         fenced: bool = False,
         epoch: int = 0,
+        log: int | None = None,
     ) -> None:
         self.id = row_id
         self.generation = generation
@@ -118,6 +120,8 @@ class QueueRow:
         self.queue = queue
         self.fenced = fenced
         self.epoch = epoch
+        self.log = log
+        """The generation of its announcement log, while that is open."""
         self.ready_from = 0
         """Every ready message below this position has expired: claims begin here, so that a
         backlog that expired at the head is walked over once and not by every claim."""
@@ -125,7 +129,15 @@ class QueueRow:
     def in_generation(self, generation: int) -> "QueueRow":
         """The same queue at the start of another generation."""
         last = self.last_position
-        return QueueRow(self.id, generation, last, last, self.queue, self.fenced, self.epoch)
+        row = QueueRow(self.id, generation, last, last, self.queue)
+        row.fenced, row.epoch, row.log = self.fenced, self.epoch, self.log
+        return row
+
+    def with_log(self, log: int | None) -> "QueueRow":
+        """The same queue with another announcement log, or none."""
+        row = self._same(self.queue)
+        row.log = log
+        return row
 
     def with_queue(self, queue: Queue) -> "QueueRow":
         """The same queue with other metadata."""
@@ -151,7 +163,7 @@ class QueueRow:
     def _same(self, queue: Queue) -> "QueueRow":
         row = QueueRow(self.id, self.generation, self.base_position, self.last_position, queue)
         row.ready_from = self.ready_from
-        row.fenced, row.epoch = self.fenced, self.epoch
+        row.fenced, row.epoch, row.log = self.fenced, self.epoch, self.log
         return row
 
 

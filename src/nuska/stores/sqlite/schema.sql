@@ -102,6 +102,33 @@ CREATE TABLE arrivals (
     PRIMARY KEY (queue, source)
 ) STRICT, WITHOUT ROWID;
 
+-- Announcement logs that are open, also of queues that do not exist. What a log holds is of a
+-- generation of its own: emptying it starts another one.
+CREATE TABLE logs (
+    version INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice, not to another log either
+    project TEXT NOT NULL,
+    name TEXT NOT NULL,
+    generation INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX logs_by_name ON logs (project, name);
+
+-- Messages as they were posted. The body comes last, so that whoever passes over expired ones
+-- reads none.
+CREATE TABLE announcements (
+    generation INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    salt BLOB NOT NULL,
+    ttl INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    available_at INTEGER,
+    poster BLOB NOT NULL,
+    attributes BLOB,
+    body BLOB NOT NULL,
+    PRIMARY KEY (generation, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX announcements_ending ON announcements (expires_at);
+
 -- Small documents: pools, flavors, where queues lie.
 CREATE TABLE records (
     collection TEXT NOT NULL,

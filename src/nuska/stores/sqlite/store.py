@@ -5,6 +5,7 @@ checkpoint.py  the log's upkeep      sweeping.py   expiry and purge in small ste
 mending.py     after the disk failed outsiders.py  other processes that look
 backup.py      a copy while it runs  restoring.py  putting a copy in place
 queues.py  messages.py  claims.py    the promises of interfaces/storage.py, noun by noun
+announcements.py                     those of interfaces/announcing.py
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from nuska.domain.moments import Moment
 from nuska.files import sync_directory
 from nuska.interfaces.storage import Capabilities, Durability, StoreOptions, SweepReport
 from nuska.stores.sqlite import schema
+from nuska.stores.sqlite.announcements import SqliteAnnouncements
 from nuska.stores.sqlite.checkpoint import Checkpointer
 from nuska.stores.sqlite.claims import SqliteClaims
 from nuska.stores.sqlite.connection import (
@@ -108,6 +110,7 @@ class SqliteStore:
         self.claims = SqliteClaims(self.writer, self._reader, self.queues)
         self.records = SqliteRecords(self.writer, self._reader, options.random_bytes)
         self.transfers = SqliteTransfers(self.writer, self._reader, self.queues)
+        self.announcements = SqliteAnnouncements(self.writer, self._reader, self.queues)
         self._sweeper = Sweeper(self.writer, self._reader)
         self._closed = False
 

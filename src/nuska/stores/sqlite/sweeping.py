@@ -32,6 +32,9 @@ OLD_GENERATION = query("old_generation")
 DELETE_OLD_MESSAGES = query("delete_old_messages")
 DELETE_OLD_CLAIMS = query("delete_old_claims")
 DELETE_OLD_MOVED = query("delete_old_moved")
+DELETE_OLD_ANNOUNCEMENTS = query("delete_old_announcements")
+EXPIRED_ANNOUNCEMENT = query("expired_announcement")
+DELETE_EXPIRED_ANNOUNCEMENTS = query("delete_expired_announcements")
 FORGET_GENERATION = query("forget_generation")
 QUEUE_OF_GENERATION = query("queue_of_generation")
 
@@ -93,6 +96,8 @@ def _other_step(connection: apsw.Connection, now: Moment) -> Step | None:
     """What takes up space."""
     if connection.execute(LIST_EXPIRED, (now, 1)).get is not None:
         return _delete_expired
+    if connection.execute(EXPIRED_ANNOUNCEMENT, (now,)).get is not None:
+        return _delete_expired_announcements
     if connection.execute(ENDED_POST, (now,)).get is not None:
         return _delete_posts
     if connection.execute(OLD_GENERATION).get is not None:
@@ -163,6 +168,12 @@ def _delete_expired(transaction: Transaction) -> SweepReport:
     return SweepReport(removed=len(expired), more=True)
 
 
+def _delete_expired_announcements(transaction: Transaction) -> SweepReport:
+    values = (transaction.now, CLEARED_PER_STEP)
+    gone = transaction.execute(DELETE_EXPIRED_ANNOUNCEMENTS, values).fetchall()
+    return SweepReport(removed=len(gone), more=True)
+
+
 def _delete_posts(transaction: Transaction) -> SweepReport:
     gone = transaction.execute(DELETE_ENDED_POSTS, (transaction.now, CLEARED_PER_STEP)).fetchall()
     return SweepReport(removed=len(gone), more=True)
@@ -175,6 +186,7 @@ def _delete_generation(transaction: Transaction) -> SweepReport:
         (DELETE_OLD_MESSAGES, twice),
         (DELETE_OLD_CLAIMS, twice),
         (DELETE_OLD_MOVED, twice[1:]),
+        (DELETE_OLD_ANNOUNCEMENTS, twice),
     ):
         removed = len(transaction.execute(sql, values).fetchall())
         if removed:

@@ -29,6 +29,10 @@ KEEP_MOMENT = query("keep_moment")
 FENCE_QUEUE = query("fence_queue")
 SET_POSITIONS = query("set_positions")
 DELETE_ARRIVALS = query("delete_arrivals")
+GET_LOG = query("get_log")
+PUT_LOG = query("put_log")
+EMPTY_LOG = query("empty_log")
+DELETE_LOG = query("delete_log")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -81,14 +85,20 @@ class Transaction:
 
     def create(self, ref: QueueRef, metadata: Metadata, *, relaxed: bool) -> QueueRow:
         """A queue that does not exist yet, above every position it ever had."""
-        base = max(self._registry.last_position_of_deleted(ref), floor_at(self.now) - 1)
+        base = self.base_of_missing(ref)
         generation = self._registry.new_generation()
         encoded = _encode(metadata)
         values = (ref.project, ref.name, generation, base, base, encoded, int(relaxed))
         row_id, version = self.execute(ADD_QUEUE, values).fetchone()
         row = QueueRow(row_id, generation, base, base, queue_of(ref, encoded, relaxed, version))
+        log = self.log(ref)
+        row.log = None if log is None else log[0]
         self.touched[ref] = row
         return row
+
+    def base_of_missing(self, ref: QueueRef) -> int:
+        """Positions of a queue that does not exist would begin above this."""
+        return max(self._registry.last_position_of_deleted(ref), floor_at(self.now) - 1)
 
     def fence(self, row: QueueRow, fenced: bool, epoch: int) -> None:
         """Let the queue answer only who carries it away, or everybody again."""
@@ -99,7 +109,8 @@ class Transaction:
         """Begin where the queue stood in another store; no position is given twice."""
         last = max(last, self._registry.last_position_of_deleted(row.queue.ref))
         self.execute(SET_POSITIONS, (base, last, row.id))
-        placed = QueueRow(row.id, row.generation, base, last, row.queue, row.fenced, row.epoch)
+        placed = QueueRow(row.id, row.generation, base, last, row.queue)
+        placed.fenced, placed.epoch, placed.log = row.fenced, row.epoch, row.log
         self.touched[row.queue.ref] = placed
         return placed
 
@@ -122,6 +133,7 @@ class Transaction:
             START_GENERATION,
             (fresh.generation, fresh.base_position, fresh.last_position, fresh.id),
         )
+        fresh.log = self._empty_log(row)
         self.touched[row.queue.ref] = fresh
 
     def delete(self, row: QueueRow) -> None:
@@ -129,8 +141,44 @@ class Transaction:
         self.execute(RETIRE_GENERATION, (row.generation,))
         self.execute(DELETE_QUEUE, (row.id,))
         self.execute(DELETE_ARRIVALS, (row.id,))
+        self._empty_log(row)
         self._registry.remember_deleted(row.queue.ref, row.last_position)
         self.touched[row.queue.ref] = None
+
+    def log(self, ref: QueueRef) -> tuple[int, int] | None:
+        """Generation and version of the queue's announcement log, if it is open."""
+        found: tuple[int, int] | None = self.execute(GET_LOG, (ref.project, ref.name)).fetchone()
+        return found
+
+    def open_log(self, ref: QueueRef) -> int:
+        """Keep what is posted from now on; the version, another one if the log was open."""
+        found = self.log(ref)
+        generation = self._registry.new_generation() if found is None else found[0]
+        version: int = self.execute(PUT_LOG, (ref.project, ref.name, generation)).fetchone()[0]
+        self._note_log(ref, generation)
+        return version
+
+    def close_log(self, ref: QueueRef) -> None:
+        """Keep no longer what is posted; the sweep removes what is there."""
+        found = self.log(ref)
+        if found is not None:
+            self.execute(RETIRE_GENERATION, found[:1])
+            self.execute(DELETE_LOG, (ref.project, ref.name))
+            self._note_log(ref, None)
+
+    def _note_log(self, ref: QueueRef, generation: int | None) -> None:
+        row = self.any_row(ref)
+        if row is not None and row.log != generation:
+            self.touched[ref] = row.with_log(generation)
+
+    def _empty_log(self, row: QueueRow) -> int | None:
+        """Make what the log holds invisible; the generation in which it goes on."""
+        if row.log is None:
+            return None
+        self.execute(RETIRE_GENERATION, (row.log,))
+        fresh = self._registry.new_generation()
+        self.execute(EMPTY_LOG, (fresh, row.queue.ref.project, row.queue.ref.name))
+        return fresh
 
     def before_commit(self, last_moment: Moment, kept: Moment) -> None:
         """Write down what a restart must know: the timeline, and counters ahead of it."""

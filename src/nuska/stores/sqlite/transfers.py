@@ -18,6 +18,7 @@ from nuska.domain.positions import (
     parse_message_id,
 )
 from nuska.interfaces.pooling import LATER, NOT_FENCED, Lease, Outline, RememberedPost
+from nuska.stores.sqlite.announcements import load_announcements, page_of_log
 from nuska.stores.sqlite.deleting import delete_all
 from nuska.stores.sqlite.line import Work
 from nuska.stores.sqlite.messages import ADD_DELAY, ADD_POST, SLICE, remember_move
@@ -67,6 +68,7 @@ class SqliteTransfers:
             fenced=row.fenced,
             epoch=row.epoch,
             arrived=self._reader.read(work),
+            logged=row.log is not None,
         )
 
     async def fence(self, queue: QueueRef, *, epoch: int, now: Moment) -> None:
@@ -141,12 +143,23 @@ class SqliteTransfers:
 
         return self._reader.read(work)
 
+    async def dump_log(
+        self, queue: QueueRef, *, after: Position, limit: int, now: Moment
+    ) -> list[Message]:
+        row = self._queues.any_row(queue)
+        if row is None or row.log is None:
+            return []
+        return await page_of_log(self._reader, row.log, after, limit, self._writer.moment(now))
+
     async def begin(self, queue: QueueRef, outline: Outline, *, epoch: int, now: Moment) -> None:
         def work(transaction: Transaction) -> None:
             before = transaction.any_row(queue)
             _refuse_late(before, epoch)
             if before is not None:
                 transaction.delete(before)
+            transaction.close_log(queue)
+            if outline.logged:
+                transaction.open_log(queue)
             row = transaction.create(queue, outline.metadata, relaxed=outline.relaxed)
             row = transaction.place(row, base=outline.base, last=outline.last)
             transaction.fence(row, True, epoch)
@@ -164,6 +177,10 @@ class SqliteTransfers:
             last = max(row.last_position, outline.last)
             row = transaction.place(row, base=outline.base, last=last)
             _keep_arrivals(transaction, row, outline)
+            if not outline.logged:
+                transaction.close_log(queue)
+            elif row.log is None:
+                transaction.open_log(queue)
 
         await self._writer.run(work, now=now)
 
@@ -174,6 +191,7 @@ class SqliteTransfers:
         messages: Sequence[Message] = (),
         claims: Sequence[Lease] = (),
         posts: Sequence[RememberedPost] = (),
+        log: Sequence[Message] = (),
         epoch: int,
         now: Moment,
     ) -> None:
@@ -196,10 +214,14 @@ class SqliteTransfers:
                 if start:
                     yield
                 _load(transaction, row, messages[start : start + SLICE])
+            for start in range(0, len(log) if row.log is not None else 0, SLICE):
+                if start or messages:
+                    yield
+                load_announcements(transaction, row, log[start : start + SLICE])
             return len(messages)
 
         work: Work[int] = load
-        await self._writer.run(work, now=now, long=len(messages) > SLICE)
+        await self._writer.run(work, now=now, long=len(messages) + len(log) > SLICE)
 
     async def unload(self, queue: QueueRef, ids: Sequence[str], *, epoch: int, now: Moment) -> None:
         keys = [key for key in map(parse_message_id, ids) if key is not None]
@@ -214,6 +236,7 @@ class SqliteTransfers:
             row = _fenced(transaction, queue, epoch)
             if row is not None:
                 transaction.delete(row)
+                transaction.close_log(queue)
 
         await self._writer.run(work, now=now)
 

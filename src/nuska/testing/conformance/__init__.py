@@ -32,6 +32,7 @@ PARTS = (
     "delays",
     "deletion",
     "durability",
+    "durable_logs",
     "expiry_and_sweep",
     "failures",
     "idempotency",
@@ -60,6 +61,7 @@ from nuska.testing.conformance.announcements import AnnouncementConformance  # n
 from nuska.testing.conformance.by_url import ByUrlConformance  # noqa: E402
 from nuska.testing.conformance.carried_logs import CarriedLogConformance  # noqa: E402
 from nuska.testing.conformance.durability import DurabilityConformance, Reopen  # noqa: E402
+from nuska.testing.conformance.durable_logs import DurableLogConformance  # noqa: E402
 from nuska.testing.conformance.failures import (  # noqa: E402
     FailureConformance,
     LostHintConformance,
@@ -78,6 +80,7 @@ __all__ = [
     "ByUrlConformance",
     "CarriedLogConformance",
     "DurabilityConformance",
+    "DurableLogConformance",
     "FailureConformance",
     "LaggingClockConformance",
     "LostHintConformance",

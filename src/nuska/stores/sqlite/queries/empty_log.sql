@@ -1,0 +1,1 @@
+UPDATE logs SET generation = ? WHERE project = ? AND name = ?

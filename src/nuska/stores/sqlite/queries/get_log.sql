@@ -1,0 +1,1 @@
+SELECT generation, version FROM logs WHERE project = ? AND name = ?
