@@ -300,10 +300,10 @@ class PostgresqlAtOnce:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._claiming = Statement(CLAIM_STATEMENT)
-        self._deleting = Statement(DELETE_STATEMENT)
-        self._deleting_all = Statement(DELETE_ALL_STATEMENT)
-        self._adding = Statement(ADD_STATEMENT)
+        self._claiming = Statement(database, CLAIM_STATEMENT)
+        self._deleting = Statement(database, DELETE_STATEMENT)
+        self._deleting_all = Statement(database, DELETE_ALL_STATEMENT)
+        self._adding = Statement(database, ADD_STATEMENT)
         self._claims: Lines[QueueRef, Take, Claimed | None] = Lines(self._claim)
         self._deletes: Lines[QueueRef, Removal, bool] = Lines(self._delete)
 
@@ -398,7 +398,7 @@ class PostgresqlAtOnce:
     ) -> Sequence[AnyRow]:
         project, name = locking.of(queue)
         values |= {"project": project, "name": name, "now": self._database.moment(now)}
-        return await statement.rows(self._database, values)
+        return await statement.rows(values)
 
     async def _keep_moment(self, row: AnyRow) -> None:
         moment = self._database.moment(Moment(row.at))

@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from sqlalchemy import URL
 from sqlalchemy.exc import (
@@ -26,7 +26,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from nuska.domain.errors import Unavailable
 from nuska.domain.moments import Moment
 from nuska.stores.sql.dialects import named
-from nuska.stores.sql.dialects.interface import BareConnections
 from nuska.stores.sql.promises import Demand, TooWeak
 
 T = TypeVar("T")
@@ -77,9 +76,8 @@ class Database:
         return await self._bounded(self._attempts(self._connections.doing, work))
 
     async def do_bare(self, work: Callable[[Any], Awaitable[T]]) -> T:
-        """``do`` on the driver's own connection; for servers that have ``BareConnections``."""
-        connections = cast(BareConnections, self._connections)
-        return await self._bounded(self._attempts(connections.bare, work))
+        """``do`` on the driver's own connection."""
+        return await self._bounded(self._attempts(self._connections.bare, work))
 
     async def read(self, work: Work[T]) -> T:
         """Do ``work`` on one unchanging state of the database."""

@@ -25,6 +25,7 @@ from nuska.domain.messages import QueueRef
 from nuska.interfaces.storage import Hear
 from nuska.stores.sql.database import ANSWER_WITHIN, Database
 from nuska.stores.sql.dialects.interface import CONNECT_WITHIN
+from nuska.stores.sql.statements import Statement
 
 CHANNEL = "nuska"
 """Channels are a database's own, so two stores on one server do not hear each other."""
@@ -118,6 +119,7 @@ class Notifications:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._node = secrets.token_hex(6)
+        self._notifying = Statement(database, _NOTIFY)
         self._telling = Telling(self._say)
 
     def tell(self, queue: QueueRef, messages: int) -> None:
@@ -127,8 +129,7 @@ class Notifications:
         await self._telling.close()
 
     async def _say(self, queues: Mapping[QueueRef, int]) -> None:
-        said = {"channel": CHANNEL, "payloads": packed(self._node, queues)}
-        await self._database.ask(lambda connection: connection.execute(_NOTIFY, said))
+        await self._notifying.rows({"channel": CHANNEL, "payloads": packed(self._node, queues)})
 
     async def listen(self, hear: Hear) -> None:
         """Until cancelled. ``hear(None, 0)``: hints may have been lost, of any queue."""

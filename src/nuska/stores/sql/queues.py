@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Select, case, func, select, update
+from sqlalchemy import Select, bindparam, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nuska.domain.errors import QueueAway
@@ -15,10 +15,16 @@ from nuska.stores.sql.database import Database
 from nuska.stores.sql.dialects import dialect_of
 from nuska.stores.sql.dialects.interface import Lock
 from nuska.stores.sql.rows import VERSION_SHIFT, encode, id_of, queue_of
+from nuska.stores.sql.statements import Statement
 from nuska.stores.sql.tables import messages, queues
 
 CHUNK = 500
 """Queues looked at in one go when a page is filtered."""
+
+GET = select(queues).where(
+    queues.c.project == bindparam("project"), queues.c.name == bindparam("name")
+)
+"""Asked with every request."""
 
 
 class SqlQueues:
@@ -26,6 +32,7 @@ class SqlQueues:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._getting = Statement(database, GET)
 
     async def create(
         self, ref: QueueRef, metadata: Metadata, *, relaxed: bool = False, now: Moment
@@ -42,15 +49,10 @@ class SqlQueues:
 
     async def get(self, ref: QueueRef) -> Queue | None:
         project, name = locking.of(ref)
-        wanted = select(queues).where(queues.c.project == project, queues.c.name == name)
-
-        async def work(connection: AsyncConnection) -> Queue | None:
-            row = (await connection.execute(wanted)).one_or_none()
-            if row is not None and row.fenced:
-                raise QueueAway
-            return None if row is None else queue_of(ref, row)
-
-        return await self._database.ask(work)
+        rows = await self._getting.rows({"project": project, "name": name})
+        if rows and rows[0].fenced:
+            raise QueueAway
+        return queue_of(ref, rows[0]) if rows else None
 
     async def replace_metadata(
         self, queue: Queue, metadata: Metadata, *, relaxed: bool = False, now: Moment

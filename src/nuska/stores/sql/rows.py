@@ -82,6 +82,6 @@ def queue_of(ref: QueueRef, row: AnyRow) -> Queue:
     return Queue(
         ref=ref,
         metadata=metadata,
-        relaxed=row.relaxed,
+        relaxed=bool(row.relaxed),
         version=version_of(row.id, row.version),
     )

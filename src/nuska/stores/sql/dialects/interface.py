@@ -5,7 +5,15 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from enum import Enum, auto
 from typing import Any, Protocol
 
-from sqlalchemy import URL, ColumnElement, Connection, Executable, Table, TextClause
+from sqlalchemy import (
+    URL,
+    ClauseElement,
+    ColumnElement,
+    Connection,
+    Executable,
+    Table,
+    TextClause,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nuska.interfaces.storage import Durability
@@ -57,17 +65,13 @@ class Connections(Protocol):
         """A new connection that is in no pool."""
         ...
 
-    async def close(self) -> None:
-        """Let go of those that nobody uses; new ones are made when they are needed."""
-        ...
-
-
-class BareConnections(Connections, Protocol):
-    """Connections of a server where many things can be done in one statement."""
-
     def bare(self) -> AbstractAsyncContextManager[Any]:
         """The driver's own connection, for single statements; each is a transaction. It spares
         what SQLAlchemy does around a statement, which takes longer than the statement."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of those that nobody uses; new ones are made when they are needed."""
         ...
 
 
@@ -108,6 +112,16 @@ class Dialect(Protocol):
 
     def nothing_happened(self, error: BaseException) -> bool:
         """Whether the server says that it has rolled back, so that trying again is safe."""
+        ...
+
+    def compiled(self, clause: ClauseElement) -> tuple[str, Sequence[str]]:
+        """What the driver sends for a statement, and the names of its values in their order."""
+        ...
+
+    async def fetch(
+        self, connection: Any, sql: str, values: Sequence[Any]
+    ) -> tuple[Sequence[str], Sequence[Any]]:
+        """Do a statement on the driver's own connection: its columns, and its rows."""
         ...
 
     async def find(

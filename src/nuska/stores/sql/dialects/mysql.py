@@ -16,6 +16,7 @@ from sqlalchemy import (
     URL,
     BigInteger,
     Boolean,
+    ClauseElement,
     Column,
     ColumnElement,
     Connection,
@@ -32,6 +33,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.mysql import insert
+from sqlalchemy.dialects.mysql.asyncmy import MySQLDialect_asyncmy
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nuska.domain.errors import Unavailable
@@ -123,6 +125,18 @@ class MySQL:
 
     def nothing_happened(self, error: BaseException) -> bool:
         return _number(error) in ROLLED_BACK
+
+    def compiled(self, clause: ClauseElement) -> tuple[str, Sequence[str]]:
+        compiled: Any = clause.compile(dialect=MySQLDialect_asyncmy())
+        return str(compiled), compiled.positiontup or ()
+
+    async def fetch(
+        self, connection: Any, sql: str, values: Sequence[Any]
+    ) -> tuple[Sequence[str], Sequence[Any]]:
+        async with connection.cursor() as cursor:
+            await cursor.execute(sql, values)
+            columns = [column[0] for column in cursor.description or ()]
+            return columns, await cursor.fetchall() if columns else ()
 
     async def find(
         self, connection: AsyncConnection, project: bytes, name: bytes, lock: Lock

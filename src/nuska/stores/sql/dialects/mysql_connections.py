@@ -1,8 +1,8 @@
 """Connections to MariaDB and MySQL.
 
-Two pools: one for transactions, and one for statements that stand alone and for snapshots,
-whose connections commit by themselves. To turn a connection from one into the other would
-cost round trips each time.
+Two pools, one for transactions and one for snapshots, and the driver's own for what is one
+statement or one packet; these and the snapshots' commit by themselves. To turn a connection
+from one into the other would cost round trips each time.
 """
 
 import asyncio
@@ -10,10 +10,11 @@ import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import import_module
 from typing import Any
 
-from sqlalchemy import URL, event
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy import URL, event, exc
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -23,6 +24,7 @@ from nuska.stores.sql.dialects.interface import (
     IDLE_AT_MOST,
     LOCKED_AT_MOST,
 )
+from nuska.stores.sql.dialects.kept import KeptConnections
 from nuska.stores.sql.dialects.mysql_durability import MysqlDemand
 from nuska.stores.sql.promises import Demand
 
@@ -82,6 +84,16 @@ class MysqlConnections:
             if isinstance(demand, MysqlDemand):
                 event.listen(engine.sync_engine, "connect", demand.make_ready)
         event.listen(self._reading.sync_engine, "connect", _see_snapshots)
+        bare_engine = create_async_engine(
+            bare,
+            isolation_level="READ COMMITTED",
+            poolclass=NullPool,
+            connect_args={**arguments, "autocommit": True},
+        )
+        if isinstance(demand, MysqlDemand):
+            event.listen(bare_engine.sync_engine, "connect", demand.make_ready)
+        self._kept = KeptConnections(bare_engine, usable=_is_usable, end=lambda one: one.close())
+        self._errors: Any = import_module("asyncmy.errors")  # others need not have it
         self._apart = create_async_engine(
             bare, isolation_level="AUTOCOMMIT", poolclass=NullPool, connect_args=arguments
         )
@@ -90,6 +102,21 @@ class MysqlConnections:
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         async with self._writing.connect() as connection, connection.begin():
             yield connection
+
+    @asynccontextmanager
+    async def bare(self) -> AsyncIterator[Any]:
+        errors = self._errors
+        try:
+            async with self._kept.one(harmless=(errors.MySQLError,)) as kept:
+                try:
+                    yield kept.driver
+                except errors.MySQLError:
+                    if not kept.driver._stream_broken:  # a packet that has begun a transaction
+                        await kept.driver.rollback()
+                    raise
+        except errors.MySQLError as error:
+            kind: type[DBAPIError] = getattr(exc, type(error).__name__, OperationalError)
+            raise kind(None, None, error) from error
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -118,6 +145,7 @@ class MysqlConnections:
         return self._apart.connect()
 
     async def close(self) -> None:
+        await self._kept.close()
         await self._writing.dispose()
         await self._reading.dispose()
 
@@ -156,10 +184,13 @@ def _tls(url: URL) -> ssl.SSLContext | None:
 
 def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
     """A connection that the server has ended while it was idle is replaced, not used."""
-    driver = connection.driver_connection
-    idle = asyncio.get_running_loop().time() - driver.last_usage
-    if driver._stream_broken or idle > UNUSED_AT_MOST:
+    if not _is_usable(connection.driver_connection):
         raise DisconnectionError
+
+
+def _is_usable(driver: Any) -> bool:
+    idle = asyncio.get_running_loop().time() - driver.last_usage
+    return not driver._stream_broken and idle <= UNUSED_AT_MOST
 
 
 def _see_snapshots(connection: Any, _record: object) -> None:

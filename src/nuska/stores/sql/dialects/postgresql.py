@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from sqlalchemy import (
     URL,
+    ClauseElement,
     ColumnElement,
     Connection,
     Executable,
@@ -26,6 +27,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -36,19 +38,18 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
-from sqlalchemy.util import greenlet_spawn
 
 from nuska.domain.errors import Unavailable
 from nuska.interfaces.storage import Durability
 from nuska.stores.sql.dialects.interface import (
     CONNECT_WITHIN,
-    CONNECTIONS,
     IDLE_AT_MOST,
     LISTENER,
     LOCKED_AT_MOST,
     Connections,
     Lock,
 )
+from nuska.stores.sql.dialects.kept import KeptConnections
 from nuska.stores.sql.postgresql_durability import PostgresqlDemand, has_confirmed
 from nuska.stores.sql.promises import Demand
 from nuska.stores.sql.rows import QUEUE_ROW, QueueRow
@@ -60,6 +61,8 @@ REPLICAS = "replicas"
 POOLER = "pooler"
 """``transaction``: what we speak to gives every transaction another session of the server."""
 OPTIONS = frozenset({"ssl", REPLICAS, POOLER})
+TRANSACTIONS = 8
+"""Of more than one statement, under way at most; and reads of more than one."""
 ROLLED_BACK = frozenset({"40001", "40P01"})
 """SQLSTATEs that say that nothing has happened: serialization failure, deadlock."""
 BY_CLASS: dict[str, type[DBAPIError]] = {
@@ -105,15 +108,27 @@ class PostgresqlConnections:
         engine = create_async_engine(
             url,
             isolation_level="READ COMMITTED",
-            pool_size=CONNECTIONS,
+            pool_size=TRANSACTIONS,
             max_overflow=0,
             pool_timeout=wait_at_most,
             connect_args=_connect_args("nuska", pooled=pooled),
         )
+        bare = create_async_engine(
+            url,
+            isolation_level="AUTOCOMMIT",
+            poolclass=NullPool,
+            connect_args=_connect_args("nuska", pooled=pooled),
+        )
         event.listen(engine.sync_engine, "checkout", _refuse_closed)
         if isinstance(demand, PostgresqlDemand):
-            event.listen(engine.sync_engine, "connect", demand.make_ready)
+            for one in (engine, bare):
+                event.listen(one.sync_engine, "connect", demand.make_ready)
         self._engine: AsyncEngine = engine
+        self._kept = KeptConnections(
+            bare,
+            usable=lambda connection: not connection.is_closed(),
+            end=lambda connection: connection.terminate(),
+        )
         self._pooled = pooled
         self._said_by_server = asyncpg.PostgresError
         self._errors: tuple[type[Exception], ...] = (
@@ -144,33 +159,18 @@ class PostgresqlConnections:
     @asynccontextmanager
     async def bare(self) -> AsyncIterator[Any]:
         try:
-            borrowed = await self._engine.raw_connection()
-            try:
-                async with self._ending(borrowed.driver_connection) as connection:
-                    yield connection
-                confirmed = has_confirmed(borrowed.info)
-            finally:
-                await greenlet_spawn(borrowed.close)
+            async with self._kept.one(harmless=(self._said_by_server,)) as kept:
+                if self._pooled:  # else a statement is prepared in one session, done in another
+                    async with kept.driver.transaction():
+                        yield kept.driver
+                else:
+                    yield kept.driver
+                confirmed = has_confirmed(kept.info)
         except self._errors as error:
             kind = BY_CLASS.get((getattr(error, "sqlstate", None) or "")[:2], OperationalError)
             raise kind(None, None, error) from error
         if not confirmed:
             raise Unavailable(UNCONFIRMED)
-
-    @asynccontextmanager
-    async def _ending(self, connection: Any) -> AsyncIterator[Any]:
-        """A connection that nobody uses again unless it is known what its statement did."""
-        try:
-            if self._pooled:  # else a statement is prepared in one session and done in another
-                async with connection.transaction():
-                    yield connection
-            else:
-                yield connection
-        except self._said_by_server:
-            raise
-        except BaseException:
-            connection.terminate()
-            raise
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -186,6 +186,7 @@ class PostgresqlConnections:
         return self._apart.connect()
 
     async def close(self) -> None:
+        await self._kept.close()
         await self._engine.dispose()
 
 
@@ -226,6 +227,16 @@ class PostgreSQL:
 
     def nothing_happened(self, error: BaseException) -> bool:
         return _state(error) in ROLLED_BACK
+
+    def compiled(self, clause: ClauseElement) -> tuple[str, Sequence[str]]:
+        compiled: Any = clause.compile(dialect=PGDialect_asyncpg())  # type: ignore[no-untyped-call]
+        return str(compiled), compiled.positiontup
+
+    async def fetch(
+        self, connection: Any, sql: str, values: Sequence[Any]
+    ) -> tuple[Sequence[str], Sequence[Any]]:
+        records = await connection.fetch(sql, *values)
+        return list(records[0].keys()) if records else (), records
 
     async def find(
         self, connection: AsyncConnection, project: bytes, name: bytes, lock: Lock
