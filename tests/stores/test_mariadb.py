@@ -11,7 +11,13 @@ from hypothesis.stateful import run_state_machine_as_test
 from nuska.domain.moments import Moment
 from nuska.interfaces.storage import RandomBytes, Store, StoreOptions
 from nuska.stores.sql import open_store
-from nuska.testing.conformance import ByUrlConformance, RecordConformance, TransferConformance
+from nuska.testing.conformance import (
+    AnnouncementConformance,
+    ByUrlConformance,
+    CarriedLogConformance,
+    RecordConformance,
+    TransferConformance,
+)
 from nuska.testing.mariadb_server import MariadbServer, mariadb_server
 from nuska.testing.state_machine import LockstepWithCarriages
 
@@ -64,7 +70,13 @@ def test_mariadb_answers_as_the_model_does_for_long(server: MariadbServer) -> No
     run_state_machine_as_test(beside(server), settings=THOROUGH)
 
 
-class TestMariadb(ByUrlConformance, RecordConformance, TransferConformance):
+class TestMariadb(
+    ByUrlConformance,
+    RecordConformance,
+    TransferConformance,
+    AnnouncementConformance,
+    CarriedLogConformance,
+):
     @pytest.fixture
     async def url(self, server: MariadbServer) -> AsyncIterator[str]:
         async with server.database() as url:

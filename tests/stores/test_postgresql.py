@@ -11,7 +11,13 @@ from hypothesis.stateful import run_state_machine_as_test
 from nuska.domain.moments import Moment
 from nuska.interfaces.storage import RandomBytes, Store, StoreOptions
 from nuska.stores.sql import open_store
-from nuska.testing.conformance import ByUrlConformance, RecordConformance, TransferConformance
+from nuska.testing.conformance import (
+    AnnouncementConformance,
+    ByUrlConformance,
+    CarriedLogConformance,
+    RecordConformance,
+    TransferConformance,
+)
 from nuska.testing.postgresql_server import PostgresqlServer, postgresql_server
 from nuska.testing.state_machine import LockstepWithCarriages
 
@@ -64,7 +70,13 @@ def test_postgresql_answers_as_the_model_does_for_long(server: PostgresqlServer)
     run_state_machine_as_test(beside(server), settings=THOROUGH)
 
 
-class TestPostgresql(ByUrlConformance, RecordConformance, TransferConformance):
+class TestPostgresql(
+    ByUrlConformance,
+    RecordConformance,
+    TransferConformance,
+    AnnouncementConformance,
+    CarriedLogConformance,
+):
     @pytest.fixture
     async def url(self, server: PostgresqlServer) -> AsyncIterator[str]:
         async with server.database() as url:

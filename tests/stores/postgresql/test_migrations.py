@@ -68,7 +68,7 @@ class Later:
         return "9999"
 
     def walk_revisions(self) -> list["Revision"]:
-        return [Revision("9999"), Revision("0003")]
+        return [Revision("9999"), Revision("0004")]
 
 
 class Revision:

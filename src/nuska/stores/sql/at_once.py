@@ -153,7 +153,7 @@ WITH counted AS (
             last_position + 1,
             greatest(greatest(:now, last_moment) - :epoch, 1) << :shift)
     WHERE project = :project AND name = :name AND NOT fenced
-    RETURNING generation, last_position, last_moment,
+    RETURNING generation, last_position, last_moment, log,
               CASE WHEN relaxed THEN set_config('synchronous_commit', 'off', true) END
 )
 , added AS (
@@ -163,6 +163,15 @@ WITH counted AS (
            last_moment + ttl, 0, 0, attributes
     FROM counted, unnest(:salts, :bodies, :posters, :ttls, :attributes)
         WITH ORDINALITY AS new (salt, body, poster, ttl, attributes, number)
+)
+, announced AS (
+    INSERT INTO announcements (generation, position, salt, body, poster, ttl, created_at,
+                               expires_at, available_at, attributes)
+    SELECT log, last_position - :together + number, salt, body, poster, ttl, last_moment,
+           last_moment + ttl, last_moment, attributes
+    FROM counted, unnest(:salts, :bodies, :posters, :ttls, :attributes)
+        WITH ORDINALITY AS new (salt, body, poster, ttl, attributes, number)
+    WHERE log IS NOT NULL
 )
 SELECT last_position, last_moment FROM counted
 """

@@ -7,6 +7,7 @@ that is over, nor into a queue that is carried away: whoever has a lock sees the
 """
 
 from collections.abc import Collection
+from typing import Any
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,12 +21,14 @@ from nuska.stores.sql.database import Database
 from nuska.stores.sql.dialects import dialect_of
 from nuska.stores.sql.dialects.interface import Lock
 from nuska.stores.sql.rows import QueueRow, encode
-from nuska.stores.sql.tables import arrivals, deleted_queues, generations, queues
+from nuska.stores.sql.tables import arrivals, deleted_queues, generations, logs, queues
 
 KEPT_WITHIN = Duration(1_000)
 """A queue's last moment may be this much behind what was done in it: it is not worth a lock
 that excludes others with every claim."""
 CREATIONS_AT_MOST = 20
+NO_GENERATION = 0
+"""No generation has this number."""
 
 
 def of(ref: QueueRef) -> tuple[bytes, bytes]:
@@ -126,45 +129,76 @@ async def create(
     now: int,
 ) -> QueueRow | None:
     """A queue above every position that its name ever had; None when it exists."""
-    project, name = of(ref)
     moment = database.moment(now)
     base = floor_at(moment) - 1
     generation = await new_generation(connection)
-    values = {
-        "project": project,
-        "name": name,
-        "generation": generation,
-        "base_position": base,
-        "last_position": base,
-        "last_moment": moment,
-        "metadata": encode(metadata),
-        "relaxed": relaxed,
-        "version": 1,
-        "fenced": False,
-        "epoch": 0,
-    }
-    row_id = await dialect_of(connection).insert_queue(connection, values)
+    row_id = await _insert(
+        connection,
+        ref,
+        generation=generation,
+        base_position=base,
+        last_position=base,
+        last_moment=moment,
+        metadata=encode(metadata),
+        relaxed=relaxed,
+    )
     if row_id is None:
         await connection.execute(generations.delete().where(generations.c.id == generation))
         return None
-    before = await _take_last_position(connection, project, name)
-    if before is not None and before > base:
-        base = before
-        above = {"base_position": base, "last_position": base}
-        await dialect_of(connection).change_queue(connection, row_id, above)
-    return QueueRow(row_id, generation, base, base, moment, relaxed, fenced=False, epoch=0)
+    ended, heard = await _take_what_is_left(connection, ref)
+    log = None if heard is None else await new_generation(connection)
+    above = max(base, ended or 0, heard or 0)
+    if above > base or log is not None:
+        changes = {"base_position": above, "last_position": above, "log": log}
+        await dialect_of(connection).change_queue(connection, row_id, changes)
+    return QueueRow(
+        row_id, generation, above, above, moment, relaxed, fenced=False, epoch=0, log=log
+    )
 
 
-async def _take_last_position(
-    connection: AsyncConnection, project: bytes, name: bytes
-) -> int | None:
-    """Where the positions of a deleted queue of this name ended."""
+async def hold_name(connection: AsyncConnection, ref: QueueRef) -> bool:
+    """Let nobody make a queue of this name until the end of the transaction; False when there
+    is one.
+
+    A row that is never seen holds it: who inserts one of the same name waits for its fate.
+    """
+    row_id = await _insert(
+        connection,
+        ref,
+        generation=NO_GENERATION,
+        base_position=0,
+        last_position=0,
+        last_moment=0,
+        metadata=b"",
+        relaxed=False,
+    )
+    if row_id is None:
+        return False
+    await dialect_of(connection).delete_queue(connection, row_id)
+    return True
+
+
+async def _insert(connection: AsyncConnection, ref: QueueRef, **values: Any) -> int | None:
+    project, name = of(ref)
+    unchanged = {"project": project, "name": name, "version": 1, "fenced": False, "epoch": 0}
+    return await dialect_of(connection).insert_queue(connection, unchanged | values)
+
+
+async def _take_what_is_left(
+    connection: AsyncConnection, ref: QueueRef
+) -> tuple[int | None, int | None]:
+    """Where the positions of a deleted queue of this name ended, and above which they go on
+    because its announcement log is open. Asked once the row is there: who deleted the queue, or
+    opened the log, has committed by then, and who would now waits for us."""
+    project, name = of(ref)
     key = (deleted_queues.c.project == project, deleted_queues.c.name == name)
-    wanted = select(deleted_queues.c.last_position).where(*key).with_for_update()
-    before: int | None = (await connection.execute(wanted)).scalar_one_or_none()
-    if before is not None:
+    ended = select(deleted_queues.c.last_position).where(*key)
+    heard = select(logs.c.last_position).where(logs.c.project == project, logs.c.name == name)
+    both = select(ended.scalar_subquery(), heard.scalar_subquery())
+    left = (await connection.execute(both)).one()
+    if left[0] is not None:
         await connection.execute(deleted_queues.delete().where(*key))
-    return before
+    return left[0], left[1]
 
 
 async def new_generation(connection: AsyncConnection) -> int:
@@ -175,19 +209,23 @@ async def new_generation(connection: AsyncConnection) -> int:
     return int(key[0])
 
 
-async def retire(connection: AsyncConnection, generation: int) -> None:
-    """Leave a generation's rows to the sweep."""
+async def retire(connection: AsyncConnection, *over: int | None) -> None:
+    """Leave the rows of generations to the sweep."""
+    ids = sorted(one for one in over if one is not None)
     await connection.execute(
-        update(generations).where(generations.c.id == generation).values(retired=True)
+        update(generations).where(generations.c.id.in_(ids)).values(retired=True)
     )
 
 
 async def delete(connection: AsyncConnection, ref: QueueRef, row: QueueRow) -> None:
     """Remove a queue that is locked ``EXCLUDING``; its positions do not start again."""
-    await retire(connection, row.generation)
-    await dialect_of(connection).delete_queue(connection, row)
+    await retire(connection, row.generation, row.log)
+    await dialect_of(connection).delete_queue(connection, row.id)
     await connection.execute(arrivals.delete().where(arrivals.c.queue == row.id))
     project, name = of(ref)
+    if row.log is not None:  # it stays open, and outlasts what is written next
+        own = (logs.c.project == project, logs.c.name == name)
+        await connection.execute(update(logs).where(*own).values(last_position=row.last_position))
     await connection.execute(
         insert(deleted_queues).values(project=project, name=name, last_position=row.last_position)
     )

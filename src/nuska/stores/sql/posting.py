@@ -15,6 +15,7 @@ from nuska.domain.moments import Moment
 from nuska.domain.positions import SALT_BYTES, message_id, next_position
 from nuska.interfaces.storage import RandomBytes
 from nuska.stores.sql import locking
+from nuska.stores.sql.announcing import log_newest
 from nuska.stores.sql.at_once import AtOnce, Newcomers
 from nuska.stores.sql.database import Database
 from nuska.stores.sql.dialects import dialect_of
@@ -178,6 +179,9 @@ class Batch:
         if not self._rows:
             return
         await connection.execute(insert(messages), self._rows)
+        if self.row.log is not None:
+            first, last = self._rows[0]["position"], self._last_position
+            await log_newest(connection, self.row.generation, self.row.log, first, last)
         for end in sorted({row["available_at"] for row in self._rows} - {READY}):
             await announce_delay(connection, self.row.generation, end)
         await locking.keep_counter(connection, self.row, self._last_position, self.moment)

@@ -96,9 +96,11 @@ class SqlQueues:
             row = await locking.find(connection, ref, Lock.EXCLUDING)
             if row is None:
                 return
-            await locking.retire(connection, row.generation)
+            await locking.retire(connection, row.generation, row.log)
             generation = await locking.new_generation(connection)
             fresh = {"generation": generation, "base_position": row.last_position}
+            if row.log is not None:
+                fresh["log"] = await locking.new_generation(connection)
             await dialect_of(connection).change_queue(connection, row.id, fresh)
 
         await self._database.write(work)

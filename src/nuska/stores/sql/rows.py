@@ -35,6 +35,9 @@ class QueueRow(NamedTuple):
     relaxed: bool
     fenced: bool
     epoch: int
+    log: int | None
+    """The generation of its announcement log while that is open, for who has the queue locked
+    to count or to exclude. For others it may be out of date, or missing."""
 
 
 QUEUE_ROW = tuple(queues.c[name] for name in QueueRow._fields)

@@ -5,6 +5,7 @@ locking.py    the row of a queue                     migrations/  the tables
 promises.py   what a write survives                  hints.py     wake-ups between nodes
 dialects/     what servers do differently
 queues.py   messages.py   claims.py                  the promises of interfaces/storage.py
+announcing.py                                        the promises of interfaces/announcing.py
 records.py  transfers.py                             the promises of interfaces/pooling.py
 """
 
@@ -20,6 +21,7 @@ from nuska.domain.errors import Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.interfaces.storage import Capabilities, Durability, Hear, StoreOptions, SweepReport
+from nuska.stores.sql.announcing import SqlAnnouncements
 from nuska.stores.sql.at_once import AtOnce, Nothing, PostgresqlAtOnce
 from nuska.stores.sql.claims import SqlClaims
 from nuska.stores.sql.database import Database
@@ -71,7 +73,8 @@ class SqlStore:
         self.messages = SqlMessages(database, self._at_once, self._takers, options.random_bytes)
         self.claims = SqlClaims(database, self._at_once, self._takers)
         self.records = SqlRecords(database, options.random_bytes)
-        self.transfers = SqlTransfers(database)
+        self.announcements = SqlAnnouncements(database, options.random_bytes)
+        self.transfers = SqlTransfers(database, self.announcements, options.random_bytes)
         self._sweeper = Sweeper(database)
         carrier = HINTS[database.dialect.migrations]
         self._hints: Hints = carrier(database) if database.carries_hints else Looking()

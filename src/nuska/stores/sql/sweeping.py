@@ -22,6 +22,7 @@ from nuska.stores.sql.locking import keep_moment
 from nuska.stores.sql.moving import forget
 from nuska.stores.sql.tables import (
     WAITS,
+    announcements,
     claims,
     delays_ending,
     deleted_queues,
@@ -74,6 +75,7 @@ async def _anything(connection: AsyncConnection, now: Moment) -> bool:
         select(claims.c.expires_at).where(claims.c.expires_at <= now),
         select(delays_ending.c.available_at).where(delays_ending.c.available_at <= now),
         select(messages.c.expires_at).where(messages.c.expires_at <= now),
+        select(announcements.c.expires_at).where(announcements.c.expires_at <= now),
         select(posts.c.expires_at).where(posts.c.expires_at <= now),
         select(generations.c.id).where(generations.c.retired),
         select(deleted_queues.c.last_position).where(
@@ -184,6 +186,11 @@ async def _delete_expired(connection: AsyncConnection, now: Moment) -> SweepRepo
     return SweepReport(removed=len(gone), more=True)
 
 
+async def _delete_announcements(connection: AsyncConnection, now: Moment) -> SweepReport | None:
+    expired = announcements.c.expires_at <= now
+    return await _delete_some(connection, announcements, expired, along="announcements_ending")
+
+
 async def _delete_posts(connection: AsyncConnection, now: Moment) -> SweepReport | None:
     return await _delete_some(connection, posts, posts.c.expires_at <= now)
 
@@ -204,7 +211,7 @@ async def _delete_generation(connection: AsyncConnection, _now: Moment) -> Sweep
     generation = retired.scalar_one_or_none()
     if generation is None:
         return None
-    for table in (messages, claims, moved, delays_ending):
+    for table in (messages, claims, moved, delays_ending, announcements):
         report = await _delete_some(connection, table, table.c.generation == generation)
         if report is not None:
             return report
@@ -213,11 +220,13 @@ async def _delete_generation(connection: AsyncConnection, _now: Moment) -> Sweep
 
 
 async def _delete_some(
-    connection: AsyncConnection, table: Table, which: ColumnElement[bool]
+    connection: AsyncConnection, table: Table, which: ColumnElement[bool], *, along: str = ""
 ) -> SweepReport | None:
     """A bounded number of rows."""
     key = list(table.primary_key.columns)
     wanted: Select[*tuple[Any, ...]] = select(*key).where(which).limit(ROWS_PER_STEP)
+    if along:
+        wanted = wanted.with_hint(table, f"FORCE INDEX ({along})", "mysql")
     found = (await connection.execute(wanted.with_for_update(skip_locked=True))).all()
     if not found:
         return None
@@ -228,5 +237,11 @@ async def _delete_some(
 
 URGENT: tuple[Step, ...] = (_end_claims, _end_delays)
 """What somebody may wait for (I5)."""
-OTHER: tuple[Step, ...] = (_delete_expired, _delete_posts, _delete_generation, _delete_names)
+OTHER: tuple[Step, ...] = (
+    _delete_expired,
+    _delete_announcements,
+    _delete_posts,
+    _delete_generation,
+    _delete_names,
+)
 """What takes up space."""

@@ -5,6 +5,11 @@ purge and delete start another one, and the old one's rows are swept later (D17)
 ``available_at`` is ``READY`` or the moment until which a message waits, delayed (claim NULL)
 or claimed. Names are bytes: they compare by code point on every server, and may hold any
 character.
+
+``logs`` says which announcement logs are open, also of queues that do not exist. What such a log
+holds has a generation of its own, which the queue's row names in ``log`` while its log is open:
+so a post sees it where it looks anyway, and what empties or closes a log starts another
+generation, or none, and leaves the old one's rows to the sweep.
 """
 
 from sqlalchemy import (
@@ -58,6 +63,7 @@ queues = Table(
     Column("version", BigInteger, nullable=False),
     Column("fenced", Boolean, nullable=False),
     Column("epoch", BigInteger, nullable=False),
+    Column("log", BigInteger),
 )
 
 deleted_queues = Table(
@@ -127,6 +133,32 @@ posts = Table(
     Column("first_position", BigInteger, nullable=False),
     Column("salts", LargeBinary, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
+)
+
+# Open announcement logs. Everything that is posted gets a position above the one here.
+logs = Table(
+    "logs",
+    metadata,
+    Column("project", LargeBinary, primary_key=True),
+    Column("name", LargeBinary, primary_key=True),
+    Column("version", LargeBinary, nullable=False),
+    Column("last_position", BigInteger, nullable=False),
+)
+
+# What was posted while a log was open, as it was posted: ``available_at`` is never ``READY``.
+announcements = Table(
+    "announcements",
+    metadata,
+    Column("generation", BigInteger, primary_key=True),
+    Column("position", BigInteger, primary_key=True),
+    Column("salt", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("poster", LargeBinary, nullable=False),
+    Column("ttl", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("available_at", BigInteger, nullable=False),
+    Column("attributes", LargeBinary),
 )
 
 # The last position that arrived from each source (``TransferStore.arrive``).

@@ -19,7 +19,15 @@ from nuska.domain.messages import Message, QueueRef
 from nuska.domain.moments import Duration, Moment
 from nuska.domain.positions import Position, next_position, parse_message_id
 from nuska.interfaces.pooling import LATER, NOT_FENCED, Lease, Outline, RememberedPost
+from nuska.interfaces.storage import RandomBytes
 from nuska.stores.sql import locking
+from nuska.stores.sql.announcing import (
+    SqlAnnouncements,
+    close_log,
+    columns_of_announcement,
+    new_version,
+    open_log,
+)
 from nuska.stores.sql.database import Database
 from nuska.stores.sql.dialects import dialect_of
 from nuska.stores.sql.dialects.interface import Lock
@@ -35,14 +43,18 @@ from nuska.stores.sql.loading import (
 )
 from nuska.stores.sql.moving import remove
 from nuska.stores.sql.rows import MESSAGE, QueueRow, encode, messages_of, queue_of
-from nuska.stores.sql.tables import arrivals, claims, messages, posts, queues
+from nuska.stores.sql.tables import announcements, arrivals, claims, messages, posts, queues
 
 
 class SqlTransfers:
     """``TransferStore`` on one database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, logs: SqlAnnouncements, random_bytes: RandomBytes
+    ) -> None:
         self._database = database
+        self._logs = logs
+        self._random_bytes = random_bytes
 
     async def outline(self, queue: QueueRef) -> Outline | None:
         project, name = locking.of(queue)
@@ -66,6 +78,7 @@ class SqlTransfers:
                     one.source.decode(): Position(one.position)
                     for one in await connection.execute(arrived)
                 },
+                logged=row.log is not None,
             )
 
         return await self._database.read(work)
@@ -143,15 +156,21 @@ class SqlTransfers:
 
         return await self._database.read(work)
 
+    async def dump_log(
+        self, queue: QueueRef, *, after: Position, limit: int, now: Moment
+    ) -> list[Message]:
+        return await self._logs.dump(queue, after=after, limit=limit, now=now)
+
     async def begin(self, queue: QueueRef, outline: Outline, *, epoch: int, now: Moment) -> None:
         async def work(connection: AsyncConnection) -> bool:
             row = await self._take(connection, queue, epoch, now)
             await _set_fence(connection, row, epoch, fenced=True)
             if await _forget_posts(connection, row):
                 return False
-            await locking.retire(connection, row.generation)
+            await locking.retire(connection, row.generation, row.log)
             generation = await locking.new_generation(connection)
-            await _describe(connection, row, outline, generation)
+            log = await self._log(connection, queue, outline, None)
+            await _describe(connection, row, outline, generation, log)
             return True
 
         while not await self._database.write(work):
@@ -162,9 +181,24 @@ class SqlTransfers:
 
         async def work(connection: AsyncConnection) -> None:
             row = await _to_load(connection, queue, epoch, Lock.EXCLUDING)
-            await _describe(connection, row, outline, row.generation)
+            log = await self._log(connection, queue, outline, row.log)
+            await _describe(connection, row, outline, row.generation, log)
 
         await self._database.write(work)
+
+    async def _log(
+        self, connection: AsyncConnection, queue: QueueRef, outline: Outline, log: int | None
+    ) -> int | None:
+        """The generation of the queue's log, as the outline wants it, where it has been ``log``."""
+        if not outline.logged:
+            await close_log(connection, queue)
+            if log is not None:
+                await locking.retire(connection, log)
+            return None
+        if log is not None:
+            return log
+        await open_log(connection, queue, new_version(self._random_bytes), outline.last)
+        return await locking.new_generation(connection)
 
     async def load(
         self,
@@ -173,6 +207,7 @@ class SqlTransfers:
         messages: Sequence[Message] = (),
         claims: Sequence[Lease] = (),
         posts: Sequence[RememberedPost] = (),
+        log: Sequence[Message] = (),
         epoch: int,
         now: Moment,
     ) -> None:
@@ -181,6 +216,9 @@ class SqlTransfers:
             await self._load_terms(queue, claims[part], posts[part], epoch)
         for piece in pieces(messages):
             await self._load_messages(queue, piece, epoch, now)
+        if log:
+            for piece in pieces(log):
+                await self._load_log(queue, piece, epoch)
 
     async def _load_terms(
         self,
@@ -206,6 +244,15 @@ class SqlTransfers:
 
         await self._database.write(work)
 
+    async def _load_log(self, queue: QueueRef, piece: Sequence[Message], epoch: int) -> None:
+        async def work(connection: AsyncConnection) -> None:
+            row = await _to_load(connection, queue, epoch)
+            if row.log is not None:
+                rows = [columns_of_announcement(row.log, message) for message in piece]
+                await put(connection, announcements, rows)
+
+        await self._database.write(work)
+
     async def unload(self, queue: QueueRef, ids: Sequence[str], *, epoch: int, now: Moment) -> None:
         self._database.moment(now)
         keys = [key for key in map(parse_message_id, ids) if key is not None]
@@ -226,6 +273,7 @@ class SqlTransfers:
             row = await _fenced(connection, queue, epoch, Lock.EXCLUDING)
             if row is not None:
                 await locking.delete(connection, queue, row)
+                await close_log(connection, queue)
 
         await self._database.write(work)
 
@@ -306,7 +354,11 @@ async def _to_load(
 
 
 async def _describe(
-    connection: AsyncConnection, row: QueueRow, outline: Outline, generation: int
+    connection: AsyncConnection,
+    row: QueueRow,
+    outline: Outline,
+    generation: int,
+    log: int | None,
 ) -> None:
     """Give a queue that is locked what the outline says; no position is given twice."""
     terms = {
@@ -316,6 +368,7 @@ async def _describe(
         "metadata": encode(outline.metadata),
         "relaxed": outline.relaxed,
         "version": queues.c.version + 1,
+        "log": log,
     }
     await dialect_of(connection).change_queue(connection, row.id, terms)
     await connection.execute(delete(arrivals).where(arrivals.c.queue == row.id))

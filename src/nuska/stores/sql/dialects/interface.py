@@ -144,8 +144,8 @@ class Dialect(Protocol):
         see them change."""
         ...
 
-    async def delete_queue(self, connection: AsyncConnection, row: QueueRow) -> None:
-        """Take away the row of a queue that is locked ``EXCLUDING``."""
+    async def delete_queue(self, connection: AsyncConnection, row_id: int) -> None:
+        """Take away the row of a queue that was just inserted or is locked ``EXCLUDING``."""
         ...
 
     def upsert(self, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> Executable:

@@ -27,6 +27,7 @@ from sqlalchemy import (
     and_,
     delete,
     func,
+    null,
     or_,
     select,
     text,
@@ -92,6 +93,7 @@ THROUGH_GATE = (
     _of_gate("relaxed"),
     gates.c.fenced,
     _of_gate("epoch"),
+    null().label("log"),
 )
 """A ``QueueRow``; what purge, delete and fence change is the gate's own, and thereby locked."""
 
@@ -188,9 +190,9 @@ class MySQL:
             await connection.execute(update(gates).where(gates.c.queue == row_id).values(gate))
         await connection.execute(update(queues).where(queues.c.id == row_id).values(values))
 
-    async def delete_queue(self, connection: AsyncConnection, row: QueueRow) -> None:
-        await connection.execute(delete(gates).where(gates.c.queue == row.id))
-        await connection.execute(delete(queues).where(queues.c.id == row.id))
+    async def delete_queue(self, connection: AsyncConnection, row_id: int) -> None:
+        await connection.execute(delete(gates).where(gates.c.queue == row_id))
+        await connection.execute(delete(queues).where(queues.c.id == row_id))
 
     def upsert(self, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> Executable:
         return insert(table).values({**key, **values}).on_duplicate_key_update(dict(values))

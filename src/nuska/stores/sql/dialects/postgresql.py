@@ -261,8 +261,8 @@ class PostgreSQL:
     ) -> None:
         await connection.execute(update(queues).where(queues.c.id == row_id).values(values))
 
-    async def delete_queue(self, connection: AsyncConnection, row: QueueRow) -> None:
-        await connection.execute(delete(queues).where(queues.c.id == row.id))
+    async def delete_queue(self, connection: AsyncConnection, row_id: int) -> None:
+        await connection.execute(delete(queues).where(queues.c.id == row_id))
 
     def upsert(self, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> Executable:
         statement = insert(table).values({**key, **values})

@@ -25,6 +25,8 @@ from nuska.stores.sql.dialects import DIALECTS  # noqa: E402
 SCRIPTS = {name: ScriptDirectory(Path(__file__).parent / name) for name in DIALECTS}
 """The numbered changes, for each kind of server."""
 UNFINISHED = "migration_under_way"
+BEGINNING = "beginning_under_way"
+"""The same, for a database that was empty: it may have come through some of the changes."""
 
 
 def prepare(connection: Connection, *, migrate: bool) -> bool:
@@ -49,12 +51,13 @@ def prepare(connection: Connection, *, migrate: bool) -> bool:
                 "understand it."
             )
         if found == newest:
-            if UNFINISHED in there:
+            if {UNFINISHED, BEGINNING} & there:
                 _finish(connection)
             return False
         _refuse(found, there, migrate=migrate)
         if not dialect.makes_tables_at_once:
-            connection.execute(text(f"CREATE TABLE IF NOT EXISTS {UNFINISHED} (one INT)"))
+            mark = BEGINNING if found is None else UNFINISHED
+            connection.execute(text(f"CREATE TABLE IF NOT EXISTS {mark} (one INT)"))
         with Operations.context(context):
             context.run_migrations()
         if not dialect.makes_tables_at_once:
@@ -64,7 +67,9 @@ def prepare(connection: Connection, *, migrate: bool) -> bool:
 
 def _refuse(found: str | None, there: set[str], *, migrate: bool) -> None:
     """Raise ``Unavailable`` for a database that is not ours to change now."""
-    if found is None and there and UNFINISHED not in there:
+    if BEGINNING in there:
+        return
+    if found is None and there:
         raise Unavailable(
             "The database is not empty, and what is in it was not made by Nuska. "
             "Give it a database of its own."
@@ -80,4 +85,4 @@ def _refuse(found: str | None, there: set[str], *, migrate: bool) -> None:
 
 def _finish(connection: Connection) -> None:
     """Commits what is not a table first, as every statement about tables does there."""
-    connection.execute(text(f"DROP TABLE IF EXISTS {UNFINISHED}"))
+    connection.execute(text(f"DROP TABLE IF EXISTS {UNFINISHED}, {BEGINNING}"))
