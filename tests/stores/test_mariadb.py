@@ -16,6 +16,7 @@ from nuska.testing.conformance import (
     ByUrlConformance,
     CarriedLogConformance,
     RecordConformance,
+    SharedLogConformance,
     TransferConformance,
 )
 from nuska.testing.mariadb_server import MariadbServer, mariadb_server
@@ -76,6 +77,7 @@ class TestMariadb(
     TransferConformance,
     AnnouncementConformance,
     CarriedLogConformance,
+    SharedLogConformance,
 ):
     @pytest.fixture
     async def url(self, server: MariadbServer) -> AsyncIterator[str]:

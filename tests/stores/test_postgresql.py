@@ -16,6 +16,7 @@ from nuska.testing.conformance import (
     ByUrlConformance,
     CarriedLogConformance,
     RecordConformance,
+    SharedLogConformance,
     TransferConformance,
 )
 from nuska.testing.postgresql_server import PostgresqlServer, postgresql_server
@@ -76,6 +77,7 @@ class TestPostgresql(
     TransferConformance,
     AnnouncementConformance,
     CarriedLogConformance,
+    SharedLogConformance,
 ):
     @pytest.fixture
     async def url(self, server: PostgresqlServer) -> AsyncIterator[str]:
