@@ -12,10 +12,14 @@ from nuska.domain.moments import Moment
 from nuska.interfaces.storage import RandomBytes, Store, StoreOptions
 from nuska.stores.redis.store import RedisStore, open_redis
 from nuska.testing.conformance import (
+    AnnouncementConformance,
     ByUrlConformance,
+    CarriedLogConformance,
     RecordConformance,
+    SharedLogConformance,
     TransferConformance,
 )
+from nuska.testing.listening_machine import LockstepWithLogs
 from nuska.testing.redis_server import (
     VALKEY,
     RedisCluster,
@@ -25,7 +29,6 @@ from nuska.testing.redis_server import (
     redis_server,
     sentinel_setup,
 )
-from nuska.testing.state_machine import LockstepWithCarriages
 
 NUMBERS = count()
 QUICK = settings(
@@ -38,7 +41,7 @@ QUICK = settings(
 THOROUGH = settings(QUICK, max_examples=150, stateful_step_count=80)
 
 
-class Beside(LockstepWithCarriages):
+class Beside(LockstepWithLogs):
     """The model store and a Redis store at ``url``."""
 
     durable = True
@@ -107,8 +110,15 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelSetup]
         yield setup
 
 
-class RedisConformance(ByUrlConformance, RecordConformance, TransferConformance):
-    """The suite, with what a pool needs."""
+class RedisConformance(
+    ByUrlConformance,
+    RecordConformance,
+    TransferConformance,
+    AnnouncementConformance,
+    CarriedLogConformance,
+    SharedLogConformance,
+):
+    """The suite, with what a pool and what those who listen need."""
 
 
 class TestRedisServer(RedisConformance):

@@ -176,9 +176,14 @@ async def carry_in_place(
     claims = await transfers.dump_claims(queue, after="", limit=PLENTY)
     posts = await transfers.dump_posts(queue, after="", limit=PLENTY)
     messages = await transfers.dump(queue, after=BEFORE_ALL, limit=PLENTY, now=now)
+    log = []
+    if outline.logged:
+        log = await transfers.dump_log(queue, after=BEFORE_ALL, limit=PLENTY, now=now)
     await transfers.begin(queue, outline, epoch=epoch, now=now)
     await transfers.load(queue, messages=messages, epoch=epoch, now=now)
     await transfers.load(queue, claims=claims, posts=posts, epoch=epoch, now=now)
+    if log:
+        await transfers.load(queue, log=log, epoch=epoch, now=now)
     await transfers.open(queue, epoch=epoch, now=now)
     return messages
 

@@ -13,8 +13,10 @@ import pytest
 
 from nuska.domain.errors import Unavailable
 from nuska.domain.queues import EMPTY_STATS
+from nuska.interfaces.announcing import AnnouncingStore
 from nuska.stores.redis.store import RedisStore
 from nuska.testing.clock import ManualClock
+from nuska.testing.conformance.announcements import Log
 from nuska.testing.conformance.inbox import HOUR, MINUTE, Inbox, bodies, sweep_all
 from nuska.testing.mortal_servers import Mortal
 from nuska.testing.redis_server import IN_MEMORY, redis_cluster, redis_server
@@ -22,6 +24,7 @@ from nuska.testing.redis_server import IN_MEMORY, redis_cluster, redis_server
 Open = Callable[[str], Awaitable[RedisStore]]
 MORE_THAN_A_DAY_TAKES = 500
 DAY = 86_400
+OTHERS = ("dead", "purged", "deleted", "heard")
 
 
 @pytest.fixture(scope="module", params=["server", "cluster"])
@@ -35,6 +38,11 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
             yield cluster.url
 
 
+def log_of(inbox: Inbox) -> Log:
+    assert isinstance(inbox.store, AnnouncingStore)
+    return Log(inbox.store, inbox)
+
+
 class Day:
     """What a node does, and what it was told was done."""
 
@@ -42,9 +50,12 @@ class Day:
         self.inbox = Inbox(store, clock)
         self.posted: list[str] = []
         self.gone: set[str] = set()
+        self.is_heard = False
 
     async def run(self) -> None:
-        inbox = self.inbox
+        inbox, heard = self.inbox, self.inbox.beside("heard")
+        await log_of(inbox).open()
+        self.is_heard = True
         await inbox.store.queues.create(inbox.ref, {"n": 1}, now=inbox.now)
         self.posted += await inbox.post("one", "two", "three")
         self.posted += await inbox.post("delayed", delay=MINUTE)
@@ -57,6 +68,10 @@ class Day:
         await inbox.beside("purged").purge()
         await inbox.beside("deleted").post("z")
         await inbox.beside("deleted").drop()
+        opened = await log_of(heard).open()
+        await heard.post("w")
+        await heard.drop()
+        await log_of(heard).close(opened.version)
         inbox.clock.advance(seconds=60)
         await sweep_all(inbox.store, inbox.clock)
 
@@ -89,7 +104,7 @@ async def test_a_node_that_dies_at_any_command_leaves_nothing_half_done(
 
 async def look(day: Day, store: RedisStore, clock: ManualClock) -> None:
     inbox = Inbox(store, clock)
-    boxes = [inbox, *(inbox.beside(name) for name in ("dead", "purged", "deleted"))]
+    boxes = [inbox, *(inbox.beside(name) for name in OTHERS)]
     waits = bool(await inbox.next_due())
     clock.advance(seconds=61)
     _, due = await sweep_all(store, clock)
@@ -102,6 +117,10 @@ async def look(day: Day, store: RedisStore, clock: ManualClock) -> None:
         assert stats.ready + stats.delayed + stats.claimed == len(await box.all())
     listed = {queue.ref for queue in await store.queues.page("acme", after=None, limit=100)}
     assert listed == {box.ref for box in boxes if await box.exists()}
+    announced = await log_of(inbox).all()
+    assert {message.id for message in announced} <= set(found)
+    if day.is_heard:
+        assert {one for one in day.posted[:4] if one in found} <= {m.id for m in announced}
     taken = bodies(await inbox.claim(9)) + bodies(await inbox.beside("dead").claim(9))
     assert len(taken) == len(set(taken))
 
@@ -111,9 +130,14 @@ async def let_everything_end(store: RedisStore, clock: ManualClock) -> None:
     inbox = Inbox(store, clock)
     clock.advance(seconds=2 * DAY)
     await sweep_all(store, clock)
-    for name in ("inbox", "dead", "purged", "deleted"):
-        assert await inbox.beside(name).stats() == EMPTY_STATS
-        await inbox.beside(name).drop()
+    for name in ("inbox", *OTHERS):
+        box = inbox.beside(name)
+        assert await box.stats() == EMPTY_STATS
+        await box.drop()
+        opened = await log_of(box).state()
+        if opened is not None:
+            assert await log_of(box).all() == []
+            assert await log_of(box).close(opened.version)
     assert await store.queues.page("acme", after=None, limit=100) == []
     clock.advance(seconds=20 * DAY)
     await sweep_all(store, clock)

@@ -1,12 +1,15 @@
 """How often Redis is asked: what a queue needs for the first time costs one more round trip."""
 
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import pytest
 
 from nuska.domain.errors import Unavailable
+from nuska.interfaces.announcing import AnnouncingStore
 from nuska.stores.redis.store import RedisStore
 from nuska.testing.clock import ManualClock
+from nuska.testing.conformance.announcements import Log
 from nuska.testing.conformance.inbox import Inbox, bodies
 from nuska.testing.redis_server import RedisServer
 
@@ -60,6 +63,39 @@ async def test_a_first_post_asks_once_more_for_each_index(
         await inbox.post("one")
         taken.append(trips.since())
     assert taken == [3, 1]
+
+
+async def test_a_post_asks_as_often_whether_its_log_is_open_or_not(
+    inbox: Inbox, server: RedisServer
+) -> None:
+    await inbox.post("one")
+    trips, taken = RoundTrips(server), []
+    await inbox.post("two")
+    taken.append(trips.since())
+    log = Log(cast(AnnouncingStore, inbox.store), inbox)
+    opened = await log.open()
+    taken.append(trips.since())
+    await inbox.post("three", "four")
+    taken.append(trips.since())
+    assert await log.bodies() == ["three", "four"]
+    taken.append(trips.since())
+    await log.trim(opened.last)
+    taken.append(trips.since())
+    await log.close(opened.version)
+    taken.append(trips.since())
+    assert taken == [1] * 6
+
+
+async def test_a_post_that_nobody_listens_to_writes_what_it_wrote_before_there_were_logs(
+    inbox: Inbox, server: RedisServer
+) -> None:
+    await inbox.post("one")
+    server.ask("CONFIG", "RESETSTAT")
+    await inbox.post("two")
+    stats = server.ask_all("INFO", "commandstats")
+    called = {line.split(":")[0] for line in stats.split("\r\n") if line.startswith("cmdstat_")}
+    commands = {"fcall", "hmget", "zadd", "hset", "config|resetstat"}
+    assert called == {f"cmdstat_{command}" for command in commands}
 
 
 async def test_a_user_who_may_not_combine_commands_asks_one_after_the_other(

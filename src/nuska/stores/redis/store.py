@@ -2,7 +2,8 @@
 
 calls.py    functions and the indexes they need    servers.py, lane.py    connections
 queues.py   messages.py   claims.py   outbox.py    the promises of interfaces/storage.py
-records.py  transfers.py  ordered.py               the promises of interfaces/pooling.py
+announcements.py                                   the promises of interfaces/announcing.py
+records.py  transfers.py  ordered.py  walking.py   the promises of interfaces/pooling.py
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from nuska.domain.errors import Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.interfaces.storage import Capabilities, Durability, Hear, StoreOptions, SweepReport
+from nuska.stores.redis.announcements import RedisAnnouncements
 from nuska.stores.redis.calls import Calls, load
 from nuska.stores.redis.claims import RedisClaims
 from nuska.stores.redis.durability import Demand, Promise
@@ -38,7 +40,7 @@ log = logging.getLogger("nuska.stores.redis")
 
 
 class RedisStore:
-    """``PoolableStore`` on Redis."""
+    """``PoolableStore`` and ``AnnouncingStore`` on Redis."""
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class RedisStore:
         self.claims = RedisClaims(calls, outbox)
         self.records = RedisRecords(calls, options.random_bytes)
         self.transfers = RedisTransfers(calls, outbox)
+        self.announcements = RedisAnnouncements(calls)
         self._sweeper = Sweeper(calls, outbox)
         self._hints = Hints(servers, calls.names.hints)
         self._looking = asyncio.create_task(self._look_at_settings(), name="redis settings")

@@ -20,10 +20,9 @@ from nuska.stores.redis.calls import Calls
 from nuska.stores.redis.lane import Part
 from nuska.stores.redis.ordered import Ordered
 from nuska.stores.redis.outbox import Outbox
-from nuska.stores.redis.rows import HELD, decode, encode, held_by, ids_of_post, place, wanted
+from nuska.stores.redis.rows import HELD, encode, held_by, ids_of_post, place, wanted
+from nuska.stores.redis.walking import AT_ONCE, walk
 
-AT_ONCE = 100
-"""Messages, or other things, dumped or loaded by one call."""
 CLAIM = Struct(">QQQ")
 POST = Struct(">QQH")
 
@@ -43,9 +42,17 @@ class RedisTransfers:
 
     async def outline(self, queue: QueueRef) -> Outline | None:
         found = await self._header(
-            queue, "metadata", "relaxed", "emptied", "position", "listing", "fence", "epoch"
+            queue,
+            "metadata",
+            "relaxed",
+            "emptied",
+            "position",
+            "listing",
+            "fence",
+            "epoch",
+            "logged",
         )
-        metadata, relaxed, base, last, listing, fence, epoch = found
+        metadata, relaxed, base, last, listing, fence, epoch, logged = found
         if listing is None and fence is None:
             return None
         return Outline(
@@ -56,6 +63,7 @@ class RedisTransfers:
             fenced=fence is not None,
             epoch=int(epoch or 0),
             arrived=await self._arrived(queue),
+            logged=logged is not None,
         )
 
     async def _header(self, queue: QueueRef, *fields: str) -> Any:
@@ -91,17 +99,7 @@ class RedisTransfers:
     async def dump(
         self, queue: QueueRef, *, after: Position, limit: int, now: Moment
     ) -> list[Message]:
-        found: list[Message] = []
-        start: int = after
-        while len(found) < limit:
-            stretch = min(AT_ONCE, limit - len(found))
-            answer = await self._calls.read("nuska_dump_messages", queue, now, start, stretch)
-            _, moment, walked, *messages = answer
-            found += decode(messages, Moment(int(moment)))
-            if not walked:
-                break
-            start = int(walked)
-        return found
+        return await walk(self._calls, "nuska_dump_messages", queue, after, limit, now)
 
     async def dump_claims(self, queue: QueueRef, *, after: str, limit: int) -> list[Lease]:
         start = held_by(after) or b""
@@ -121,6 +119,11 @@ class RedisTransfers:
         start = f"={after}".encode() if after else b""
         rows = await self._rows(queue, "life", "posts", start, limit)
         return [_post(key, record) for key, record in rows]
+
+    async def dump_log(
+        self, queue: QueueRef, *, after: Position, limit: int, now: Moment
+    ) -> list[Message]:
+        return await walk(self._calls, "nuska_dump_log", queue, after, limit, now)
 
     async def _rows(
         self, queue: QueueRef, of: str, part: str, after: bytes, limit: int
@@ -152,6 +155,7 @@ class RedisTransfers:
             int(outline.relaxed),
             outline.base,
             outline.last,
+            int(outline.logged),
         )
         if answer[0] == b"late":
             raise Conflict(LATER)
@@ -164,6 +168,7 @@ class RedisTransfers:
             int(outline.relaxed),
             outline.base,
             outline.last,
+            int(outline.logged),
         ]
         await self._load("nuska_amend_queue", queue, [terms], epoch, now)
         await self._load("nuska_load_arrived", queue, _arrived_parts(outline), epoch, now)
@@ -175,6 +180,7 @@ class RedisTransfers:
         messages: Sequence[Message] = (),
         claims: Sequence[Lease] = (),
         posts: Sequence[RememberedPost] = (),
+        log: Sequence[Message] = (),
         epoch: int,
         now: Moment,
     ) -> None:
@@ -182,7 +188,9 @@ class RedisTransfers:
         await self._load("nuska_load_claims", queue, terms, epoch, now)
         kept = [_post_parts(one) for one in posts]
         await self._load("nuska_load_posts", queue, kept, epoch, now)
-        if messages or not (claims or posts):
+        announced = [encode(message) for message in log]
+        await self._load("nuska_load_log", queue, announced, epoch, now)
+        if messages or not (claims or posts or log):
             parts = [encode(message) for message in messages]
             await self._load("nuska_load_messages", queue, parts or [[]], epoch, now)
 

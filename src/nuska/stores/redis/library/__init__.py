@@ -10,7 +10,17 @@ from functools import cache
 from pathlib import Path
 
 NAME = "nuska"
-PARTS = ("state", "content", "queues", "messages", "claims", "sweeping", "transfers", "records")
+PARTS = (
+    "state",
+    "content",
+    "announcements",
+    "queues",
+    "messages",
+    "claims",
+    "sweeping",
+    "transfers",
+    "records",
+)
 
 
 @cache

@@ -39,6 +39,7 @@ local function add_messages(keys, arguments)
     message.at = member(message.posted)
   end
   store(queue, messages, bodies)
+  if queue.logged then announce(queue, messages, bodies) end
   local first = messages[1] and messages[1].posted or queue.position
   if key ~= '' then
     redis.call('HSET', queue.posts, key, struct.pack('>I8I8I2', queue.now + POSTS_KEPT, first,

@@ -6,13 +6,13 @@
 --   <prefix>{project:name}:outbox       dead letters on their way to another hash slot
 --   <prefix>{project:name}:arrivals     the last dead letter that each source has delivered
 --   <prefix>{project:name}:arrived      the last letter that came from each source elsewhere
---   <prefix>{project:name}:g<n>:...     messages and claims of one generation (D17)
+--   <prefix>{project:name}:g<n>:...     messages, claims and announcements of one generation (D17)
 --   <prefix>{project:name}:l<n>:...     idempotency keys of one life of the name
 --
 -- A message is a member of `all` (by position), of `ending` (by its end) and of one of `ready`
 -- (by position), `delayed`, `claimed` (both by available_at); see D7.
 
-local VERSION = 2
+local VERSION = 3
 local EPOCH = 1735689600000     -- 2025-01-01, where positions begin (D6)
 local PER_MILLISECOND = 4096
 local NEVER = 9007199254740991  -- available_at of what expires before it is available
@@ -23,9 +23,9 @@ local AWAY = 'QUEUEAWAY'         -- what an answer begins with that is none
 local STEP = 500                -- messages made ready or expired in one call
 local SCAN = 1000               -- messages looked at in one call
 local HEADER = {'moment', 'position', 'serial', 'listing', 'life', 'generation', 'emptied',
-                'promise', 'due', 'version', 'unlist', 'visits', 'fence'}
+                'promise', 'due', 'version', 'unlist', 'visits', 'fence', 'logged'}
 local PARTS = {'all', 'ready', 'delayed', 'claimed', 'ending', 'heads', 'bodies', 'moved',
-               'claims', 'claims_ending'}
+               'claims', 'claims_ending', 'log', 'log_ending'}
 
 local function int(number) return string.format('%.0f', number) end
 

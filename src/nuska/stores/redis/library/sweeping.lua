@@ -24,11 +24,13 @@ local function next_end(queue)
   for _, part in ipairs({'ending', 'delayed', 'claimed', 'claims_ending', 'posts_ending'}) do
     first = math.min(first, first_score(queue[part]))
   end
+  if queue.logged then first = math.min(first, first_score(queue.log_ending)) end
   return first
 end
 
 -- The first moment at which there is something to clear away; NEVER when there is nothing.
--- What is behind a fence is its carrier's, and looked at again once that is open.
+-- What is behind a fence is its carrier's, and looked at again once that is open. A name whose
+-- log is open is not forgotten, and asks for this when the log is closed.
 local function next_work(queue)
   if not queue.known then return NEVER end
   if redis.call('EXISTS', queue.old) == 1 then return queue.now end
@@ -37,7 +39,7 @@ local function next_work(queue)
   if queue.fence then return work end
   if queue.exists then
     work = math.min(work, next_end(queue))
-  elseif work == NEVER then
+  elseif work == NEVER and not queue.logged then
     work = math.max(forget_at(queue), queue.now)
   end
   return work
@@ -60,6 +62,7 @@ local function remove_old(queue)
     redis.call('UNLINK', stem .. 'posts', stem .. 'posts_ending')
   else
     removed = redis.call('HLEN', stem .. 'heads') + redis.call('HLEN', stem .. 'claims')
+      + redis.call('XLEN', stem .. 'log')
     for _, part in ipairs(PARTS) do redis.call('UNLINK', stem .. part) end
   end
   redis.call('SREM', queue.old, old)
@@ -77,8 +80,9 @@ local function sweep_queue(keys, arguments)
     local made = make_due_ready(queue)
     local claims = remove_ended(queue, queue.claims_ending, queue.claims)
     local posts = remove_ended(queue, queue.posts_ending, queue.posts)
-    removed = removed + expired + claims + posts
-    full = math.max(expired, made, claims, posts) == STEP
+    local announcements = queue.logged and expire_announced(queue) or 0
+    removed = removed + expired + claims + posts + announcements
+    full = math.max(expired, made, claims, posts, announcements) == STEP
     if made > 0 or queue.due then
       if reporting == '1' then
         due = 1
@@ -88,19 +92,22 @@ local function sweep_queue(keys, arguments)
       end
     end
     -- What was over at this moment is gone, so nobody may come before it.
-    if expired + made + claims + posts > 0 or next(queue.dropped) then commit(queue) end
+    if expired + made + claims + posts + announcements > 0 or next(queue.dropped) then
+      commit(queue)
+    end
   end
   local outbox = redis.call('EXISTS', queue.outbox)
   local work = next_work(queue)
-  if not queue.exists and outbox == 0 and forget_at(queue) <= queue.now
+  if not queue.exists and not queue.logged and outbox == 0 and forget_at(queue) <= queue.now
     and redis.call('EXISTS', queue.old) == 0 then
     redis.call('DEL', queue.key, queue.arrivals)
     redis.call('UNLINK', queue.arrived)
     return {'swept', removed, 0, 0, '', '', queue.unlist or '', 0}
   end
+  local stays = queue.fence or not queue.exists and queue.logged
   local more = full or redis.call('EXISTS', queue.old) == 1
   return {'swept', removed, due, more and 1 or 0, work < NEVER and int(work) or '',
-          queue.promise and int(queue.promise) or '', queue.fence and queue.unlist or '', outbox}
+          queue.promise and int(queue.promise) or '', stays and queue.unlist or '', outbox}
 end
 
 -- ARGV: now, the moment of the index entry that was worked off, the moment of the one that is

@@ -66,9 +66,20 @@ local function dump_messages(keys, arguments)
   return show(queue, shown, {'page', int(queue.now), walked})
 end
 
--- ARGV: now, promise, listing, epoch; metadata, whether it is relaxed, base and last position.
+-- Open the log if it ought to be and is not, and the other way about.
+local function follow_log(queue, logged)
+  if logged == '1' then
+    if not queue.logged then set(queue, 'logged', int(take_serial(queue))) end
+  elseif queue.logged then
+    drop_announced(queue)
+    drop(queue, 'logged')
+  end
+end
+
+-- ARGV: now, promise, listing, epoch; metadata, whether it is relaxed, base and last position,
+-- whether its log is open.
 local function begin_queue(keys, arguments)
-  local now, promise, _, epoch, metadata, relaxed, base, last = unpack(arguments)
+  local now, promise, _, epoch, metadata, relaxed, base, last, logged = unpack(arguments)
   local queue = open_any(keys[1], now)
   if is_late(queue, epoch) then return {'late'} end
   if queue.exists then
@@ -79,6 +90,8 @@ local function begin_queue(keys, arguments)
   local reached = queue.position
   create(queue, nil, metadata, relaxed)
   put_fence(queue, epoch)
+  drop(queue, 'logged')
+  follow_log(queue, logged)
   set(queue, 'emptied', tonumber(base))
   set(queue, 'position', math.max(reached, tonumber(last)))
   redis.call('UNLINK', queue.arrived)
@@ -86,16 +99,18 @@ local function begin_queue(keys, arguments)
   return {'begun', queue.unlist or ''}
 end
 
--- ARGV: now, epoch; metadata, whether it is relaxed, base and last position.
+-- ARGV: now, epoch; metadata, whether it is relaxed, base and last position, whether its log is
+-- open.
 local function amend_queue(keys, arguments)
   local queue, refused = open_fenced(keys[1], arguments[1], arguments[2])
   if refused then return refused end
-  local _, _, metadata, relaxed, base, last = unpack(arguments)
+  local _, _, metadata, relaxed, base, last, logged = unpack(arguments)
   set(queue, 'metadata', metadata)
   set(queue, 'relaxed', relaxed)
   set(queue, 'version', take_serial(queue))
   set(queue, 'emptied', tonumber(base))
   set(queue, 'position', math.max(queue.position, tonumber(last)))
+  follow_log(queue, logged)
   commit(queue)
   return {'amended'}
 end
@@ -144,6 +159,36 @@ local function load_messages(keys, arguments)
   join_claims(queue, messages)
   commit(queue)
   return {'loaded'}
+end
+
+-- ARGV: now, epoch; place, head and body of each announcement, oldest first. A stream only grows
+-- at its end, and what was announced never changes: so what is not above the last that was loaded
+-- has been loaded.
+local function load_log(keys, arguments)
+  local queue, refused = open_fenced(keys[1], arguments[1], arguments[2])
+  if refused then return refused end
+  if not queue.logged then return {'loaded'} end
+  local last = last_announced(queue)
+  local messages, bodies = {}, {}
+  for index = 3, #arguments, 3 do
+    if arguments[index] > last then
+      last = arguments[index]
+      messages[#messages + 1] = parse(last, arguments[index + 1])
+      bodies[#bodies + 1] = arguments[index + 2]
+    end
+  end
+  if last ~= '' and tonumber(last, 16) > queue.position then
+    set(queue, 'position', tonumber(last, 16))
+  end
+  announce(queue, messages, bodies)
+  commit(queue)
+  return {'loaded'}
+end
+
+-- The log of a queue that may be fenced.
+local function dump_log(keys, arguments)
+  local now, after, limit = unpack(arguments)
+  return announced(open_any(keys[1], now), after, limit)
 end
 
 -- ARGV: now, epoch; id, terms and end of each claim.
@@ -200,6 +245,7 @@ local function forget_queue(keys, arguments)
   local need = lacks_promise(queue, queue.now, promise, 0)
   if need then return need end
   remove(queue)
+  drop(queue, 'logged')
   commit(queue)
   return {'forgotten', queue.unlist or ''}
 end
@@ -210,6 +256,7 @@ redis.register_function('nuska_begin_queue', begin_queue)
 redis.register_function('nuska_amend_queue', amend_queue)
 redis.register_function('nuska_load_messages', load_messages)
 redis.register_function('nuska_load_claims', load_claims)
+redis.register_function('nuska_load_log', load_log)
 redis.register_function('nuska_load_posts', load_posts)
 redis.register_function('nuska_load_arrived', load_arrived)
 redis.register_function('nuska_arrive', arrive)
@@ -223,4 +270,6 @@ redis.register_function{function_name = 'nuska_unload_messages', callback = unlo
 redis.register_function{function_name = 'nuska_forget_queue', callback = forget_queue,
                         flags = {'allow-oom'}}
 redis.register_function{function_name = 'nuska_dump_messages', callback = dump_messages,
+                        flags = {'no-writes'}}
+redis.register_function{function_name = 'nuska_dump_log', callback = dump_log,
                         flags = {'no-writes'}}
