@@ -96,6 +96,28 @@ class SharedLogConformance(Conformance):
         assert len(later) == 2 * POSTERS_EACH * POSTS_EACH * len(PARTS)
         assert await log.bodies(limit=PLENTY) == before + later
 
+    async def test_a_log_that_one_node_closes_while_another_opens_it_is_open_afterwards(
+        self, log: Log, log_there: Log, inbox: Inbox
+    ) -> None:
+        for turn in range(TURNS):
+            seen = await log.open()
+            _, again = await asyncio.gather(log.close(seen.version), log_there.open())
+            await inbox.post(f"{turn}")
+            assert (await log_there.bodies())[-1] == f"{turn}"
+            assert not await log.close(seen.version)
+            state = await log.state()
+            assert state is not None
+            assert state.version == again.version
+
+    async def test_a_post_that_several_nodes_repeat_at_once_is_announced_once(
+        self, log: Log, inbox: Inbox, there: Inbox
+    ) -> None:
+        await log.open()
+        for turn in range(TURNS):
+            repeated = (node.add(f"{turn}", key=f"{turn}") for node in (inbox, there, inbox, there))
+            await asyncio.gather(*repeated)
+        assert await log.bodies() == [f"{turn}" for turn in range(TURNS)]
+
     @pytest.mark.parametrize("emptying", [Inbox.purge, Inbox.drop])
     async def test_a_purge_or_deletion_beside_posts_empties_log_and_queue_in_one_step(
         self, store: AnnouncingStore, log: Log, inbox: Inbox, there: Inbox, emptying: object
