@@ -152,6 +152,11 @@ LIMIT_RANGES: dict[str, tuple[int, str]] = {
         "Serve the operator's routes (health, pools, flavors) to callers with the admin role.",
     ),
     "pooling": (0, "Place queues over pools; see [Pools](pools.md)."),
+    "max_subscriptions_per_page": (1, "Subscriptions in one page of a list."),
+    "default_subscription_ttl": (
+        bounds.MIN_SUBSCRIPTION_TTL,
+        "Seconds, when a subscription names none.",
+    ),
     "max_pools_per_page": (1, "Pools in one page of a list."),
     "max_flavors_per_page": (1, "Flavors in one page of a list."),
 }

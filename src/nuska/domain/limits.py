@@ -17,6 +17,7 @@ MAX_JSON_DEPTH = 100
 MIN_MESSAGE_TTL = 60
 MIN_CLAIM_TTL = 60
 MIN_CLAIM_GRACE = 60
+MIN_SUBSCRIPTION_TTL = 60
 DEFAULT_PAGE = 10
 DEFAULT_CLAIM_LIMIT = 10
 MAX_IDEMPOTENCY_KEY = 255
@@ -28,6 +29,12 @@ MAX_MESSAGES_PER_POST = 10_000
 one write keeps every other request's wait short."""
 MAX_ATTRIBUTES = 16_384
 """Bytes of one message's ``attributes`` object."""
+MAX_SUBSCRIBER = 2048
+"""Characters of whom to tell: a URL, addresses of mail, the name of a queue."""
+MAX_RECIPIENTS = 20
+"""Addresses of one ``mailto:``."""
+MAX_SUBSCRIPTION_OPTIONS = 32_768
+"""Bytes of a subscription's options, as JSON."""
 DEAD_LETTERS_PER_CLAIM = 100
 """Messages over their claim count that one claim moves away; it returns what it found by
 then, so that one request never walks a whole backlog."""
@@ -64,5 +71,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Expose health, and, with pooling, pools and flavors."""
     pooling: bool = False
     """Place queues over the pools of a catalogue."""
+    max_subscriptions_per_page: int = 20
+    default_subscription_ttl: int = 3600
     max_pools_per_page: int = 20
     max_flavors_per_page: int = 20

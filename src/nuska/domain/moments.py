@@ -13,6 +13,9 @@ Moment = NewType("Moment", int)
 Duration = NewType("Duration", int)
 """Milliseconds."""
 
+LAST_MOMENT = Moment(253_402_300_799_000)
+"""9999-12-31T23:59:59Z: no calendar that readers use goes further."""
+
 
 def seconds(count: int) -> Duration:
     """``count`` whole seconds as a duration."""

@@ -4,7 +4,7 @@ Says what one is and which forms a subscriber may have. Whether one may be made,
 happens when something is posted, is decided elsewhere.
 """
 
-from typing import NewType
+from typing import Literal, NewType
 
 from msgspec import Struct
 
@@ -17,6 +17,13 @@ SubscriptionId = NewType("SubscriptionId", str)
 
 Options = dict[str, object]
 """A free-form JSON object. Keys with a meaning: see contract notifications §1, docs."""
+
+Confirmation = Literal["mail", "all", "none"]
+"""Who must say that he wants to be told before he is: whoever has an address of mail, all that
+can be asked, or nobody."""
+
+UNSUBSCRIBED = "The subscriber does not want to be told any more."
+"""Why a subscription is disabled whose subscriber has said so."""
 
 SUBSCRIPTION_ID_BYTES = 12
 _ID_DIGITS = SUBSCRIPTION_ID_BYTES * 2
@@ -64,3 +71,14 @@ def subscription_id(random: bytes) -> SubscriptionId:
 def is_subscription_id(text: str) -> bool:
     """Whether ``text`` can be the id of a subscription."""
     return len(text) == _ID_DIGITS and _HEX.issuperset(text)
+
+
+def must_confirm(scheme: str, confirmation: Confirmation) -> bool:
+    """Whether a subscriber of this kind is told of nothing until he has confirmed.
+
+    Never one whom the owner of the project has proved to control in another way: by a trust,
+    or because it is a queue of the same project.
+    """
+    if confirmation == "all":
+        return scheme in ("http", "https", "mailto")
+    return confirmation == "mail" and scheme == "mailto"
