@@ -10,16 +10,20 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from nuska.core.claims import ClaimService
+from nuska.core.confirmations import ConfirmationDesk, ConfirmationRules, Confirmations
+from nuska.core.followings import Followings
 from nuska.core.health import HealthService
 from nuska.core.messages import MessageService
 from nuska.core.pools import FlavorService, PoolService
 from nuska.core.queues import QueueService
+from nuska.core.subscriptions import SubscriberRules, SubscriptionService
 from nuska.core.terms import Terms
 from nuska.core.waiting import Watch
 from nuska.core.wakeups import LocalWakeups, SharedWakeups
 from nuska.domain.limits import Limits
 from nuska.domain.messages import QueueRef
 from nuska.interfaces.clock import Clock
+from nuska.interfaces.notifications import SubscribableStore
 from nuska.interfaces.pooling import Placement
 from nuska.interfaces.storage import RandomBytes, Store
 from nuska.interfaces.wakeups import Wakeups
@@ -33,6 +37,11 @@ class Core(Struct, frozen=True, kw_only=True):
     queues: QueueService
     messages: MessageService
     claims: ClaimService
+    subscriptions: SubscriptionService
+    followings: Followings
+    """Whoever carries notifications out hears here of what changes."""
+    confirmations: Confirmations
+    desk: ConfirmationDesk
     health: HealthService
     pools: PoolService | None = None
     """None without pooling; so are flavors."""
@@ -56,6 +65,8 @@ def build_core(
     tell: Callable[[QueueRef, int], None] | None = None,
     max_waiters: int | None = None,
     placement: Placement | None = None,
+    subscribers: SubscriberRules | None = None,
+    confirmation: ConfirmationRules | None = None,
 ) -> Core:
     """The services over an open store. The caller keeps the store and closes it.
 
@@ -66,11 +77,29 @@ def build_core(
     wakeups = LocalWakeups() if wakeups is None else wakeups
     announcing: Wakeups = wakeups if tell is None else SharedWakeups(wakeups, tell)
     terms = Terms(store.queues, limits)
+    subscribable = store if isinstance(store, SubscribableStore) else None
+    confirmation = ConfirmationRules() if confirmation is None else confirmation
+    followings = Followings(tell)
+    confirmations = Confirmations(
+        None if subscribable is None else subscribable.records, clock, confirmation
+    )
     watch = Watch(store.messages, wakeups, clock, max_waiters)
     return Core(
         queues=QueueService(store.queues, clock, limits),
         messages=MessageService(store.messages, terms, watch, announcing, clock, limits),
         claims=ClaimService(store.claims, terms, watch, announcing, clock, limits, random_bytes),
+        subscriptions=SubscriptionService(
+            subscribable,
+            clock,
+            limits,
+            random_bytes,
+            followings=followings,
+            confirmations=confirmations,
+            rules=SubscriberRules() if subscribers is None else subscribers,
+        ),
+        followings=followings,
+        confirmations=confirmations,
+        desk=ConfirmationDesk(confirmation.signer, clock),
         health=HealthService(store, clock, random_bytes, placement),
         pools=None if placement is None else PoolService(placement, limits),
         flavors=None if placement is None else FlavorService(placement, limits),

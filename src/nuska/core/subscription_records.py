@@ -50,6 +50,8 @@ class Subscriber(Struct, frozen=True):
     """Which subscription of a queue has a subscriber. Checked on reading: it may be gone."""
 
     id: SubscriptionId
+    leaving: bool = False
+    """That subscription is being removed: whoever needs the subscriber finishes it."""
 
 
 class Followed(Struct, frozen=True, kw_only=True):
@@ -163,10 +165,10 @@ class SubscriptionRecords:
         return None if record is None else Seen(_subscriber(record.value), record.version)
 
     async def put_subscriber(
-        self, queue: QueueRef, subscriber: str, subscription_id: SubscriptionId, *, version: str
+        self, queue: QueueRef, subscriber: str, holder: Subscriber, *, version: str
     ) -> str | None:
         key = _key(queue, _digest(subscriber))
-        value = _encode(Subscriber(subscription_id))
+        value = _encode(holder)
         return await self._records.put(SUBSCRIBERS, key, value, version=version)
 
     async def remove_subscriber(self, queue: QueueRef, subscriber: str, *, version: str) -> bool:

@@ -4,13 +4,16 @@ Senders know how to reach one kind of subscriber and nothing of retries, breaker
 those who plan deliveries know nothing of HTTP and mail.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
 from nuska.domain.messages import Message, QueueRef
-from nuska.domain.moments import Duration
+from nuska.domain.moments import Duration, Moment
 from nuska.domain.subscriptions import Subscription
+from nuska.interfaces.announcing import AnnouncingStore
+from nuska.interfaces.identity import Caller
+from nuska.interfaces.records import RecordStore
 
 MAX_ERROR = 300
 """Characters of what an attempt log keeps of an error."""
@@ -88,3 +91,26 @@ class Followers(Protocol):
     def changed(self, queue: QueueRef) -> None:
         """A subscription of the queue or topic was made, changed or removed."""
         ...
+
+
+class Trusts(Protocol):
+    """Keystone's trusts: what lets the service act for a caller later on."""
+
+    async def create(self, caller: Caller, *, until: Moment) -> str:
+        """The id of a new trust by which the service may act for the caller.
+
+        Raises ``NuskaError`` when there can be none.
+        """
+        ...
+
+    async def check(self, caller: Caller, trust: str) -> None:
+        """Return if the trust is one that the caller has given; else raise ``InvalidInput``."""
+        ...
+
+
+@runtime_checkable
+class SubscribableStore(AnnouncingStore, Protocol):
+    """A store that can keep subscriptions and what is to be told to them."""
+
+    @property
+    def records(self) -> RecordStore: ...

@@ -1,0 +1,38 @@
+"""Telling those who carry notifications out that the subscriptions of a queue have changed.
+
+Hints only, like wake-ups: what is true is in the records, and who hears nothing finds it there.
+"""
+
+from collections.abc import Callable
+
+from nuska.domain.internal import internal, origin
+from nuska.domain.messages import QueueRef
+from nuska.interfaces.notifications import Followers
+
+Tell = Callable[[QueueRef, int], None]
+
+
+class Followings:
+    """Passes a change on to those who follow here and, where there are some, to other nodes."""
+
+    def __init__(self, tell: Tell | None = None) -> None:
+        self._tell = tell
+        self._followers: list[Followers] = []
+
+    def add(self, followers: Followers) -> None:
+        """From now on ``followers`` hear of every change."""
+        self._followers.append(followers)
+
+    def changed(self, queue: QueueRef) -> None:
+        """The queue's subscriptions have changed here."""
+        for followers in self._followers:
+            followers.changed(queue)
+        if self._tell is not None:
+            self._tell(internal("subscriptions", queue), 1)
+
+    def hear(self, told: QueueRef) -> None:
+        """What another node told; anything but a change of subscriptions is passed over."""
+        queue = origin(told, "subscriptions")
+        if queue is not None:
+            for followers in self._followers:
+                followers.changed(queue)

@@ -1,0 +1,371 @@
+"""What a caller may do with subscriptions of queues, and of topics: one service for each.
+
+Creating one opens the queue's announcement log before anybody can count on being told: whatever
+is posted after the answer is in the log, above the position from which the subscription begins.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
+
+from nuska.core.access import allow
+from nuska.core.confirmations import Confirmations
+from nuska.core.followings import Followings
+from nuska.core.ranges import page_size
+from nuska.core.subscriber_index import ATTEMPTS, SubscriberIndex, too_busy
+from nuska.core.subscription_records import Cursor, Seen, SubscriptionRecords
+from nuska.domain.errors import Conflict, InvalidInput, NotFound, Unavailable
+from nuska.domain.limits import MIN_SUBSCRIPTION_TTL, Limits
+from nuska.domain.messages import QueueRef
+from nuska.domain.moments import LAST_MOMENT, Duration, Moment, after, seconds
+from nuska.domain.positions import Position
+from nuska.domain.subscribers import KINDS, TRUST, CheckUrl, check_subscriber
+from nuska.domain.subscription_options import check_options
+from nuska.domain.subscriptions import (
+    SUBSCRIPTION_ID_BYTES,
+    UNSUBSCRIBED,
+    Disabled,
+    Options,
+    Subscription,
+    is_subscription_id,
+    subscription_id,
+)
+from nuska.interfaces.clock import Clock
+from nuska.interfaces.identity import Caller
+from nuska.interfaces.notifications import SubscribableStore, Trusts
+from nuska.interfaces.records import ABSENT
+from nuska.interfaces.storage import RandomBytes
+
+REMOVED_AT_ONCE = 100
+"""Subscriptions that a purge removes side by side."""
+
+
+class SubscriptionDraft(Struct, frozen=True, kw_only=True):
+    """A subscription as asked for: types checked, neither limits nor defaults applied."""
+
+    subscriber: str
+    ttl: int | None = None
+    options: Options | None = None
+
+
+class SubscriptionChange(Struct, frozen=True, kw_only=True):
+    """What a patch names."""
+
+    subscriber: str | UnsetType = UNSET
+    ttl: int | UnsetType = UNSET
+    options: Options | UnsetType = UNSET
+
+
+class SubscriberRules(Struct, frozen=True, kw_only=True):
+    """Who may be a subscriber here."""
+
+    kinds: tuple[str, ...] = KINDS
+    check_url: CheckUrl = lambda _: None
+    trusts: Trusts | None = None
+    """None where there is no Keystone."""
+
+
+class SubscriptionService:
+    def __init__(
+        self,
+        store: SubscribableStore | None,
+        clock: Clock,
+        limits: Limits,
+        random_bytes: RandomBytes,
+        *,
+        followings: Followings,
+        confirmations: Confirmations,
+        rules: SubscriberRules,
+        place: Callable[[str, str], QueueRef] = QueueRef,
+    ) -> None:
+        """``place``: the queue, or topic, that a project and a name mean."""
+        self._opened = store
+        self._clock = clock
+        self._limits = limits
+        self._random_bytes = random_bytes
+        self._followings = followings
+        self._confirmations = confirmations
+        self._rules = rules
+        self._place = place
+        if store is not None:
+            self._records = SubscriptionRecords(store.records)
+            self._index = SubscriberIndex(self._records)
+
+    async def create(self, caller: Caller, name: str, draft: SubscriptionDraft) -> Subscription:
+        """Make a subscription; a missing queue is created.
+
+        When a live one has the subscriber already and is not confirmed, that one is returned,
+        with the ttl and options that ``draft`` names (C17); ``Conflict`` when it is confirmed.
+        """
+        allow(caller, "subscription:create")
+        queue, store = self._place(caller.project, name), self._store
+        self._check(queue, draft.subscriber, draft.options)
+        ttl, now = self._ttl(draft.ttl), self._clock.now()
+        if await store.queues.get(queue) is None:
+            await store.queues.create(queue, {}, now=now)
+        made = await self._again(queue, draft)
+        if made is None:
+            made = await self._begin(caller, queue, draft, ttl)
+        await self._confirmations.ask(made)
+        await self._announce(queue)
+        return made
+
+    async def _begin(
+        self, caller: Caller, queue: QueueRef, draft: SubscriptionDraft, ttl: Duration
+    ) -> Subscription:
+        """Make a subscription that is not there, or find what others have made meanwhile."""
+        options = await self._trusted(caller, draft.subscriber, draft.options or {}, ttl)
+        await self._records.note_change(queue)
+        for _ in range(ATTEMPTS):
+            now = self._clock.now()
+            # Before the look for other subscriptions: whoever else makes this one at this
+            # moment has not answered by then, so nothing above ``last`` is owed to it.
+            last = (await self._store.announcements.open(queue, now=now)).last
+            own = subscription_id(self._random_bytes(SUBSCRIPTION_ID_BYTES))
+            claimed = await self._index.claim(queue, draft.subscriber, own, now, new=True)
+            if isinstance(claimed, Seen):
+                made = await self._again(queue, draft)
+                if made is None:
+                    continue
+                return made
+            new = Subscription(
+                id=claimed,
+                queue=queue,
+                subscriber=draft.subscriber,
+                ttl=ttl,
+                options=options,
+                created_at=now,
+                restarted_at=now,
+                expires_at=after(now, ttl),
+                since=last,
+            )
+            if await self._write(new, last):
+                return new
+        raise too_busy()
+
+    async def _write(self, new: Subscription, last: Position) -> bool:
+        """Write a new subscription; False when its subscriber has become another's."""
+        queue = new.queue
+        await self._records.put_cursor(queue, new.id, Cursor(position=last), version=ABSENT)
+        version = await self._records.put_subscription(new, version=ABSENT)
+        if version is None:
+            return False
+        if not await self._index.is_claimed(new):
+            await self._index.clear(Seen(new, version))
+            return False
+        # Whoever closed the log meanwhile, for want of subscriptions, did not know of this one.
+        await self._store.announcements.open(queue, now=self._clock.now())
+        return True
+
+    async def _again(self, queue: QueueRef, draft: SubscriptionDraft) -> Subscription | None:
+        """The live subscription of the subscriber, if there is one, with what ``draft`` names."""
+        for _ in range(ATTEMPTS):
+            now = self._clock.now()
+            seen = await self._index.holder(queue, draft.subscriber, now)
+            if seen is None:
+                return None
+            if seen.value.confirmed:
+                raise Conflict("There is a confirmed subscription of this subscriber already.")
+            changed = seen.value
+            if draft.ttl is not None:
+                changed = _restarted(changed, self._ttl(draft.ttl), now)
+            if draft.options is not None:
+                changed = replace(changed, options=draft.options)
+            if changed == seen.value:
+                return changed
+            if await self._records.put_subscription(changed, version=seen.version):
+                return changed
+        raise too_busy()
+
+    async def page(
+        self, caller: Caller, name: str, *, after: str | None = None, limit: int | None = None
+    ) -> list[Subscription]:
+        """The live subscriptions of a queue by id, after the id ``after``."""
+        allow(caller, "subscription:get_all")
+        size = page_size(limit, self._limits.max_subscriptions_per_page)
+        queue, now = self._place(caller.project, name), self._clock.now()
+        live: list[Subscription] = []
+        last = after or ""
+        while len(live) < size and self._opened is not None:
+            page = await self._records.subscriptions(queue, after=last, limit=size)
+            live += [seen.value for seen in page if seen.value.expires_at > now]
+            if len(page) < size:
+                break
+            last = page[-1].value.id
+        return live[:size]
+
+    async def get(self, caller: Caller, name: str, id_: str) -> Subscription:
+        allow(caller, "subscription:get")
+        return (await self._known(self._place(caller.project, name), id_)).value
+
+    async def update(
+        self, caller: Caller, name: str, id_: str, change: SubscriptionChange
+    ) -> Subscription:
+        """Change what ``change`` names; a disabled subscription is tried again.
+
+        Another subscriber has to confirm for himself. ``Conflict`` when he has a subscription.
+        """
+        allow(caller, "subscription:update")
+        queue = self._place(caller.project, name)
+        seen = await self._known(queue, id_)
+        if change == SubscriptionChange():
+            raise InvalidInput("The body must name one of subscriber, ttl and options.")
+        subscriber = seen.value.subscriber if change.subscriber is UNSET else change.subscriber
+        options = None if change.options is UNSET else change.options
+        ttl = None if change.ttl is UNSET else self._ttl(change.ttl)
+        if change.subscriber is not UNSET or options is not None:
+            self._check(queue, subscriber, options)
+            options = await self._trusted(
+                caller,
+                subscriber,
+                seen.value.options if options is None else options,
+                seen.value.ttl if ttl is None else ttl,
+            )
+        for _ in range(ATTEMPTS):
+            before = seen.value
+            changed = replace(before, disabled=None, subscriber=subscriber)
+            if subscriber != before.subscriber:
+                changed = replace(changed, confirmed=False)
+            if options is not None:
+                changed = replace(changed, options=options)
+            if ttl is not None:
+                changed = _restarted(changed, ttl, self._clock.now())
+            if await self._put(seen, changed):
+                if subscriber != before.subscriber:
+                    await self._confirmations.ask(changed)
+                await self._announce(queue)
+                return changed
+            seen = await self._known(queue, id_)
+        raise too_busy()
+
+    async def _put(self, seen: Seen[Subscription], changed: Subscription) -> bool:
+        """Store a changed subscription; False when somebody else has changed it."""
+        before, queue = seen.value, seen.value.queue
+        moves = changed.subscriber != before.subscriber
+        if moves:
+            claimed = await self._index.claim(
+                queue, changed.subscriber, before.id, self._clock.now(), new=False
+            )
+            if isinstance(claimed, Seen):
+                raise Conflict("There is a subscription of this subscriber already.")
+        version = await self._records.put_subscription(changed, version=seen.version)
+        if not moves:
+            return version is not None
+        if version is None:
+            await self._index.let_go(queue, changed.subscriber, before.id)
+            return False
+        if not await self._index.is_claimed(changed):
+            await self._records.put_subscription(before, version=version)
+            raise Conflict("There is a subscription of this subscriber already.")
+        await self._index.let_go(queue, before.subscriber, before.id)
+        return True
+
+    async def delete(self, caller: Caller, name: str, id_: str) -> None:
+        """Remove a subscription; one that is not there is no error."""
+        allow(caller, "subscription:delete")
+        queue = self._place(caller.project, name)
+        seen = await self._find(queue, id_)
+        if seen is not None:
+            await self._index.remove(seen)
+            await self._announce(queue)
+
+    async def purge(self, caller: Caller, name: str) -> None:
+        """Remove every subscription of the queue."""
+        allow(caller, "queues:purge")
+        queue = self._place(caller.project, name)
+        removed = False
+        while self._opened is not None:
+            page = await self._records.subscriptions(queue, limit=REMOVED_AT_ONCE)
+            if not page:
+                break
+            await asyncio.gather(*(self._index.remove(seen) for seen in page))
+            removed = True
+        if removed:
+            await self._announce(queue)
+
+    async def confirm(self, caller: Caller, name: str, id_: str, *, confirmed: bool) -> None:
+        """Say for the subscriber that he wants to be told, or that he does not any more."""
+        allow(caller, "subscription:confirm")
+        queue = self._place(caller.project, name)
+        for _ in range(ATTEMPTS):
+            seen = await self._known(queue, id_)
+            changed = _answered(seen.value, confirmed, self._clock.now())
+            if changed == seen.value:
+                return
+            if await self._records.put_subscription(changed, version=seen.version):
+                if not confirmed:
+                    await self._confirmations.say_goodbye(changed)
+                await self._announce(queue)
+                return
+        raise too_busy()
+
+    @property
+    def _store(self) -> SubscribableStore:
+        if self._opened is None:
+            raise Unavailable("This store cannot keep subscriptions yet.")
+        return self._opened
+
+    async def _announce(self, queue: QueueRef) -> None:
+        await self._records.note_change(queue)
+        self._followings.changed(queue)
+
+    async def _find(self, queue: QueueRef, id_: str) -> Seen[Subscription] | None:
+        if self._opened is None or not is_subscription_id(id_):
+            return None
+        return await self._records.subscription(queue, id_)
+
+    async def _known(self, queue: QueueRef, id_: str) -> Seen[Subscription]:
+        seen = await self._find(queue, id_)
+        if seen is None or seen.value.expires_at <= self._clock.now():
+            raise NotFound("There is no subscription of this id.")
+        return seen
+
+    def _check(self, queue: QueueRef, subscriber: str, options: Options | None) -> None:
+        check_subscriber(subscriber, queue, self._rules.kinds, self._rules.check_url)
+        if subscriber.lower().startswith(TRUST) and self._rules.trusts is None:
+            raise InvalidInput(
+                "A trust+ subscriber needs Keystone, which is not configured on this server."
+            )
+        if options:
+            check_options(options)
+
+    async def _trusted(
+        self, caller: Caller, subscriber: str, options: Options, ttl: Duration
+    ) -> Options:
+        """With the trust by which the subscriber will be called, if it needs one."""
+        trusts, named = self._rules.trusts, options.get("trust_id")
+        if trusts is None or not subscriber.lower().startswith(TRUST):
+            return options
+        if isinstance(named, str) and named:
+            await trusts.check(caller, named)
+            return options
+        until = after(self._clock.now(), ttl)
+        return {**options, "trust_id": await trusts.create(caller, until=until)}
+
+    def _ttl(self, asked: int | None) -> Duration:
+        if asked is None:
+            return seconds(self._limits.default_subscription_ttl)
+        ttl = seconds(asked)
+        if asked < MIN_SUBSCRIPTION_TTL or after(self._clock.now(), ttl) > LAST_MOMENT:
+            raise InvalidInput(
+                f"The value of ttl must be at least {MIN_SUBSCRIPTION_TTL} seconds, and end "
+                f"before the year 10000, not {int(asked)}."
+            )
+        return ttl
+
+
+def _restarted(subscription: Subscription, ttl: Duration, now: Moment) -> Subscription:
+    return replace(subscription, ttl=ttl, restarted_at=now, expires_at=after(now, ttl))
+
+
+def _answered(subscription: Subscription, confirmed: bool, now: Moment) -> Subscription:
+    """As the subscriber's answer leaves it. Only his own no is undone by his yes."""
+    disabled = subscription.disabled
+    has_left = disabled is not None and disabled.reason == UNSUBSCRIBED
+    if not confirmed and not has_left:
+        disabled = Disabled(UNSUBSCRIBED, now)
+    elif confirmed and has_left:
+        disabled = None
+    return replace(subscription, confirmed=confirmed, disabled=disabled)
