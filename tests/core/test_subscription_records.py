@@ -6,6 +6,7 @@ from nuska.core.subscription_records import (
     SHARED,
     Cursor,
     Followed,
+    Subscriber,
     SubscriptionRecords,
     followed_key,
     shard_of,
@@ -118,7 +119,9 @@ async def test_a_subscriber_leads_to_its_subscription_whatever_it_consists_of(
     records: SubscriptionRecords,
 ) -> None:
     odd = "http://hooks.example/\x1f/é?" + "x" * 5000
-    version = await records.put_subscriber(JOBS, odd, SubscriptionId("a"), version=ABSENT)
+    version = await records.put_subscriber(
+        JOBS, odd, Subscriber(SubscriptionId("a")), version=ABSENT
+    )
     seen = await records.subscriber(JOBS, odd)
     assert seen is not None
     assert (seen.value.id, seen.version) == ("a", version)

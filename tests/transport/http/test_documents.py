@@ -61,6 +61,10 @@ async def test_the_home_document_holds_the_table_of_the_contract(api: AsgiDriver
         "rel/patch_claim": (f"{queue}/claims/{{claim_id}}", "PATCH"),
         "rel/delete_claim": (f"{queue}/claims/{{claim_id}}", "DELETE"),
         "rel/post_claim": (f"{queue}/claims{{?limit}}", "POST"),
+        "rel/subscriptions_get": (f"{queue}/subscriptions{{?marker,limit}}", "GET"),
+        "rel/subscriptions_post": (f"{queue}/subscriptions", "POST"),
+        "rel/subscription": (f"{queue}/subscriptions/{{subscriptions_id}}", "GET DELETE"),
+        "rel/subscription_patch": (f"{queue}/subscriptions/{{subscriptions_id}}", "PATCH"),
         "rel/ping": ("/v2/ping", "GET"),
     }
     found = {

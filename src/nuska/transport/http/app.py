@@ -26,6 +26,7 @@ from nuska.transport.http.answers import put_in_format
 from nuska.transport.http.checks import (
     AllowedHost,
     CallerCheck,
+    SignatureCheck,
     check_formats,
     check_origin,
     check_signature,
@@ -77,8 +78,10 @@ def build_app(
     app.add_error_handler(HTTPError, _answer_http_error)
     app.add_error_handler(Exception, _answer_bug)
     check_caller = CallerCheck(identity, core.limits)
+    check_signed = SignatureCheck(core.desk)
     for route in all_routes(core):
-        app.add_route(route.path, _resource(route, core, check_caller))
+        checks = _checks_of(route, check_caller, check_signed)
+        app.add_route(route.path, _resource(route, core, checks))
     return app
 
 
@@ -89,9 +92,8 @@ def all_routes(core: Core) -> tuple[Route, ...]:
     return (*routes, openapi_route(routes, core.limits))
 
 
-def _resource(route: Route, core: Core, check_caller: Check) -> SimpleNamespace:
+def _resource(route: Route, core: Core, checks: tuple[Check, ...]) -> SimpleNamespace:
     """What Falcon asks for a responder: one for every method there is."""
-    checks = _checks_of(route, check_caller)
     responders = {method: _refuse_method(route, checks) for method in COMBINED_METHODS}
     responders["OPTIONS"] = _show_methods(route, checks)
     for operation in route.operations:
@@ -99,12 +101,14 @@ def _resource(route: Route, core: Core, check_caller: Check) -> SimpleNamespace:
     return SimpleNamespace(**{f"on_{method.lower()}": r for method, r in responders.items()})
 
 
-def _checks_of(route: Route, check_caller: Check) -> tuple[Check, ...]:
+def _checks_of(route: Route, check_caller: Check, check_signed: Check) -> tuple[Check, ...]:
     """Steps 5 to 10 of ``checks.py``, as far as the route makes them."""
     if route.admits is Admits.ANY_REQUEST:
         return (check_formats,)
     if route.admits is Admits.ANYBODY:
         return (check_signature, check_formats)
+    if route.admits is Admits.CALLERS_OR_SIGNED:
+        return (check_signed, check_formats, check_caller)
     return (check_signature, check_formats, check_caller)
 
 

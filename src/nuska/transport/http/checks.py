@@ -2,7 +2,7 @@
 
  0  Host and Origin, while the server runs without authentication (D14)
  4  routing (Falcon): 404
- 5  a pre-signed request: 404, because no signing key can be configured yet
+ 5  a pre-signed request: 404, unless it verifies and the route takes such requests
  6  a form as Content-Type: 400
  7  Accept: 406
  8  Client-ID: 400
@@ -21,15 +21,19 @@ from urllib.parse import urlsplit
 
 from falcon.util.mediatypes import quality
 
+from nuska.core.confirmations import ConfirmationDesk
 from nuska.domain.errors import InvalidHeader
+from nuska.domain.internal import SEPARATOR
 from nuska.domain.limits import MAX_PROJECT_ID, MAX_QUEUE_NAME, Limits
 from nuska.domain.metadata import is_queue_name
+from nuska.domain.signing import SignedTerms
 from nuska.interfaces.identity import Caller, Identity
 from nuska.transport.http.refusals import foreign, no_such_route, not_acceptable
 from nuska.transport.http.request import ApiRequest
 from nuska.transport.wire import msgpack
 
 JSON = "application/json"
+SIGNATURE = b"url-signature"
 FORM = b"application/x-www-form-urlencoded"
 UUID_BYTES = 16
 LONGEST_REMEMBERED = 256
@@ -62,10 +66,40 @@ def _host_of(authority: bytes) -> str:
 
 
 def check_signature(req: ApiRequest) -> None:
-    """Step 5. A present header, even an empty one, means "must verify" (S1), and nothing can
-    verify without a signing key."""
-    if req.header(b"url-signature") is not None:
+    """Step 5. A present header, even an empty one, means "must verify" (S1), and on most routes
+    nothing is signed yet."""
+    if req.header(SIGNATURE) is not None:
         raise no_such_route()
+
+
+class SignatureCheck:
+    """Step 5 where signed requests are taken: every reason to refuse one looks alike."""
+
+    def __init__(self, desk: ConfirmationDesk) -> None:
+        self._desk = desk
+
+    def __call__(self, req: ApiRequest) -> None:
+        signature = req.header(SIGNATURE)
+        if signature is None:
+            return
+        terms = SignedTerms(
+            paths=_listed(req.header(b"url-paths")),
+            methods=_listed(req.header(b"url-methods")),
+            project=_text(req.header(b"x-project-id")) or None,
+            expires=_text(req.header(b"url-expires")),
+            signature=_text(signature),
+        )
+        if not self._desk.admits(terms, method=req.method, path=req.path):
+            raise no_such_route()
+        req.signed = terms
+
+
+def _text(header: bytes | None) -> str:
+    return "" if header is None else header.decode("latin-1")
+
+
+def _listed(header: bytes | None) -> tuple[str, ...]:
+    return tuple(_text(header).split(","))
 
 
 def check_formats(req: ApiRequest) -> None:
@@ -114,18 +148,29 @@ class CallerCheck:
 
     def __call__(self, req: ApiRequest) -> None:
         client = self._client_of(req.header(b"client-id"))
-        project, roles = self._identity.identify(req.raw_headers)
+        project, roles = self._who(req)
         if project is None:
             raise InvalidHeader("Project-Id Missing", "The header X-Project-Id is missing.")
         if not project:
             raise InvalidHeader(
                 "Empty project header not allowed", "The header X-Project-Id is empty."
             )
+        if SEPARATOR in project:
+            raise InvalidHeader(
+                "Invalid project", "The header X-Project-Id has a control character."
+            )
         req.caller = Caller(project, roles, client)
         name = req.path_fields.get("queue_name")
         if name is not None:
             _check_queue(name, project)
             req.queue = name
+
+    def _who(self, req: ApiRequest) -> tuple[str | None, frozenset[str]]:
+        """Project and roles; a signed request has the signed project and no roles, whatever
+        else it says."""
+        if req.signed is not None:
+            return req.signed.project, frozenset()
+        return self._identity.identify(req.raw_headers)
 
     def _client_of(self, header: bytes | None) -> bytes:
         if header is None:

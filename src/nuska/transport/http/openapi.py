@@ -18,6 +18,7 @@ _PATH_FIELDS: dict[str, Schema] = {
     "queue_name": {"type": "string", "pattern": QUEUE_NAME},
     "message_id": {"type": "string", "minLength": 1},
     "claim_id": {"type": "string", "minLength": 1},
+    "subscriptions_id": {"type": "string", "minLength": 1},
 }
 _KINDS: dict[Kind, Schema] = {
     Kind.TEXT: {"type": "string"},
@@ -46,6 +47,7 @@ _COMMON_REFUSALS: dict[Admits, tuple[int, ...]] = {
     Admits.ANY_REQUEST: (406,),
     Admits.ANYBODY: (400, 404, 406, 503),
     Admits.CALLERS: (400, 401, 403, 404, 406, 503),
+    Admits.CALLERS_OR_SIGNED: (400, 401, 403, 404, 406, 503),
 }
 
 
@@ -57,7 +59,7 @@ def openapi_document(routes: Sequence[Route], limits: Limits) -> bytes:
             "info": {
                 "title": "Nuska",
                 "version": __version__,
-                "description": "Queues, messages and claims: OpenStack Zaqar's v2 API.",
+                "description": "Queues, messages, subscriptions: OpenStack Zaqar's v2 API.",
             },
             "paths": {route.path: _path_item(route, limits) for route in routes},
             "components": {"schemas": schemas_for(limits)},
@@ -86,7 +88,7 @@ def _operation(route: Route, operation: Operation, limits: Limits) -> Schema:
         "responses": _responses(route, operation),
     }
     parameters = [_query_parameter(parameter, limits) for parameter in operation.query]
-    if route.admits is Admits.CALLERS:
+    if route.admits in (Admits.CALLERS, Admits.CALLERS_OR_SIGNED):
         parameters += [_CLIENT_ID, _project(route)]
     if operation.idempotent_by_key:
         parameters.append(_IDEMPOTENCY_KEY)

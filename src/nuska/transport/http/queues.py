@@ -73,6 +73,8 @@ async def get_stats(core: Core, req: ApiRequest, resp: Response) -> None:
 async def purge_queue(core: Core, req: ApiRequest, resp: Response) -> None:
     types = wire.decode_purge(await req.read(MAX_SMALL_BODY, "The request body of a purge"))
     await core.queues.purge(req.caller, req.queue, messages="messages" in types)
+    if "subscriptions" in types:
+        await core.subscriptions.purge(req.caller, req.queue)
     resp.status = 204
 
 

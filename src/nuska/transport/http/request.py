@@ -11,6 +11,7 @@ from falcon import RequestOptions
 from falcon.asgi import Request
 
 from nuska.domain.errors import InvalidBody, InvalidInput
+from nuska.domain.signing import SignedTerms
 from nuska.interfaces.identity import Caller
 from nuska.transport.http.query import NOTHING_ASKED, Asked
 from nuska.transport.wire import msgpack
@@ -29,7 +30,7 @@ Event = dict[str, Any]
 
 
 class ApiRequest(Request):
-    """``caller`` and ``queue`` are set by the checks, ``asked`` by the dispatch."""
+    """``caller``, ``queue`` and ``signed`` are set by the checks, ``asked`` by the dispatch."""
 
     __slots__ = (
         "_event",
@@ -39,6 +40,7 @@ class ApiRequest(Request):
         "malformed_query",
         "path_fields",
         "queue",
+        "signed",
         "started",
         "wants_msgpack",
     )
@@ -46,6 +48,8 @@ class ApiRequest(Request):
     caller: Caller
     queue: str
     path_fields: dict[str, str]
+    signed: SignedTerms | None
+    """What was verified, when the request is a pre-signed one."""
 
     def __init__(
         self,
@@ -64,6 +68,7 @@ class ApiRequest(Request):
         self._event: Event = first_event or {}
         self._wait_for_event = receive
         self.asked: Asked = NOTHING_ASKED
+        self.signed = None
         self.wants_msgpack = False
         self.started = 0.0
 

@@ -12,6 +12,7 @@ from nuska.transport.http.table.pools import DRAIN, FLAVOR, FLAVORS, MOVE, POOL,
 from nuska.transport.http.table.queues import PURGE, QUEUE, QUEUES, SHARE, STATS
 from nuska.transport.http.table.rows import Admits, Handler, Operation, Route
 from nuska.transport.http.table.service import HEALTH, PING, VERSION, VERSIONS
+from nuska.transport.http.table.subscriptions import CONFIRM, SUBSCRIPTION, SUBSCRIPTIONS
 
 __all__ = ["Admits", "Handler", "Operation", "Route", "routes_for"]
 
@@ -33,6 +34,9 @@ def routes_for(limits: Limits) -> tuple[Route, ...]:
         MESSAGE,
         CLAIMS,
         CLAIM,
+        SUBSCRIPTIONS,
+        SUBSCRIPTION,
+        CONFIRM,
         PING,
         *admin,
     )

@@ -4,7 +4,14 @@ Named by the route table, shown by the OpenAPI document. Reserved metadata keys 
 table that checks them.
 """
 
-from nuska.domain.limits import MIN_CLAIM_GRACE, MIN_CLAIM_TTL, MIN_MESSAGE_TTL, Limits
+from nuska.domain.limits import (
+    MAX_SUBSCRIBER,
+    MIN_CLAIM_GRACE,
+    MIN_CLAIM_TTL,
+    MIN_MESSAGE_TTL,
+    MIN_SUBSCRIPTION_TTL,
+    Limits,
+)
 from nuska.domain.metadata import (
     DEAD_LETTER_QUEUE_KEY,
     DEAD_LETTER_TTL_KEY,
@@ -72,6 +79,7 @@ def schemas_for(limits: Limits) -> dict[str, Schema]:
         **_queues(limits),
         **_messages(limits),
         **_claims(limits),
+        **_subscriptions(),
         **_pools(),
     }
 
@@ -260,6 +268,55 @@ def _claims(limits: Limits) -> dict[str, Schema]:
             href=_TEXT,
             messages=_array(ref("Message")),
         ),
+    }
+
+
+def _subscriptions() -> dict[str, Schema]:
+    subscriber: Schema = {
+        "type": "string",
+        "maxLength": MAX_SUBSCRIBER,
+        "pattern": "^[A-Za-z+]+:.+$",
+        "description": "A URL of a kind that this server has senders for.",
+    }
+    ttl = {"type": "integer", "minimum": MIN_SUBSCRIPTION_TTL, "maximum": 2**63 - 1}
+    options = {
+        **_object(
+            _retry_policy=_or_null(_retry_policy()),
+            post_data=_or_null(_TEXT),
+            post_headers=_or_null({"type": "object", "additionalProperties": _TEXT}),
+            subject=_or_null(_TEXT),
+            trust_id=_or_null(_TEXT),
+            **{"from": _or_null(_TEXT)},
+        ),
+        "additionalProperties": ref("Json"),
+    }
+    shown = _object(
+        ("id", "source", "subscriber", "ttl", "age", "options", "confirmed"),
+        id=_TEXT,
+        source=_TEXT,
+        subscriber=_TEXT,
+        ttl=_COUNT,
+        age=_COUNT,
+        options={"type": "object"},
+        confirmed=_FLAG,
+        disabled=_object(("reason", "at"), reason=_TEXT, at=_TEXT),
+    )
+    return {
+        "NewSubscription": _object(
+            ("subscriber",), subscriber=subscriber, ttl=ttl, options=_or_null(options)
+        ),
+        "SubscriptionCreated": _object(("subscription_id",), subscription_id=_TEXT),
+        "SubscriptionChange": {
+            **_object(subscriber=subscriber, ttl=ttl, options=_or_null(options)),
+            "description": "At least one of these; other keys are passed over.",
+        },
+        "Subscription": shown,
+        "SubscriptionList": _object(
+            ("subscriptions", "links"),
+            subscriptions=_array(ref("Subscription")),
+            links=ref("Links"),
+        ),
+        "Confirmed": _object(("confirmed",), confirmed=_FLAG),
     }
 
 

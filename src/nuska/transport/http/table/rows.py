@@ -23,6 +23,8 @@ class Admits(Enum):
     """No Client-ID, project or token, but no pre-signed request either."""
     CALLERS = auto()
     """Everything."""
+    CALLERS_OR_SIGNED = auto()
+    """Everything; a pre-signed request that verifies stands for a caller of its project."""
 
 
 class Operation(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,99 @@
+"""Subscriptions on the wire (contract http-v2 §5)."""
+
+from collections.abc import Sequence
+
+from msgspec import UNSET
+
+from nuska.core.subscriptions import SubscriptionChange, SubscriptionDraft
+from nuska.domain.errors import InvalidBody
+from nuska.domain.moments import Moment, age_in_seconds, iso, whole_seconds
+from nuska.domain.subscriptions import Options, Subscription
+from nuska.transport.wire.json import decode_object, encode
+
+
+def decode_draft(data: bytes) -> SubscriptionDraft:
+    """A new subscription; ``options`` may be null (K15), a ttl may not."""
+    document = _document(data)
+    if "subscriber" not in document:
+        raise InvalidBody('The request body has no "subscriber".')
+    return SubscriptionDraft(
+        subscriber=_subscriber(document),
+        ttl=_ttl(document) if "ttl" in document else None,
+        options=None if document.get("options") is None else _options(document),
+    )
+
+
+def decode_change(data: bytes) -> SubscriptionChange:
+    """Any of a subscription's fields; other keys are passed over. Options are replaced whole."""
+    document = _document(data)
+    return SubscriptionChange(
+        subscriber=_subscriber(document) if "subscriber" in document else UNSET,
+        ttl=_ttl(document) if "ttl" in document else UNSET,
+        options=_options(document) if "options" in document else UNSET,
+    )
+
+
+def decode_answer(data: bytes) -> bool:
+    """Whether a subscriber confirms: ``{"confirmed": true}`` or false, and nothing like it."""
+    confirmed = _document(data).get("confirmed")
+    if not isinstance(confirmed, bool):
+        raise InvalidBody('The request body must have "confirmed", true or false.')
+    return confirmed
+
+
+def encode_created(subscription: Subscription) -> bytes:
+    return encode({"subscription_id": subscription.id})
+
+
+def encode_subscription(subscription: Subscription, now: Moment) -> bytes:
+    return encode(_shown(subscription, now))
+
+
+def encode_subscriptions(subscriptions: Sequence[Subscription], links: bytes, now: Moment) -> bytes:
+    items = [_shown(subscription, now) for subscription in subscriptions]
+    return b'{"subscriptions": ' + encode(items) + b", " + links + b"}"
+
+
+def _shown(subscription: Subscription, now: Moment) -> dict[str, object]:
+    shown: dict[str, object] = {
+        "id": subscription.id,
+        "source": subscription.queue.name,
+        "subscriber": subscription.subscriber,
+        "ttl": whole_seconds(subscription.ttl),
+        "age": age_in_seconds(subscription.restarted_at, now),
+        "options": subscription.options,
+        "confirmed": subscription.confirmed,
+    }
+    if subscription.disabled is not None:
+        disabled = subscription.disabled
+        shown["disabled"] = {"reason": disabled.reason, "at": iso(disabled.at)}
+    return shown
+
+
+def _document(data: bytes) -> dict[str, object]:
+    if not data:
+        raise InvalidBody("The request body can not be empty.")
+    return decode_object(data)
+
+
+def _subscriber(document: dict[str, object]) -> str:
+    subscriber = document["subscriber"]
+    if not isinstance(subscriber, str):
+        raise InvalidBody("The value of subscriber must be text.")
+    return subscriber
+
+
+def _ttl(document: dict[str, object]) -> int:
+    ttl = document["ttl"]
+    if not isinstance(ttl, int):
+        raise InvalidBody("The value of ttl must be an integer.")
+    return int(ttl)
+
+
+def _options(document: dict[str, object]) -> Options:
+    options = document["options"]
+    if options is None:
+        return {}
+    if not isinstance(options, dict):
+        raise InvalidBody("The value of options must be a JSON object.")
+    return options
