@@ -32,6 +32,7 @@ from nuska.domain.subscriptions import (
     is_subscription_id,
     subscription_id,
 )
+from nuska.domain.webhooks import with_kept_secrets
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.identity import Caller
 from nuska.interfaces.notifications import SubscribableStore, Trusts
@@ -213,7 +214,11 @@ class SubscriptionService:
         if change == SubscriptionChange():
             raise InvalidInput("The body must name one of subscriber, ttl and options.")
         subscriber = seen.value.subscriber if change.subscriber is UNSET else change.subscriber
-        options = None if change.options is UNSET else change.options
+        options = (
+            None
+            if change.options is UNSET
+            else with_kept_secrets(change.options, seen.value.options)
+        )
         ttl = None if change.ttl is UNSET else self._ttl(change.ttl)
         if change.subscriber is not UNSET or options is not None:
             self._check(queue, subscriber, options)

@@ -3,38 +3,19 @@
 Unknown keys are kept and mean nothing (contract notifications §1). ``null`` means "not set".
 """
 
-from collections.abc import Callable
-
 import msgspec
 
+from nuska.domain import filters, retries
 from nuska.domain.errors import InvalidInput
 from nuska.domain.limits import MAX_SUBSCRIPTION_OPTIONS
-from nuska.domain.metadata import RETRY_POLICY_KEY, check_retry_policy
 from nuska.domain.subscriptions import Options
+from nuska.domain.webhooks import parse_webhook_options
 
-Check = Callable[[str, object], None]
-"""Raises ``InvalidInput`` when the value of the key cannot be that."""
-
-
-def _text(key: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise InvalidInput(f"The value of {key} in options must be text.")
-
-
-def _headers(key: str, value: object) -> None:
-    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-        raise InvalidInput(f"The value of {key} in options must be an object of texts.")
-
-
-OPTIONS: dict[str, Check] = {
-    RETRY_POLICY_KEY: check_retry_policy,
-    "post_data": _text,
-    "post_headers": _headers,
-    "from": _text,
-    "subject": _text,
-    "trust_id": _text,
-}
-"""By key, who checks a value that is not null."""
+ORDERED_KEY = "ordered"
+"""True: one message at a time, in the order of the queue."""
+TRUST_KEY = "trust_id"
+FROM_KEY = "from"
+SUBJECT_KEY = "subject"
 
 
 def check_options(options: Options) -> None:
@@ -43,7 +24,11 @@ def check_options(options: Options) -> None:
         raise InvalidInput(
             f"The options are too large: the maximum is {MAX_SUBSCRIPTION_OPTIONS} bytes."
         )
-    for key, check in OPTIONS.items():
-        value = options.get(key)
-        if value is not None:
-            check(key, value)
+    retries.parse_retry_policy(options.get(retries.KEY))
+    filters.parse_filter(options.get(filters.KEY))
+    parse_webhook_options(options)
+    for key in (FROM_KEY, SUBJECT_KEY, TRUST_KEY):
+        if not isinstance(options.get(key), str | None):
+            raise InvalidInput(f"The value of {key} in options must be text.")
+    if not isinstance(options.get(ORDERED_KEY), bool | None):
+        raise InvalidInput(f"The value of {ORDERED_KEY} in options must be true or false.")

@@ -110,6 +110,9 @@ async def test_a_repeated_subscription_is_the_same_until_it_is_confirmed(api: As
         {"subscriber": HOOK, "options": [1]},
         {"subscriber": HOOK, "options": "x"},
         {"subscriber": HOOK, "options": {"_retry_policy": {"minimum_delay": 30}}},
+        {"subscriber": HOOK, "options": {"filter": {"nonsense": 1}}},
+        {"subscriber": HOOK, "options": {"ordered": "yes"}},
+        {"subscriber": HOOK, "options": {"signing_secrets": ["short"]}},
         {"subscriber": HOOK, "options": {"x": "x" * MAX_SUBSCRIPTION_OPTIONS}},
         {"subscriber": "trust+https://flow.example.net/executions"},
     ],
@@ -273,3 +276,17 @@ async def test_no_subscription_of_another_project_is_seen(api: AsgiDriver, core:
 async def test_no_project_is_named_like_a_queue_of_the_service(api: AsgiDriver) -> None:
     reply = await api.with_headers(X_Project_Id="\x1ftopics\x1facme").get(SUBSCRIPTIONS)
     assert reply.status == 400
+
+
+async def test_signing_secrets_are_never_shown_and_kept_by_who_did_not_see_them(
+    api: AsgiDriver, core: Core
+) -> None:
+    secret = "whsec_" + "QUJD" * 11
+    id_ = await subscribe(api, options={"signing_secrets": [secret], "a": 1})
+    one = f"{SUBSCRIPTIONS}/{id_}"
+    options = (await api.get(one)).json()["options"]
+    assert options == {"signing_secrets": ["***"], "a": 1}
+    assert secret.encode() not in (await api.get(SUBSCRIPTIONS)).body
+    assert (await api.patch(one, {"options": {**options, "a": 2}})).status == 204
+    stored = await core.subscriptions.get(Caller("acme"), "jobs", id_)
+    assert stored.options == {"signing_secrets": [secret], "a": 2}

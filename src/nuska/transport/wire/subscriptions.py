@@ -8,6 +8,7 @@ from nuska.core.subscriptions import SubscriptionChange, SubscriptionDraft
 from nuska.domain.errors import InvalidBody
 from nuska.domain.moments import Moment, age_in_seconds, iso, whole_seconds
 from nuska.domain.subscriptions import Options, Subscription
+from nuska.domain.webhooks import without_secrets
 from nuska.transport.wire.json import decode_object, encode
 
 
@@ -61,7 +62,7 @@ def _shown(subscription: Subscription, now: Moment) -> dict[str, object]:
         "subscriber": subscription.subscriber,
         "ttl": whole_seconds(subscription.ttl),
         "age": age_in_seconds(subscription.restarted_at, now),
-        "options": subscription.options,
+        "options": without_secrets(subscription.options),
         "confirmed": subscription.confirmed,
     }
     if subscription.disabled is not None:
