@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from bson import ObjectId
 
 from nuska.domain.errors import QueueAway, Unavailable
 from nuska.domain.messages import QueueRef
@@ -16,7 +17,10 @@ from nuska.domain.positions import BEFORE_ALL
 from nuska.interfaces.pooling import PoolableStore
 from nuska.interfaces.records import ABSENT
 from nuska.stores.mongodb import carried
+from nuska.stores.mongodb.connection import Connection
+from nuska.stores.mongodb.looking import RELIED_ON_FOR, Seen
 from nuska.stores.mongodb.store import MongoStore
+from nuska.stores.mongodb.timeline import since_boot
 from nuska.stores.mongodb.writer import Writer
 from nuska.stores.pooled import PooledStore, pooled
 from nuska.stores.pooled.catalogue import POOLS
@@ -86,6 +90,31 @@ async def test_a_delete_of_many_that_a_fence_came_before_does_not_pass_for_one(
     a_fence_before(monkeypatch, "run_alone", store, inbox.ref, inbox.now)
     with pytest.raises(QueueAway):
         await store.messages.delete_many(inbox.ref, ids, now=inbox.now)
+
+
+async def test_a_delete_by_another_primary_than_was_asked_for_a_fence_looks_again(
+    store: MongoStore, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was in office no longer, perhaps, and saw no fence for that reason."""
+    [posted] = await inbox.post("one")
+    a_fence_before(monkeypatch, "delete_one", store, inbox.ref, inbox.now)
+    with monkeypatch.context() as patches:
+        patches.setattr(Seen, "is_fresh", True)
+        patches.setattr(Connection, "term", lambda _: ObjectId())
+        with pytest.raises(QueueAway):
+            await inbox.delete(posted)
+
+
+async def test_a_fence_is_finished_when_deletes_that_do_not_look_again_have_ended(
+    store: MongoStore, inbox: Inbox
+) -> None:
+    await inbox.post("one")
+    began = since_boot()
+    await store.transfers.fence(inbox.ref, epoch=EPOCH, now=inbox.now)
+    assert since_boot() - began > RELIED_ON_FOR
+    again = since_boot()
+    await store.transfers.fence(inbox.ref, epoch=EPOCH + 1, now=inbox.now)
+    assert since_boot() - again > RELIED_ON_FOR  # whoever set the first one may be dead
 
 
 async def test_a_delete_that_a_purge_came_before_is_of_what_is_not_there(

@@ -83,6 +83,12 @@ class Connection:
         """What the primary, or a router, says of itself."""
         return await self.client.admin.command("hello", read_preference=ReadPreference.PRIMARY)
 
+    def term(self) -> object | None:
+        """Whose time in office it is, as far as we have heard; behind routers nobody's."""
+        servers = self.client.topology_description.server_descriptions().values()
+        known = (one.election_id for one in servers if one.server_type_name == "RSPrimary")
+        return next(known, None)
+
     async def close(self) -> None:
         await self.client.close()
 

@@ -1,18 +1,45 @@
 """Reading a queue: its document and what belongs to it, of one instant."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from nuska.domain.errors import QueueAway
 from nuska.domain.messages import Message, QueueRef
-from nuska.domain.moments import Moment
+from nuska.domain.moments import Duration, Moment
 from nuska.domain.positions import Position
 from nuska.stores.mongodb.connection import Connection, Session, bounded
 from nuska.stores.mongodb.headers import Header, header_of, is_there
 from nuska.stores.mongodb.records import Document, decode, queue_key
+from nuska.stores.mongodb.timeline import since_boot
 from nuska.stores.mongodb.writer import Writer
 
+RELIED_ON_FOR = Duration(100)
+"""Milliseconds after a look at a queue's document: a delete that has come about by then need
+not look again, since a fence that came meanwhile is not finished before."""
+
 T = TypeVar("T")
+
+
+@dataclass(slots=True, frozen=True)
+class Seen:
+    """A queue that is not fenced, and when that was seen."""
+
+    header: Header
+    since: int
+    """Milliseconds since boot, before the look began."""
+    term: object | None = None
+    """Of the primary that was asked, where that is known."""
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether whatever has come about since was there before any fence was finished."""
+        return since_boot() - self.since < RELIED_ON_FOR
+
+    def is_fresh_for(self, term: object | None) -> bool:
+        """The same of what the primary of that term has done. Another one may have been asked,
+        which had lost its office without knowing it: what that showed may be old."""
+        return term is not None and term == self.term and self.is_fresh
 
 
 class View:
@@ -58,13 +85,14 @@ class Reader:
         self._connection = connection
         self._writer = writer
 
-    async def header(self, ref: QueueRef, now: Moment) -> Header | None:
+    async def see(self, ref: QueueRef, now: Moment) -> Seen | None:
         """The queue as a majority has it, at the later of its moment and ``now``."""
+        since, term = since_boot(), self._connection.term()
         header = await self.stored(ref)
         if header is None or not header.exists:
             return None
         header.moment = self._writer.moment(Moment(max(now, header.moment)))
-        return header
+        return Seen(header, since, term)
 
     async def stored(self, ref: QueueRef) -> Header | None:
         """What is known of the name, at the queue's own moment, whether or not it exists."""
@@ -78,17 +106,18 @@ class Reader:
             raise QueueAway
         return header
 
-    async def still_has(self, seen: Header) -> bool:
+    async def still_has(self, seen: Seen) -> bool:
         """Whether the queue is not fenced and still as it was ``seen``, so that what was done to
         its messages since, without opening it, was done to the queue.
 
         A delete that a fence came before was of no use, and of no harm: the message may be a
         copy by now, and whoever asks again, where the queue lies then, deletes that.
         """
-        query = {"_id": seen.key, "q": seen.key, "fenced": {"$exists": False}}
+        key = seen.header.key
+        query = {"_id": key, "q": key, "fenced": {"$exists": False}}
         with bounded():
             found = await self._connection.records.find_one(query, {"generation": 1})
-        return found is not None and found["generation"] == seen.generation
+        return found is not None and found["generation"] == seen.header.generation
 
     async def look(
         self,

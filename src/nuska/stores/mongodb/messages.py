@@ -29,7 +29,7 @@ from nuska.interfaces.storage import RandomBytes
 from nuska.stores.mongodb.choosing import candidates, make_due_ready
 from nuska.stores.mongodb.connection import busy
 from nuska.stores.mongodb.headers import Header
-from nuska.stores.mongodb.looking import Reader, View
+from nuska.stores.mongodb.looking import Reader, Seen, View
 from nuska.stores.mongodb.records import (
     Document,
     announcement,
@@ -39,6 +39,7 @@ from nuska.stores.mongodb.records import (
     message_key,
     post_key,
 )
+from nuska.stores.mongodb.timeline import since_boot
 from nuska.stores.mongodb.transaction import Transaction
 from nuska.stores.mongodb.writer import Writer
 
@@ -136,13 +137,15 @@ class MongoMessages:
     async def delete(
         self, queue: QueueRef, message_id: str, *, claim_id: str | None = None, now: Moment
     ) -> DeleteOutcome:
-        header = await self._reader.header(queue, now)
-        keys = [] if header is None else _keys(header, [message_id])
-        if header is None or not keys:
+        seen = await self._reader.see(queue, now)
+        keys = [] if seen is None else _keys(seen.header, [message_id])
+        if seen is None or not keys:
             return DeleteOutcome.MISSING
+        header = seen.header
         query = {"_id": keys[0], "q": header.key, "e": {"$gt": header.moment}}
         query |= _deletable(header.moment, claim_id)
-        if await self._writer.delete_one(query) and await self._reader.still_has(header):
+        deleted, term = await self._writer.delete_one(query)
+        if deleted and (seen.is_fresh_for(term) or await self._reader.still_has(seen)):
             return DeleteOutcome.DELETED
 
         async def say_why_not(transaction: Transaction) -> DeleteOutcome:
@@ -165,35 +168,18 @@ class MongoMessages:
         claim_ids: Sequence[str] | None = None,
         now: Moment,
     ) -> bool:
+        async def work(transaction: Transaction) -> tuple[bool, Seen | None]:
+            since = since_boot()
+            header = await transaction.look(queue)
+            if header is None:
+                return True, None
+            return await _delete_these(transaction, header, ids, claim_ids), Seen(header, since)
+
         for _ in range(DELETED_ANEW_AT_MOST):
-            header = await self._reader.header(queue, now)
-            keys = [] if header is None else _keys(header, ids)
-            if header is None or not keys:
-                return True
-            answer = await self._delete_these(header, keys, claim_ids)
-            if await self._reader.still_has(header):
+            answer, seen = await self._writer.run_alone(work, now=now)
+            if seen is None or seen.is_fresh or await self._reader.still_has(seen):
                 return answer
         raise busy()
-
-    async def _delete_these(
-        self, header: Header, keys: list[bytes], claim_ids: Sequence[str] | None
-    ) -> bool:
-        alive: Document = {"e": {"$gt": header.moment}}
-        held: Document = {}
-        if claim_ids is not None:
-            named = [parse_claim_id(one) for one in claim_ids]
-            held = {"v": {"$gt": header.moment}, "k": {"$in": [one for one in named if one]}}
-
-        async def work(transaction: Transaction) -> bool:
-            deleted = await transaction.delete(header.key, keys, alive | held)
-            if held and deleted < len(keys):
-                others = {"_id": {"$in": keys}, "q": header.key} | alive
-                if await transaction.find(others, limit=1):
-                    transaction.undo()
-                    return False
-            return True
-
-        return await self._writer.run_alone(work, now=header.moment)
 
     async def pop(self, queue: QueueRef, *, limit: int, now: Moment) -> list[Message]:
         async def work(transaction: Transaction) -> list[Message]:
@@ -301,6 +287,27 @@ def _remember(
         "e": moment_after(header.moment, IDEMPOTENCY_TTL),
     }
     return ReplaceOne({"_id": key, "q": header.key}, document, upsert=True)
+
+
+async def _delete_these(
+    transaction: Transaction, header: Header, ids: Sequence[str], claim_ids: Sequence[str] | None
+) -> bool:
+    """Those that exist; none, and False, if one of them is in no claim that is named."""
+    keys = _keys(header, ids)
+    if not keys:
+        return True
+    alive: Document = {"e": {"$gt": header.moment}}
+    held: Document = {}
+    if claim_ids is not None:
+        named = [parse_claim_id(one) for one in claim_ids]
+        held = {"v": {"$gt": header.moment}, "k": {"$in": [one for one in named if one]}}
+    deleted = await transaction.delete(header.key, keys, alive | held)
+    if held and deleted < len(keys):
+        others = {"_id": {"$in": keys}, "q": header.key} | alive
+        if await transaction.find(others, limit=1):
+            transaction.undo()
+            return False
+    return True
 
 
 def _shown(now: Moment, *, claimed: bool, delayed: bool) -> list[Document]:

@@ -13,7 +13,7 @@ from nuska.domain.errors import QueueAway, QueueMissing
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.stores.mongodb.connection import Collection, Session
-from nuska.stores.mongodb.headers import Header, header_of, opened, unknown
+from nuska.stores.mongodb.headers import Header, header_of, is_there, opened, unknown
 from nuska.stores.mongodb.records import Document, queue_key
 
 T = TypeVar("T")
@@ -81,6 +81,22 @@ class Transaction:
             )
             header = unknown(ref, self._now) if found is None else header_of(ref, found, positions)
             self._open[ref] = header
+        return header
+
+    async def look(self, ref: QueueRef) -> Header | None:
+        """The queue, if it exists, as this transaction's snapshot has it; not opened: what is
+        done to its messages is in nobody's way who does something else.
+
+        Raises ``QueueAway`` when the queue is fenced.
+        """
+        key = queue_key(ref)
+        found = await self._records.find_one({"_id": key, "q": key}, session=self._session)
+        if found is None or not is_there(found):
+            return None
+        header = header_of(ref, found)
+        if header.fenced:
+            raise QueueAway
+        header.moment = Moment(max(header.moment, self._now))
         return header
 
     async def open_or_create(self, ref: QueueRef, *, create: bool = True) -> Header:

@@ -1,12 +1,13 @@
 """Carrying queues out of MongoDB and into it.
 
 A fence is a field of the queue's document, which every transaction changes first and every
-view reads. So a fence either waits for a write that is under way or has it refused, and
-whatever comes later sees it; a delete, which opens no queue, looks at the document once more
-when it is done. What is loaded goes in pieces, a transaction each, which all see to it that
-the fence is still theirs.
+every view reads. So a fence either waits for a write that is under way or has it refused, and
+whatever comes later sees it. A delete opens no queue: it looks at the document before, and once
+more afterwards unless it was quick; a fence is finished when the quick ones have ended. What is
+loaded goes in pieces, a transaction each, which all see to it that the fence is still theirs.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -35,7 +36,7 @@ from nuska.stores.mongodb.carried import (
     post_of,
 )
 from nuska.stores.mongodb.headers import Header
-from nuska.stores.mongodb.looking import Reader, View
+from nuska.stores.mongodb.looking import RELIED_ON_FOR, Reader, View
 from nuska.stores.mongodb.records import (
     POST_KEY_BYTES,
     Document,
@@ -43,6 +44,10 @@ from nuska.stores.mongodb.records import (
 )
 from nuska.stores.mongodb.transaction import Transaction
 from nuska.stores.mongodb.writer import Writer
+
+DELETES_END_WITHIN = 1.5 * RELIED_ON_FOR / 1000
+"""Seconds in which deletes that saw no fence, and will not look again, have ended; with half as
+much again for clocks that do not run alike."""
 
 T = TypeVar("T")
 
@@ -73,14 +78,17 @@ class MongoTransfers:
         return await self._reader.look(queue, self._writer.latest, find, None, carries=True)
 
     async def fence(self, queue: QueueRef, *, epoch: int, now: Moment) -> None:
-        async def work(transaction: Transaction) -> None:
+        async def work(transaction: Transaction) -> bool:
             header = await transaction.open_any(queue)
             _refuse_late(header, epoch)
-            if not header.exists:
+            existed = header.exists
+            if not existed:
                 header.create({}, relaxed=False)
             header.fence(True, epoch)
+            return existed
 
-        await self._writer.run(queue, work, now=now)
+        if await self._writer.run(queue, work, now=now):
+            await asyncio.sleep(DELETES_END_WITHIN)
 
     async def open(self, queue: QueueRef, *, epoch: int, now: Moment) -> None:
         async def work(transaction: Transaction) -> None:

@@ -97,15 +97,17 @@ class Writer:
         answer: T = await waiting.answer
         return answer
 
-    async def delete_one(self, query: Document) -> bool:
-        """Delete a document if it still is as ``query`` says, which is atomic by itself.
+    async def delete_one(self, query: Document) -> tuple[bool, object | None]:
+        """Delete a document if it still is as ``query`` says, which is atomic by itself; whether
+        it was, and the term of the primary that did it, where it says so.
 
         A client library that lost the answer asks again, which cannot do it twice.
         """
         if self._closed:
             raise _closed()
         with bounded(), self._forsaken.suspected():
-            return (await self._connection.records.delete_one(query)).deleted_count > 0
+            done = await self._connection.records.delete_one(query)
+        return done.deleted_count > 0, done.raw_result.get("electionId")
 
     def _waiting(self, work: Work[Any], now: Moment) -> _Waiting:
         if self._closed:
