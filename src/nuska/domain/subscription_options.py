@@ -8,14 +8,13 @@ import msgspec
 from nuska.domain import filters, retries
 from nuska.domain.errors import InvalidInput
 from nuska.domain.limits import MAX_SUBSCRIPTION_OPTIONS
+from nuska.domain.mails import parse_mail_options
 from nuska.domain.subscriptions import Options
 from nuska.domain.webhooks import parse_webhook_options
 
 ORDERED_KEY = "ordered"
 """True: one message at a time, in the order of the queue."""
 TRUST_KEY = "trust_id"
-FROM_KEY = "from"
-SUBJECT_KEY = "subject"
 
 
 def check_options(options: Options) -> None:
@@ -27,8 +26,8 @@ def check_options(options: Options) -> None:
     retries.parse_retry_policy(options.get(retries.KEY))
     filters.parse_filter(options.get(filters.KEY))
     parse_webhook_options(options)
-    for key in (FROM_KEY, SUBJECT_KEY, TRUST_KEY):
-        if not isinstance(options.get(key), str | None):
-            raise InvalidInput(f"The value of {key} in options must be text.")
+    parse_mail_options(options)
+    if not isinstance(options.get(TRUST_KEY), str | None):
+        raise InvalidInput(f"The value of {TRUST_KEY} in options must be text.")
     if not isinstance(options.get(ORDERED_KEY), bool | None):
         raise InvalidInput(f"The value of {ORDERED_KEY} in options must be true or false.")

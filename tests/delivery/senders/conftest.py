@@ -14,7 +14,8 @@ from nuska.domain.moments import Duration, Moment
 from nuska.domain.positions import MessageId, Position
 from nuska.domain.subscriptions import Subscription, SubscriptionId
 from nuska.interfaces.notifications import Notification
-from nuska.testing.clock import ManualClock
+from nuska.stores.memory import MemoryStore
+from nuska.testing.clock import ManualClock, seeded_bytes
 
 NOW = Moment(1_800_000_000_000)
 OPEN = EgressPolicy(loopback=True)
@@ -57,6 +58,10 @@ def notification(
         poster=b"poster",
     )
     return Notification(subscription=subscription, message=message, name="jobs")
+
+
+def memory_store() -> MemoryStore:
+    return MemoryStore(now=NOW, random_bytes=seeded_bytes())
 
 
 @pytest.fixture

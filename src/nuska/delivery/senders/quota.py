@@ -1,0 +1,53 @@
+"""How much mail a project may send in a day: a count in the store, the same for every node.
+
+Counts addresses, not mails, by days of UTC, and before sending: who is stopped half-way by a
+crash has used up what he has not sent, and never the other way round.
+"""
+
+import msgspec
+from msgspec import Struct
+
+from nuska.domain.errors import Unavailable
+from nuska.domain.moments import Duration, Moment
+from nuska.interfaces.clock import Clock
+from nuska.interfaces.records import ABSENT, RecordStore
+
+MAIL_QUOTA = "mail_quota"
+"""The collection; keys are projects."""
+ATTEMPTS = 20
+"""How often a count is written again that somebody else has changed meanwhile."""
+DAY: Duration = Duration(86_400_000)
+
+
+class Used(Struct, frozen=True):
+    day: int
+    """Since 1970."""
+    addresses: int
+
+
+class MailQuota:
+    def __init__(self, records: RecordStore, clock: Clock, per_day: int) -> None:
+        """``per_day``: addresses for each project."""
+        self._records = records
+        self._clock = clock
+        self._per_day = per_day
+
+    async def take(self, project: str, addresses: int) -> Duration | None:
+        """Count ``addresses``; None when they are within the quota, else, and nothing counted,
+        how long until the next day."""
+        for _ in range(ATTEMPTS):
+            now = self._clock.now()
+            record = await self._records.get(MAIL_QUOTA, project)
+            today = now // DAY
+            used = Used(today, 0)
+            if record is not None:
+                stored = msgspec.json.decode(record.value, type=Used)
+                # A node whose day is older counts on the newer one's page.
+                used = stored if stored.day >= today else used
+            if used.addresses + addresses > self._per_day:
+                return Duration(Moment((used.day + 1) * DAY) - now)
+            counted = msgspec.json.encode(Used(used.day, used.addresses + addresses))
+            version = ABSENT if record is None else record.version
+            if await self._records.put(MAIL_QUOTA, project, counted, version=version):
+                return None
+        raise Unavailable("The count of mail keeps changing.")
