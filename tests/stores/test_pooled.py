@@ -13,11 +13,7 @@ from nuska.stores.memory.store import MemoryStore
 from nuska.stores.pooled import PooledStore, pooled
 from nuska.stores.pooled.catalogue import POOLS
 from nuska.testing.clock import ManualClock, seeded_bytes
-from nuska.testing.conformance import (
-    AnnouncementConformance,
-    RecordConformance,
-    StoreConformance,
-)
+from nuska.testing.conformance import StoreConformance
 
 
 class Memories:
@@ -44,7 +40,7 @@ async def open_pooled(clock: ManualClock, *pools: Pool) -> PooledStore:
     return pooled(own, memories.open, clock, seeded_bytes(9))
 
 
-class TestTheOwnStoreAlone(StoreConformance, RecordConformance, AnnouncementConformance):
+class TestTheOwnStoreAlone(StoreConformance):
     @pytest.fixture
     async def store(self, clock: ManualClock) -> AsyncIterator[Store]:
         store = await open_pooled(clock)
@@ -52,7 +48,7 @@ class TestTheOwnStoreAlone(StoreConformance, RecordConformance, AnnouncementConf
         await store.close()
 
 
-class TestThreePools(StoreConformance, RecordConformance, AnnouncementConformance):
+class TestThreePools(StoreConformance):
     @pytest.fixture
     async def store(self, clock: ManualClock) -> AsyncIterator[Store]:
         pools = [Pool(name=name, uri=name, weight=10) for name in ("a", "b", "c")]

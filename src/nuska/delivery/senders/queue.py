@@ -1,0 +1,134 @@
+"""Subscribers that are queues of the same project: one post feeds many.
+
+Posts a copy with what is left of the message's ttl. A copy carries how many queues it has come
+through, and goes no further than ``MAX_HOPS``: rings of queues end, whoever built them.
+"""
+
+import asyncio
+from hashlib import sha256
+
+import msgspec
+
+from nuska.core.terms import Terms
+from nuska.delivery.senders.outcomes import failed, refused
+from nuska.domain.errors import Conflict, NuskaError
+from nuska.domain.internal import owner_of
+from nuska.domain.limits import MAX_ATTRIBUTES
+from nuska.domain.messages import Idempotency, NewMessage, QueueRef
+from nuska.domain.metadata import is_queue_name
+from nuska.domain.moments import Duration
+from nuska.domain.subscriptions import Subscription
+from nuska.interfaces.clock import Clock
+from nuska.interfaces.notifications import ConfirmationRequest, Notification, Outcome
+from nuska.interfaces.storage import MessageStore
+from nuska.interfaces.wakeups import Wakeups
+
+HOPS = "_hops"
+"""In a copy's attributes."""
+MAX_HOPS = 8
+"""Queues that a copy may come through."""
+
+
+class QueueSender:
+    """Implements ``Sender`` for ``queue``."""
+
+    def __init__(
+        self, messages: MessageStore, terms: Terms, wakeups: Wakeups, clock: Clock, *, total: float
+    ) -> None:
+        """``total``: seconds that an attempt may take."""
+        self._messages = messages
+        self._terms = terms
+        self._wakeups = wakeups
+        self._clock = clock
+        self._total = total
+
+    async def send(self, notification: Notification) -> Outcome:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+
+        def latency() -> Duration:
+            return Duration(round((loop.time() - started) * 1000))
+
+        try:
+            async with asyncio.timeout(self._total):
+                problem = await self._copy(notification)
+        except TimeoutError:
+            return failed("The store did not take the message in time.", latency())
+        except Conflict:
+            return refused("The queue has another message of this delivery already.")
+        except NuskaError as error:
+            return failed(error.description, latency())
+        except Exception:
+            return failed("The store failed.", latency())
+        return refused(problem) if problem else Outcome(ok=True, latency=latency())
+
+    async def _copy(self, notification: Notification) -> str | None:
+        """Post the copy; why it can never be posted, or None."""
+        message, subscription = notification.message, notification.subscription
+        target = _target(subscription)
+        if not is_queue_name(target.name):
+            return "The subscriber is not the name of a queue."
+        attributes = _counted(message.attributes)
+        if attributes is None:
+            return f"The message has come through {MAX_HOPS} queues: they are in a ring."
+        if len(attributes) > MAX_ATTRIBUTES:
+            return "The message has no room left for the count of queues it came through."
+        settings = await self._terms.of(target)
+        if len(message.body) > settings.max_post_size:
+            return "The message is larger than the queue takes."
+        now = self._clock.now()
+        if message.expires_at <= now:
+            return "The message has expired."
+        copy = NewMessage(
+            body=message.body,
+            ttl=Duration(message.expires_at - now),
+            delay=settings.default_delay,
+            attributes=attributes,
+        )
+        added = await self._messages.add(
+            target, [copy], poster=message.poster, idempotency=_once(notification), now=now
+        )
+        if not added.replayed:
+            self._wakeups.wake(target, 1)
+        return None
+
+    async def ask(self, _: Subscription, __: ConfirmationRequest) -> Outcome:
+        return refused("A queue has nobody to confirm.")
+
+    def endpoint(self, subscription: Subscription) -> str:
+        target = _target(subscription)
+        return f"queue:{target.project}/{target.name}"
+
+    async def close(self) -> None:
+        """The store is somebody else's."""
+
+
+def _target(subscription: Subscription) -> QueueRef:
+    name = subscription.subscriber.partition(":")[2]
+    return QueueRef(owner_of(subscription.queue.project), name)
+
+
+def _once(notification: Notification) -> Idempotency:
+    message = notification.message
+    key = f"{notification.subscription.id}.{message.id}"
+    return Idempotency(key, sha256(message.body).digest())
+
+
+def _counted(attributes: bytes | None) -> bytes | None:
+    """``attributes`` with one hop more; None when there were too many. What else stands there,
+    and in which words, is left as it is."""
+    values: dict[str, msgspec.Raw] = {}
+    if attributes is not None:
+        values = msgspec.json.decode(attributes, type=dict[str, msgspec.Raw])
+    hops = _hops(values.get(HOPS))
+    if hops >= MAX_HOPS:
+        return None
+    return msgspec.json.encode(values | {HOPS: msgspec.Raw(str(hops + 1).encode())})
+
+
+def _hops(written: msgspec.Raw | None) -> int:
+    """What a copy says, or 0: whoever posts may have put anything there."""
+    try:
+        return 0 if written is None else max(0, msgspec.json.decode(written, type=int))
+    except msgspec.ValidationError:
+        return 0
