@@ -3,13 +3,28 @@
 import pytest
 
 from nuska.core.access import ADMIN, RULES, allow
-from nuska.domain.errors import NotAllowed
+from nuska.domain.errors import InvalidInput, NotAllowed
+from nuska.domain.internal import internal, topic
 from nuska.domain.limits import Limits
+from nuska.domain.messages import QueueRef
 from nuska.interfaces.identity import Caller
 from nuska.transport.http.routes import routes_for
 
+QUEUE = QueueRef("acme", "jobs")
 ANYBODY = Caller("acme")
 AN_ADMIN = Caller("acme", frozenset({ADMIN}))
+
+
+@pytest.mark.parametrize("action", sorted(RULES))
+def test_nobody_calls_himself_what_the_service_keeps_its_own_queues_under(action: str) -> None:
+    for project in (
+        internal("retries", QUEUE).project,
+        topic("acme", "news").project,
+        "a\n",
+        "\x7f",
+    ):
+        with pytest.raises(InvalidInput, match="control characters"):
+            allow(Caller(project, frozenset({ADMIN})), action)
 
 
 @pytest.mark.parametrize("action", sorted(RULES))

@@ -13,7 +13,11 @@ from nuska.stores.memory.store import MemoryStore
 from nuska.stores.pooled import PooledStore, pooled
 from nuska.stores.pooled.catalogue import POOLS
 from nuska.testing.clock import ManualClock, seeded_bytes
-from nuska.testing.conformance import StoreConformance
+from nuska.testing.conformance import (
+    AnnouncementConformance,
+    RecordConformance,
+    StoreConformance,
+)
 
 
 class Memories:
@@ -40,7 +44,7 @@ async def open_pooled(clock: ManualClock, *pools: Pool) -> PooledStore:
     return pooled(own, memories.open, clock, seeded_bytes(9))
 
 
-class TestTheOwnStoreAlone(StoreConformance):
+class TestTheOwnStoreAlone(StoreConformance, RecordConformance, AnnouncementConformance):
     @pytest.fixture
     async def store(self, clock: ManualClock) -> AsyncIterator[Store]:
         store = await open_pooled(clock)
@@ -48,7 +52,7 @@ class TestTheOwnStoreAlone(StoreConformance):
         await store.close()
 
 
-class TestThreePools(StoreConformance):
+class TestThreePools(StoreConformance, RecordConformance, AnnouncementConformance):
     @pytest.fixture
     async def store(self, clock: ManualClock) -> AsyncIterator[Store]:
         pools = [Pool(name=name, uri=name, weight=10) for name in ("a", "b", "c")]

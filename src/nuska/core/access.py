@@ -5,7 +5,9 @@ identity has accepted; everything else is a role. Which project's data a call re
 decided here: it is the caller's own, always, because a ``QueueRef`` is made from the caller.
 """
 
-from nuska.domain.errors import NotAllowed
+import re
+
+from nuska.domain.errors import InvalidInput, NotAllowed
 from nuska.interfaces.identity import Caller
 
 ANYONE = ""
@@ -49,8 +51,17 @@ RULES: dict[str, str] = {
 }
 
 
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]").search
+
+
 def allow(caller: Caller, action: str) -> None:
-    """Return if ``caller`` may do ``action``; else raise ``NotAllowed``."""
+    """Return if ``caller`` may do ``action``; else raise ``NotAllowed``.
+
+    Nobody may call himself what the service's own queues are kept under (``domain/internal.py``):
+    ``InvalidInput``, whatever the action.
+    """
+    if _CONTROL_CHARACTER(caller.project):
+        raise InvalidInput("The project's id must not contain control characters.")
     role = RULES[action]
     if role and role not in caller.roles:
         raise NotAllowed(f"You are not authorized to do this: it needs the role {role}.")

@@ -34,6 +34,22 @@ def topic(project: str, name: str) -> QueueRef:
     return internal("topics", QueueRef(project, name))
 
 
+OF_THE_SERVICE: tuple[Kind, ...] = ("retries", "attempts", "dead")
+"""Queues that the service keeps beside others, for itself."""
+_OF_THE_SERVICE = tuple(f"{SEPARATOR}{kind}{SEPARATOR}" for kind in OF_THE_SERVICE)
+_LETTER_BOX = f"{SEPARATOR}letters{SEPARATOR}"
+
+
+def is_of_the_service(project: str) -> bool:
+    """Whether the queues of this project are kept by the service for itself. Topics are not."""
+    return project.startswith(_OF_THE_SERVICE)
+
+
+def is_letter_box(project: str) -> bool:
+    """Whether the queues of this project are letter boxes: every store has its own."""
+    return project.startswith(_LETTER_BOX)
+
+
 def is_internal(project: str) -> bool:
     return SEPARATOR in project
 

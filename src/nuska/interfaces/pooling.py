@@ -23,6 +23,7 @@ from nuska.domain.moments import Duration, Moment
 from nuska.domain.pools import Carriage, Flavor, Pool
 from nuska.domain.positions import MessageId, Position
 from nuska.domain.queues import Metadata
+from nuska.interfaces.announcing import AnnouncementStore
 from nuska.interfaces.records import RecordStore
 from nuska.interfaces.storage import MessageStore, Store
 
@@ -182,6 +183,9 @@ class PoolableStore(Store, Protocol):
 
     @property
     def messages(self) -> PoolableMessageStore: ...
+
+    @property
+    def announcements(self) -> AnnouncementStore: ...
 
     @property
     def records(self) -> RecordStore: ...

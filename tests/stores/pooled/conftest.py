@@ -22,7 +22,7 @@ from nuska.testing.clock import ManualClock, seeded_bytes
 from nuska.testing.conformance.inbox import Inbox
 
 INBOX = QueueRef("acme", "inbox")
-FACETS = ("records", "transfers", "queues", "messages", "claims")
+FACETS = ("records", "transfers", "queues", "messages", "claims", "announcements")
 
 
 class Death(BaseException):

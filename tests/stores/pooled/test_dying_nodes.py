@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from nuska.domain.messages import QueueRef
+from nuska.testing.conformance.announcements import Log
 from nuska.testing.conformance.inbox import HOUR, Inbox, bodies
 
 REF = QueueRef("acme", "inbox")
@@ -47,6 +48,7 @@ def a_full_queue(cluster: Any) -> Callable[[], Awaitable[Any]]:
         full = type(cluster)()
         await full.add_pool("a")
         inbox = full.inbox(full.node())
+        await log_of(inbox).open()
         await inbox.post(*"abcdefgh")
         await inbox.claim(1, limit=2, ttl=HOUR, grace=HOUR)
         await inbox.post("delayed", delay=HOUR)
@@ -57,15 +59,21 @@ def a_full_queue(cluster: Any) -> Callable[[], Awaitable[Any]]:
 
 
 async def as_it_was(cluster: Any) -> Inbox:
-    """The queue is open in one place and has all it had, once and in order."""
+    """The queue is open in one place and has all it had, once and in order, as has its log."""
     inbox: Inbox = cluster.inbox(cluster.node())
     assert bodies(await inbox.all()) == [*"abcdefgh", "delayed"]
     assert await inbox.counts() == (6, 1, 2)
     held = await inbox.held(1)
     assert held is not None
     assert bodies(held.messages) == ["a", "b"]
+    assert await log_of(inbox).bodies() == [*"abcdefgh", "delayed"]
     assert len(await cluster.where()) == 1
     return inbox
+
+
+def log_of(inbox: Inbox) -> Log:
+    store: Any = inbox.store
+    return Log(store, inbox)
 
 
 async def test_a_move_that_is_broken_off_anywhere_loses_nothing_and_can_be_made_again(
@@ -81,6 +89,7 @@ async def test_a_move_that_is_broken_off_anywhere_loses_nothing_and_can_be_made_
         await as_it_was(cluster)
         await inbox.post("later")
         assert await inbox.listed() == [*"cdefgh", "later"]
+        assert await log_of(inbox).bodies() == [*"abcdefgh", "delayed", "later"]
 
     assert await each_step(a_full_queue, move, dying, death, check) > 20
 
@@ -99,6 +108,7 @@ async def test_a_deletion_that_is_broken_off_leaves_all_or_nothing(
             assert await inbox.all() == []
             await inbox.post("new")
             assert bodies(await inbox.all()) == ["new"]
+            assert await log_of(inbox).bodies() == ["new"]
 
     assert await each_step(a_full_queue, delete, dying, death, check) > 5
 
@@ -110,6 +120,7 @@ async def test_a_queue_whose_making_is_broken_off_can_be_made_by_others(
         empty = type(cluster)()
         await empty.add_pool("a")
         await empty.add_pool("b")
+        await log_of(empty.inbox(empty.node())).open()
         return empty
 
     async def create(node: Any) -> None:
@@ -119,10 +130,42 @@ async def test_a_queue_whose_making_is_broken_off_can_be_made_by_others(
         inbox = cluster.inbox(cluster.node())
         await inbox.post("x")
         assert await inbox.listed() == ["x"]
+        assert await log_of(inbox).bodies() == ["x"]
         assert await inbox.store.queues.count("acme") == 1
         assert len(await cluster.where()) == 1
 
     assert await each_step(two_pools, create, dying, death, check) > 5
+
+
+@pytest.mark.parametrize("exists", [True, False])
+async def test_a_log_whose_opening_or_closing_is_broken_off_can_be_opened_or_closed_by_others(
+    cluster: Any, dying: Any, death: Any, exists: bool
+) -> None:
+    async def a_queue() -> Any:
+        one = type(cluster)()
+        await one.add_pool("a")
+        if exists:
+            await one.inbox(one.node()).post("before")
+        return one
+
+    async def open_and_close(node: Any) -> None:
+        log = log_of(Inbox(node, node.placing.clock))
+        assert await log.close((await log.open()).version)
+
+    async def check(cluster: Any, last: int) -> None:
+        inbox = cluster.inbox(cluster.node())
+        log = log_of(inbox)
+        left = await log.state()
+        assert left is None or await log.close(left.version)
+        await inbox.post("unheard")
+        assert await log.bodies() == []
+        if last % 2:
+            await inbox.drop()
+        await log.open()
+        await inbox.post("heard")
+        assert await log.bodies() == ["heard"]
+
+    assert await each_step(a_queue, open_and_close, dying, death, check) > 5
 
 
 async def test_dead_letters_arrive_once_wherever_their_carrier_dies(
@@ -228,4 +271,5 @@ async def test_a_node_that_was_only_slow_does_no_harm_when_it_goes_on(
         cluster.clock.advance(seconds=LEASE_AND_MORE)
         after = cluster.inbox(cluster.node())
         assert bodies(await after.all()) == [*"abdefgh", "delayed", "meanwhile"]
+        assert await log_of(after).bodies() == [*"abcdefgh", "delayed", "meanwhile"]
         assert len(await cluster.where()) == 1

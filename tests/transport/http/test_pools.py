@@ -318,7 +318,7 @@ class TestDelete:
         await pooled_service.user.post("/v2/queues/jobs/messages", messages)
         reply = await api.delete("/v2/pools/a")
         assert refusal(reply) == (409, "Resource conflict")
-        assert "1 queues" in reply.json()["description"]
+        assert "hold some: 1" in reply.json()["description"]
         assert "3 messages" in reply.json()["description"]
         await pooled_service.user.delete("/v2/queues/jobs")
         assert (await api.delete("/v2/pools/a")).status == 204

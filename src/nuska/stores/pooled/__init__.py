@@ -4,9 +4,10 @@ catalogue   what is written: pools, flavors, pins, and lists beside them
 pools       the stores behind the pools, opened when first used
 placing     where a queue lies: found, made, ended
 moving      a queue carried from store to store
+logs        which announcement logs are open, wherever their queues lie
 letters     dead letters between stores
 clearing    what nodes that died left lying
-queues, messages, claims, store    the interface of a store, by way of these
+queues, messages, claims, announcements, store    the interface of a store, by way of these
 """
 
 from nuska.interfaces.clock import Clock

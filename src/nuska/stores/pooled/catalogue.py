@@ -23,6 +23,8 @@ DRAINS = "drains"
 REMAINS = "remains"
 """Fenced queues that have been moved or deleted, until nobody can still mean them."""
 LETTER_BOXES = "letter boxes"
+LOGS = "logs"
+"""Queues whose announcement log is open, wherever they lie, and if they do not exist."""
 PAGE = 100
 
 PinState = Literal["making", "open", "moving", "landing", "going"]

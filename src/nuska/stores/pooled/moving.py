@@ -4,7 +4,8 @@
 2. A large queue is loaded into the other store, fenced there, while it goes on being used.
 3. The queue is fenced where it lies. From here on requests wait (``placing.PATIENCE``). What
    has changed meanwhile is loaded: claims, remembered posts, then messages by position, as they
-   are; those of both stores are walked side by side, and only what differs is written.
+   are; those of both stores are walked side by side, and only what differs is written. An
+   announcement log only grows at its end, so what has been posted meanwhile is all it needs.
 4. One compare-and-set of the pin makes the other store the one where it lies. Until then the
    first store has everything, and whoever finds the lease run out goes back to it; from then
    on the other one has, and whoever comes opens it.
@@ -13,11 +14,12 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from nuska.domain.errors import Conflict, InvalidInput, NotFound, Unavailable
+from nuska.domain.errors import Conflict, InvalidInput, NotFound, QueueAway, Unavailable
 from nuska.domain.messages import Message, QueueRef
 from nuska.domain.moments import Duration, Moment, after
 from nuska.domain.pools import OWN
@@ -96,7 +98,7 @@ class Mover:
             await self._check_target(mine.pin.target or "")
             lease = _Lease(self._placing, self._clock, way.queue, mine)
             await self._note(way, mine.pin.target or "")
-            await self._load(way, lease, progress)
+            dropped = await self._load(way, lease, progress)
             await self._note(way, mine.pin.pool)
             landing = Pin(pool=mine.pin.target or "", state="landing", epoch=way.epoch)
             landed = await self._placing.catalogue.put_pin(way.queue, landing, lease.seen)
@@ -109,6 +111,7 @@ class Mover:
             await asyncio.shield(self._undo(way, mine))
             raise
         await self._placing.land(way.queue, landed)
+        await self._trim(way, dropped)
         self._placing.drop(way.queue)
         await self._placing.bury(way.source, way.queue, mine.pin.pool, way.epoch)
         await self._placing.catalogue.unlist(mine.pin.pool, way.queue)
@@ -124,15 +127,36 @@ class Mover:
         if target != OWN and await self._placing.catalogue.pool(target) is None:
             raise Unavailable(f"The pool {target} has been removed.")
 
-    async def _load(self, way: Way, lease: "_Lease", progress: Progress) -> None:
+    async def _trim(self, way: Way, through: Position) -> None:
+        """Let go of what was loaded of the log and then trimmed in the first store. Nobody is
+        harmed by more of it, so it waits until the other store takes trims."""
+        with suppress(QueueAway, Unavailable):
+            while await way.target.announcements.trim(
+                way.queue, through=through, now=self._clock.now()
+            ):
+                pass
+
+    async def _load(self, way: Way, lease: "_Lease", progress: Progress) -> Position:
+        """Load all of it; up to where the log has been trimmed meanwhile."""
         here, there, epoch = way.source.transfers, way.target.transfers, way.epoch
         queue, now = way.queue, self._clock.now
-        outline = await _outline(here, queue)
-        await there.begin(queue, outline, epoch=epoch, now=now())
+        before = await _outline(here, queue)
+        await there.begin(queue, before, epoch=epoch, now=now())
         if len(await here.dump(queue, after=BEFORE_ALL, limit=LARGE, now=now())) == LARGE:
             await self._load_ahead(way, lease, progress)
+        announced = BEFORE_ALL
+        if len(await here.dump_log(queue, after=BEFORE_ALL, limit=LARGE, now=now())) == LARGE:
+            announced = await self._load_log(way, lease, announced)
         await here.fence(queue, epoch=epoch, now=now())
-        await there.amend(queue, await _outline(here, queue), epoch=epoch, now=now())
+        outline = await _outline(here, queue)
+        if outline.base == before.base:
+            await there.amend(queue, outline, epoch=epoch, now=now())
+        else:  # it was purged, and nothing that was loaded is worth keeping
+            await there.begin(queue, outline, epoch=epoch, now=now())
+            announced = BEFORE_ALL
+        first = await here.dump_log(queue, after=BEFORE_ALL, limit=1, now=now())
+        dropped = min(announced, Position(first[0].position - 1)) if first else announced
+        await self._load_log(way, lease, announced)
         name = ""
         while claims := await here.dump_claims(queue, after=name, limit=CARRIED_AT_ONCE):
             await there.load(queue, claims=claims, epoch=epoch, now=now())
@@ -144,6 +168,7 @@ class Mover:
             name = posts[-1].key
             await lease.renew()
         await self._load_changes(way, lease, progress)
+        return dropped
 
     async def _load_ahead(self, way: Way, lease: "_Lease", progress: Progress) -> None:
         """Load what is there now; what changes behind us is for later."""
@@ -158,6 +183,18 @@ class Mover:
             position = messages[-1].position
             progress(len(messages))
             await lease.renew()
+
+    async def _load_log(self, way: Way, lease: "_Lease", after: Position) -> Position:
+        """Load what its log has after a position; the last that it has now."""
+        here, there, now, count = way.source.transfers, way.target.transfers, self._clock.now, 0
+        while log := await here.dump_log(
+            way.queue, after=after, limit=count or FIRST_CARRIED, now=now()
+        ):
+            count = _next_count(log)
+            await there.load(way.queue, log=log, epoch=way.epoch, now=now())
+            after = log[-1].position
+            await lease.renew()
+        return after
 
     async def _load_changes(self, way: Way, lease: "_Lease", progress: Progress) -> None:
         """Make the messages there those that are here, both of which stand still."""

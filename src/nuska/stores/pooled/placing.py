@@ -16,7 +16,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from nuska.domain.errors import Conflict, InvalidInput, QueueAway, QueueMissing, Unavailable
-from nuska.domain.internal import SEPARATOR
+from nuska.domain.internal import is_letter_box, is_of_the_service
 from nuska.domain.messages import QueueRef
 from nuska.domain.metadata import FLAVOR_KEY
 from nuska.domain.moments import Duration, Moment, after
@@ -26,6 +26,7 @@ from nuska.domain.queues import Metadata
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.pooling import Outline, PoolableStore
 from nuska.stores.pooled.catalogue import Catalogue, Pin, SeenPin
+from nuska.stores.pooled.logs import Logs
 from nuska.stores.pooled.pools import Pools
 
 T = TypeVar("T")
@@ -42,6 +43,11 @@ PATIENCE = 8.0
 """Seconds a request waits for a queue that is being carried; then it gets a 503."""
 FIRST_PAUSE = 0.005
 LONGEST_PAUSE = 0.2
+DELETED_MEANWHILE = 8
+"""Times that a queue of the service is made for one write."""
+
+AT_HOME = Pin(pool=OWN, state="open")
+"""Where the service's own queues lie, which are in no catalogue."""
 
 Use = Callable[[PoolableStore], Awaitable[T]]
 
@@ -57,6 +63,7 @@ class Placing:
         self.catalogue = catalogue
         self.pools = pools
         self.clock = clock
+        self.logs = Logs(catalogue, pools.own)
         self._kept: OrderedDict[QueueRef, tuple[Pin, float]] = OrderedDict()
 
     async def use(self, queue: QueueRef, use: Use[T], *, otherwise: T) -> T:
@@ -69,7 +76,17 @@ class Placing:
 
     async def write(self, queue: QueueRef, use: Use[T], *, now: Moment) -> T:
         """As ``use``; a queue that lies nowhere is made first."""
+        if is_of_the_service(queue.project):
+            return await self._write_at_home(queue, use, now=now)
         return await self._patiently(queue, use, make=True, now=now)
+
+    async def _write_at_home(self, queue: QueueRef, use: Use[T], *, now: Moment) -> T:
+        own = self.pools.own
+        for _ in range(DELETED_MEANWHILE):
+            with suppress(QueueMissing):
+                return await use(own)
+            await own.queues.create(queue, {}, now=now)
+        raise Unavailable("The queue is deleted again and again.")
 
     async def _patiently(self, queue: QueueRef, use: Use[T], *, make: bool, now: Moment) -> T:
         """Try until the queue is not on its way any more, ``PATIENCE`` at most."""
@@ -97,11 +114,13 @@ class Placing:
 
     async def pin(self, queue: QueueRef) -> Pin | None:
         """Where the queue lies now, or did within ``PIN_KEPT``; None when nobody made it."""
+        if is_of_the_service(queue.project):
+            return AT_HOME
         kept = self._kept.get(queue)
         now = asyncio.get_running_loop().time()
         if kept is not None and now < kept[1] + PIN_KEPT:
             return kept[0]
-        refuse_internal(queue.project)
+        refuse_letter_boxes(queue.project)
         try:
             pin = await self._settled(queue)
         except Unavailable:
@@ -123,6 +142,7 @@ class Placing:
         there were pools, one that says so."""
         seen = await self.catalogue.pin(queue)
         if seen is None and await _lies_in(self.pools.own, queue):
+            await self.logs.wanted(queue, now=self.clock.now())  # its log, if it has one
             return await self.catalogue.put_pin(queue, Pin(pool=OWN, state="open"), None) or (
                 await self.catalogue.pin(queue)
             )
@@ -180,6 +200,8 @@ class Placing:
     ) -> bool:
         """Create the queue in a pool of its flavor that answers; False, and nothing changed,
         when it exists."""
+        if is_of_the_service(queue.project):
+            return await self.pools.own.queues.create(queue, metadata, relaxed=relaxed, now=now)
         flavor = metadata.get(FLAVOR_KEY)
         down: set[str] = set()
         while await self._settled(queue) is None:
@@ -221,10 +243,13 @@ class Placing:
             # A queue of this name is there that the catalogue does not know: it is an older
             # one, or the store was in use before it became a pool.
             known = replace(making, state="open", epoch=max(epoch, there.epoch))
+            if await self.logs.wanted(queue, now=now) and not there.logged:
+                await store.announcements.open(queue, now=now)
             await self.catalogue.put_pin(queue, known, seen)
             return False
         start = Position(max(floor_at(now) - 1, outline.last))
-        outline = replace(outline, base=start, last=start)
+        logged = await self.logs.wanted(queue, now=now)  # now that others can see the pin
+        outline = replace(outline, base=start, last=start, logged=logged)
         try:
             await store.transfers.begin(queue, outline, epoch=epoch, now=now)
         except Conflict:  # a clock ahead of ours ended an earlier queue of the name
@@ -236,6 +261,9 @@ class Placing:
 
     async def end(self, queue: QueueRef, *, now: Moment) -> None:
         """Delete the queue, wherever it lies."""
+        if is_of_the_service(queue.project):
+            await self.pools.own.queues.delete(queue, now=now)
+            return
         self.drop(queue)
         while True:
             pin = await self._settled(queue)
@@ -280,9 +308,9 @@ class Placing:
             return  # somebody has finished this, and more has happened since
 
 
-def refuse_internal(project: str) -> None:
-    """No caller may mean what is kept under names of our own, as letter boxes are."""
-    if SEPARATOR in project:
+def refuse_letter_boxes(project: str) -> None:
+    """Every store has letter boxes of its own, so that nobody can mean one by its name."""
+    if is_letter_box(project):
         raise InvalidInput("A project's id has no such control characters.")
 
 

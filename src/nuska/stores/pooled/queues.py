@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from nuska.domain.errors import Conflict
+from nuska.domain.internal import is_of_the_service
 from nuska.domain.messages import QueueRef
 from nuska.domain.metadata import FLAVOR_KEY
 from nuska.domain.moments import Moment
@@ -11,7 +12,7 @@ from nuska.domain.pools import OWN
 from nuska.domain.queues import EMPTY_STATS, Metadata, Queue, Stats
 from nuska.stores.pooled.catalogue import PAGE
 from nuska.stores.pooled.moving import Mover
-from nuska.stores.pooled.placing import Placing, refuse_internal
+from nuska.stores.pooled.placing import Placing, refuse_letter_boxes
 
 READ_AT_ONCE = 16
 """Queues whose metadata a listing reads at the same time."""
@@ -83,7 +84,16 @@ class PooledQueues:
         with_metadata: bool = True,
     ) -> list[Queue]:
         """Without metadata the catalogue knows enough, whatever pools are down."""
-        refuse_internal(project)
+        refuse_letter_boxes(project)
+        if is_of_the_service(project):
+            return await self._placing.pools.own.queues.page(
+                project,
+                after=after,
+                limit=limit,
+                name_contains=name_contains,
+                metadata_equals=metadata_equals,
+                with_metadata=with_metadata,
+            )
         found: list[Queue] = []
         last = after or ""
         while len(found) < limit:
@@ -126,7 +136,9 @@ class PooledQueues:
         return queues
 
     async def count(self, project: str) -> int:
-        refuse_internal(project)
+        refuse_letter_boxes(project)
+        if is_of_the_service(project):
+            return await self._placing.pools.own.queues.count(project)
         counted, last = 0, ""
         while names := await self._names(project, last, PAGE):
             counted += len(names)

@@ -17,6 +17,7 @@ from nuska.interfaces.storage import (
     SharedStore,
     SweepReport,
 )
+from nuska.stores.pooled.announcements import PooledAnnouncements
 from nuska.stores.pooled.catalogue import Catalogue
 from nuska.stores.pooled.claims import PooledClaims
 from nuska.stores.pooled.clearing import Clearing
@@ -55,6 +56,8 @@ class PooledStore:
         self.queues = PooledQueues(self.placing, self.mover)
         self.messages = PooledMessages(self.placing)
         self.claims = PooledClaims(self.placing, letters)
+        self.announcements = PooledAnnouncements(self.placing)
+        self.records = own.records
         self.placement = PooledPlacement(self.placing, self.mover, letters, clock)
         self._warned: dict[str, float] = {}
         self._clearing = Clearing(self.placing, letters, clock)
