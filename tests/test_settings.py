@@ -148,6 +148,15 @@ def test_a_refused_value_is_shown_beside_what_would_do(
         ("NUSKA_METRICS", "sometimes"),
         ("NUSKA_ACCESS_LOG", "maybe"),
         ("NUSKA_CLIENT_ID_UUID_SAFE", "loose"),
+        ("NUSKA_PUBLIC_URL", "mq.example.net"),
+        ("NUSKA_PUBLIC_URL", "ftp://mq.example.net"),
+        ("NUSKA_PUBLIC_URL", "https://user:word@mq.example.net"),
+        ("NUSKA_PUBLIC_URL", "https://mq.example.net/?a=b"),
+        ("NUSKA_REQUIRE_CONFIRMATION", "some"),
+        ("NUSKA_SUBSCRIBER_TYPES", "http,ftp"),
+        ("NUSKA_ALLOWED_NETWORKS", "10.0.0.0/33"),
+        ("NUSKA_ALLOWED_NETWORKS", "intranet"),
+        ("NUSKA_DEFAULT_SUBSCRIPTION_TTL", "59"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused(variable: str, text: str) -> None:

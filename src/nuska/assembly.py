@@ -30,6 +30,7 @@ from nuska.metrics import PATH as METRICS_PATH
 from nuska.metrics import NuskaCollector, Sources, build_metrics_app
 from nuska.settings import Settings
 from nuska.stores.pooled import PooledStore, pooled
+from nuska.subscribing import CannotSign, confirmation_rules, subscriber_rules
 from nuska.system import Chance, SystemClock
 from nuska.transport.http.app import build_app
 from nuska.transport.server.counters import Counters
@@ -157,6 +158,12 @@ async def opened(
             stack.push_async_callback(together.close)
             store, placement = together, together.placement
         shared = store if isinstance(store, SharedStore) else None
+        try:
+            confirmation = confirmation_rules(
+                settings, data, embedded=settings.store.partition(":")[0] in ONE_PROCESS_ONLY
+            )
+        except CannotSign as error:
+            raise CannotStart(f"{error}.") from error
         core = build_core(
             store=store,
             clock=clock,
@@ -165,6 +172,8 @@ async def opened(
             tell=None if shared is None else shared.tell,
             max_waiters=max_waiters,
             placement=placement,
+            subscribers=subscriber_rules(settings),
+            confirmation=confirmation,
         )
         if shared is not None:
             hearing = asyncio.create_task(shared.listen(core.wakeups.hear), name="other nodes")

@@ -57,7 +57,7 @@ def is_private(address: Address) -> bool:
 def guard(settings: Settings, address: Address) -> Callable[[str], bool]:
     """Which names of itself a node believes, there."""
     own = [address.host] if isinstance(address, TcpAddress) else []
-    return host_guard([*own, *settings.allowed_hosts], allow_literals=settings.insecure_open)
+    return host_guard([*own, *settings.names], allow_literals=settings.insecure_open)
 
 
 def _open(settings: Settings, address: Address) -> Listener:

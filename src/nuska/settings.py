@@ -15,12 +15,14 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
 
 from nuska.addresses import Address, TcpAddress, parse_address
 from nuska.domain import limits as bounds
+from nuska.domain.egress import parse_networks
 from nuska.domain.limits import Limits
 from nuska.transport.server.bounds import Bounds
 
@@ -102,6 +104,44 @@ class Settings(Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(description="Further names this server goes by, for `Host` and `Origin`."),
     ] = ()
+    public_url: Annotated[
+        str,
+        Meta(
+            description="Where subscribers reach this service from outside, such as "
+            "`https://mq.example.net`. Mail that asks for a confirmation leads to a page there; "
+            "without it no such mail is sent."
+        ),
+    ] = ""
+    require_confirmation: Annotated[
+        Literal["mail", "all", "none"],
+        Meta(
+            description="Which subscribers are told nothing before they have confirmed: those with "
+            "an address of `mail`, `all` that can be asked (webhooks, too), or `none`. See "
+            "[Notifications](notifications.md)."
+        ),
+    ] = "mail"
+    subscriber_types: Annotated[
+        tuple[Literal["http", "https", "mailto", "trust+http", "trust+https", "queue"], ...],
+        Meta(description="The kinds of subscribers that a subscription may name."),
+    ] = ("http", "https", "mailto", "trust+http", "trust+https", "queue")
+    allowed_networks: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Private networks that webhooks may call, such as `10.1.0.0/16`. Without "
+            "them only public addresses are called, and this machine while nobody else can reach "
+            "the server."
+        ),
+    ] = ()
+    signing_key: Annotated[
+        str,
+        Meta(
+            description="The secret that signs what subscribers confirm with; Zaqar's "
+            "`[signed_url] secret_key`. A store of one process has one of its own, in "
+            "`signing.key` of the data directory; nodes that share a store must be given the same. "
+            "It has no flag: others could read it there."
+        ),
+    ] = ""
+    signing_key_file: Annotated[str, Meta(description="A file that holds the `signing_key`.")] = ""
     metrics: Annotated[
         str,
         Meta(description="`path`: at `/metrics` beside the API; `HOST:PORT`: apart; `off`."),
@@ -125,6 +165,12 @@ class Settings(Struct, frozen=True, kw_only=True):
             host = address.host if self.bind is None else self.bind
             return TcpAddress(host, address.port if self.port is None else self.port)
         return address
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those by which the operator says that the server is known."""
+        public = urlsplit(self.public_url).hostname
+        return self.allowed_hosts if public is None else (*self.allowed_hosts, public)
 
 
 LIMIT_RANGES: dict[str, tuple[int, str]] = {
@@ -360,6 +406,7 @@ def _contradictions(merged: Mapping[str, object]) -> Iterable[str]:
             yield f"{low} ({limits[low]}) is more than {high} ({limits[high]})"
     if merged.get("role") == "delivery" and merged.get("workers", 1) != 1:
         yield "workers serve clients, which the role delivery does not: leave them at 1"
+    yield from _cannot_be_reached(merged)
     for name in ("listen", "metrics"):
         text = str(merged.get(name, FIELDS[name].default))
         if not (name == "metrics" and text in {"path", "off"}):
@@ -368,6 +415,22 @@ def _contradictions(merged: Mapping[str, object]) -> Iterable[str]:
             except ValueError as error:
                 more = "; path and off are possible, too" if name == "metrics" else ""
                 yield f"{name}: {error}{more}"
+
+
+def _cannot_be_reached(merged: Mapping[str, object]) -> Iterable[str]:
+    public = urlsplit(str(merged.get("public_url", "")))
+    if merged.get("public_url") and (
+        public.scheme not in ("http", "https")
+        or not public.hostname
+        or public.username is not None
+        or public.query
+        or public.fragment
+    ):
+        yield "public_url: this is not a URL such as https://mq.example.net"
+    try:
+        parse_networks(tuple(merged.get("allowed_networks", ())))  # type: ignore[arg-type]
+    except ValueError as error:
+        yield f"allowed_networks: {error}"
 
 
 def _assemble(merged: Mapping[str, object]) -> Settings:

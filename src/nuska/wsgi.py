@@ -111,7 +111,7 @@ class _Process:
         )
         self._thread.start()
         backend = is_open.result()
-        allowed = host_guard(settings.allowed_hosts, allow_literals=True)
+        allowed = host_guard(settings.names, allow_literals=True)
         app = build_app(backend.core, NoAuthentication(), allowed_host=allowed)
         self.answer: WsgiApp = bridge(app, self._loop)
         atexit.register(self._end)

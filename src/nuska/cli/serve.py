@@ -44,6 +44,8 @@ def serve(
     allowed_host: Annotated[list[str] | None, Parameter(negative="")] = None,
     admin_mode: bool | None = None,
     pooling: bool | None = None,
+    public_url: str | None = None,
+    require_confirmation: str | None = None,
     metrics: str | None = None,
     access_log: bool | None = None,
     log_format: str | None = None,
@@ -75,6 +77,10 @@ def serve(
         Serve the operator's routes to callers with the admin role.
     pooling
         Place queues over pools, stores that an operator adds.
+    public_url
+        Where subscribers reach this service from outside.
+    require_confirmation
+        Which subscribers must confirm: mail (the default), all or none.
     metrics
         path (at /metrics), HOST:PORT (apart) or off.
     access_log
@@ -95,6 +101,8 @@ def serve(
         "allowed_hosts": allowed_host,
         "admin_mode": admin_mode,
         "pooling": pooling,
+        "public_url": public_url,
+        "require_confirmation": require_confirmation,
         "metrics": metrics,
         "access_log": access_log,
         "log_format": log_format,

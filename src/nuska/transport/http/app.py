@@ -105,6 +105,8 @@ def _checks_of(route: Route, check_caller: Check, check_signed: Check) -> tuple[
     """Steps 5 to 10 of ``checks.py``, as far as the route makes them."""
     if route.admits is Admits.ANY_REQUEST:
         return (check_formats,)
+    if route.admits is Admits.PEOPLE:
+        return (check_signature,)
     if route.admits is Admits.ANYBODY:
         return (check_signature, check_formats)
     if route.admits is Admits.CALLERS_OR_SIGNED:

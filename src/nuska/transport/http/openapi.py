@@ -52,7 +52,8 @@ _COMMON_REFUSALS: dict[Admits, tuple[int, ...]] = {
 
 
 def openapi_document(routes: Sequence[Route], limits: Limits) -> bytes:
-    """The document for ``routes``, which include the one that serves it."""
+    """The document for ``routes``, which include the one that serves it; not for pages."""
+    routes = [route for route in routes if route.admits is not Admits.PEOPLE]
     return encode(
         {
             "openapi": "3.1.0",

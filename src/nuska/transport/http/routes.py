@@ -12,7 +12,12 @@ from nuska.transport.http.table.pools import DRAIN, FLAVOR, FLAVORS, MOVE, POOL,
 from nuska.transport.http.table.queues import PURGE, QUEUE, QUEUES, SHARE, STATS
 from nuska.transport.http.table.rows import Admits, Handler, Operation, Route
 from nuska.transport.http.table.service import HEALTH, PING, VERSION, VERSIONS
-from nuska.transport.http.table.subscriptions import CONFIRM, SUBSCRIPTION, SUBSCRIPTIONS
+from nuska.transport.http.table.subscriptions import (
+    CONFIRM,
+    CONFIRM_PAGE,
+    SUBSCRIPTION,
+    SUBSCRIPTIONS,
+)
 
 __all__ = ["Admits", "Handler", "Operation", "Route", "routes_for"]
 
@@ -38,5 +43,6 @@ def routes_for(limits: Limits) -> tuple[Route, ...]:
         SUBSCRIPTION,
         CONFIRM,
         PING,
+        CONFIRM_PAGE,
         *admin,
     )

@@ -21,6 +21,8 @@ class Admits(Enum):
     """Only that the answer is acceptable: the version documents."""
     ANYBODY = auto()
     """No Client-ID, project or token, but no pre-signed request either."""
+    PEOPLE = auto()
+    """Any browser: a page, which is no part of the API and not described with it."""
     CALLERS = auto()
     """Everything."""
     CALLERS_OR_SIGNED = auto()

@@ -1,6 +1,7 @@
 """The rows about subscriptions."""
 
-from nuska.transport.http import subscriptions
+from nuska.core.confirmations import PAGE_PATH
+from nuska.transport.http import confirm_page, subscriptions
 from nuska.transport.http.table.rows import MARKER, QUEUE_PATH, Admits, Operation, Route, limit
 
 _SUBSCRIPTIONS = f"{QUEUE_PATH}/subscriptions"
@@ -88,4 +89,25 @@ CONFIRM = Route(
         ),
     ),
     Admits.CALLERS_OR_SIGNED,
+)
+
+CONFIRM_PAGE = Route(
+    PAGE_PATH,
+    (
+        Operation(
+            method="GET",
+            handler=confirm_page.show,
+            name="showConfirmation",
+            summary="Ask a person whether he wants to be told.",
+            query=confirm_page.LINK,
+        ),
+        Operation(
+            method="POST",
+            handler=confirm_page.answer,
+            name="answerConfirmation",
+            summary="What the person answered.",
+            query=confirm_page.LINK,
+        ),
+    ),
+    Admits.PEOPLE,
 )
