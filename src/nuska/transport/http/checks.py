@@ -23,7 +23,6 @@ from falcon.util.mediatypes import quality
 
 from nuska.core.confirmations import ConfirmationDesk
 from nuska.domain.errors import InvalidHeader
-from nuska.domain.internal import SEPARATOR
 from nuska.domain.limits import MAX_PROJECT_ID, MAX_QUEUE_NAME, Limits
 from nuska.domain.metadata import is_queue_name
 from nuska.domain.signing import SignedTerms
@@ -154,10 +153,6 @@ class CallerCheck:
         if not project:
             raise InvalidHeader(
                 "Empty project header not allowed", "The header X-Project-Id is empty."
-            )
-        if SEPARATOR in project:
-            raise InvalidHeader(
-                "Invalid project", "The header X-Project-Id has a control character."
             )
         req.caller = Caller(project, roles, client)
         name = req.path_fields.get("queue_name")
