@@ -23,7 +23,7 @@ from nuska.domain.errors import Unavailable
 from nuska.identity.none import NoAuthentication
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.pooling import Placement, PoolableStore
-from nuska.interfaces.storage import Durability, SharedStore, Store, StoreOptions
+from nuska.interfaces.storage import Durability, SelectiveStore, SharedStore, Store, StoreOptions
 from nuska.listening import Listening, guard, is_private, open_listening
 from nuska.logs import log_request
 from nuska.metrics import PATH as METRICS_PATH
@@ -175,6 +175,8 @@ async def opened(
             subscribers=subscriber_rules(settings),
             confirmation=confirmation,
         )
+        if isinstance(shared, SelectiveStore):
+            core.wakeups.attend(shared)
         if shared is not None:
             hearing = asyncio.create_task(shared.listen(core.wakeups.hear), name="other nodes")
             stack.push_async_callback(_cancel, hearing)

@@ -1,14 +1,18 @@
 """Wake-ups: who is woken, in which order, and where a hint goes that nobody used."""
 
 import asyncio
+from collections import Counter
 from contextlib import ExitStack
+from typing import cast
 
 import pytest
 
 from nuska.core.wakeups import READERS_PER_TURN, LocalWakeups
 from nuska.domain.errors import Unavailable
 from nuska.domain.messages import QueueRef
+from nuska.interfaces.storage import SelectiveStore
 
+Heard = list[tuple[QueueRef | None, int]]
 JOBS = QueueRef("acme", "jobs")
 OTHER = QueueRef("acme", "other")
 
@@ -141,3 +145,77 @@ async def test_nothing_is_remembered_of_queues_that_nobody_waits_for() -> None:
         with wakeups.waiting(QueueRef("acme", str(number)), taker=True):
             pass
     assert not wakeups._queues  # white box: memory that would grow with every name
+
+
+class Heeded:
+    """A store that is told what somebody wants to hear of."""
+
+    def __init__(self) -> None:
+        self.wanted: Counter[QueueRef | None] = Counter([None])
+
+    def heed(self, queue: QueueRef | None) -> None:
+        self.wanted[queue] += 1
+
+    def disregard(self, queue: QueueRef | None) -> None:
+        self.wanted[queue] -= 1
+        if not self.wanted[queue]:
+            del self.wanted[queue]
+
+
+def attended(wakeups: LocalWakeups) -> Heeded:
+    store = Heeded()
+    wakeups.attend(cast(SelectiveStore, store))
+    return store
+
+
+async def test_a_store_is_told_what_somebody_waits_for_and_when_nobody_does() -> None:
+    wakeups = LocalWakeups()
+    with wakeups.waiting(OTHER, taker=True):
+        store = attended(wakeups)
+        assert store.wanted == {OTHER: 1}
+        with wakeups.waiting(JOBS, taker=True), wakeups.waiting(JOBS, taker=False):
+            assert store.wanted == {OTHER: 1, JOBS: 1}
+        assert store.wanted == {OTHER: 1}
+    assert store.wanted == {}
+
+
+async def test_who_overhears_hears_of_this_node_and_of_others_whether_somebody_waits_or_not() -> (
+    None
+):
+    wakeups = LocalWakeups()
+    heard: Heard = []
+    overhearing = wakeups.overhear(lambda *hint: heard.append(hint))
+    with wakeups.waiting(OTHER, taker=True):
+        wakeups.wake(JOBS, 2)
+        wakeups.hear(OTHER, 1)
+        wakeups.hear(None, 0)
+    assert heard == [(JOBS, 2), (OTHER, 1), (None, 0)]
+    overhearing.stop()
+    wakeups.wake(JOBS, 1)
+    assert len(heard) == 3
+
+
+async def test_who_overhears_everything_has_the_store_pass_on_everything() -> None:
+    wakeups = LocalWakeups()
+    first = wakeups.overhear(lambda *_: None)
+    store = attended(wakeups)
+    second = wakeups.overhear(lambda *_: None)
+    assert store.wanted == {None: 2}
+    first.stop()
+    second.stop()
+    assert store.wanted == {}
+
+
+async def test_who_overhears_some_queues_has_the_store_pass_on_those() -> None:
+    wakeups = LocalWakeups()
+    overhearing = wakeups.overhear(lambda *_: None, everything=False)
+    overhearing.follow(JOBS)
+    store = attended(wakeups)
+    overhearing.follow(JOBS)
+    overhearing.follow(OTHER)
+    assert store.wanted == {JOBS: 1, OTHER: 1}
+    overhearing.unfollow(JOBS)
+    overhearing.unfollow(JOBS)
+    assert store.wanted == {OTHER: 1}
+    overhearing.stop()
+    assert store.wanted == {}

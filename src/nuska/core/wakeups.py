@@ -16,6 +16,7 @@ from itertools import islice
 
 from nuska.domain.errors import Unavailable
 from nuska.domain.messages import QueueRef
+from nuska.interfaces.storage import Hear, SelectiveStore
 
 MAX_WAITERS = 20_000
 """Requests that may wait at once in one process."""
@@ -74,6 +75,49 @@ class _Waiters:
         """Readers whose turn to be woken comes; while there are any, a turn is ordered."""
 
 
+class Overhearing:
+    """Somebody who hears of more than the queue that a waiter waits for; made by
+    ``LocalWakeups.overhear``."""
+
+    def __init__(
+        self, callback: Hear, all_of_them: "list[Overhearing]", *, everything: bool
+    ) -> None:
+        self.callback = callback
+        self._everything = everything
+        self._followed: set[QueueRef] = set()
+        self._selective: SelectiveStore | None = None
+        self._all = all_of_them
+        self._all.append(self)
+
+    def attend(self, store: SelectiveStore) -> None:
+        self._selective = store
+        for queue in self._wanted():
+            store.heed(queue)
+
+    def follow(self, queue: QueueRef) -> None:
+        """Hear of ``queue`` from other nodes too. Who looks after this misses nothing."""
+        if queue not in self._followed:
+            self._followed.add(queue)
+            if self._selective is not None:
+                self._selective.heed(queue)
+
+    def unfollow(self, queue: QueueRef) -> None:
+        if queue in self._followed:
+            self._followed.discard(queue)
+            if self._selective is not None:
+                self._selective.disregard(queue)
+
+    def stop(self) -> None:
+        """Hear nothing more."""
+        self._all.remove(self)
+        if self._selective is not None:
+            for queue in self._wanted():
+                self._selective.disregard(queue)
+
+    def _wanted(self) -> "list[QueueRef | None]":
+        return [*self._followed, None] if self._everything else [*self._followed]
+
+
 class LocalWakeups:
     """``Wakeups`` for a server that is one process."""
 
@@ -81,6 +125,8 @@ class LocalWakeups:
         self._max_waiters = max_waiters
         self._count = 0
         self._queues: dict[QueueRef, _Waiters] = {}
+        self._overhearing: list[Overhearing] = []
+        self._selective: SelectiveStore | None = None
         self._stopping = False
 
     @property
@@ -97,9 +143,33 @@ class LocalWakeups:
             raise Unavailable("Too many requests are waiting for messages already.")
         return self._registered(queue, taker)
 
+    def attend(self, store: SelectiveStore) -> None:
+        """From now on ``store`` need pass on only what somebody here waits for or overhears."""
+        self._selective = store
+        for queue in self._queues:
+            store.heed(queue)
+        for one in self._overhearing:
+            one.attend(store)
+        store.disregard(None)
+
+    def overhear(self, callback: Hear, *, everything: bool = True) -> "Overhearing":
+        """Pass on all wake-ups: of this node, and what other nodes tell. Unless ``everything``,
+        other nodes' only of those queues that are followed. ``callback`` does not wait and does
+        not fail; None for a queue: any may have something."""
+        overhearing = Overhearing(callback, self._overhearing, everything=everything)
+        if self._selective is not None:
+            overhearing.attend(self._selective)
+        return overhearing
+
     def wake(self, queue: QueueRef, messages: int) -> None:
-        if not self._queues or messages <= 0:
+        if messages <= 0:
             return
+        for one in self._overhearing:
+            one.callback(queue, messages)
+        if self._queues:
+            self._wake(queue, messages)
+
+    def _wake(self, queue: QueueRef, messages: int) -> None:
         waiters = self._queues.get(queue)
         if waiters is None:
             return
@@ -121,8 +191,10 @@ class LocalWakeups:
         if queue is not None:
             self.wake(queue, messages)
             return
+        for one in self._overhearing:
+            one.callback(None, 0)
         for waited_for in list(self._queues):
-            self.wake(waited_for, WOKEN_ON_SUSPICION)
+            self._wake(waited_for, WOKEN_ON_SUSPICION)
 
     def stop(self) -> None:
         """From now on nobody waits: every wait returns at once."""
@@ -141,7 +213,11 @@ class LocalWakeups:
 
     @contextmanager
     def _registered(self, queue: QueueRef, taker: bool) -> Iterator[LocalWaiter]:
-        waiters = self._queues.setdefault(queue, _Waiters())
+        waiters = self._queues.get(queue)
+        if waiters is None:
+            waiters = self._queues[queue] = _Waiters()
+            if self._selective is not None:
+                self._selective.heed(queue)
         group = waiters.takers if taker else waiters.readers
         waiter = LocalWaiter()
         group[waiter] = None
@@ -153,9 +229,11 @@ class LocalWakeups:
             del group[waiter]
             waiters.to_wake.pop(waiter, None)
             if taker and waiter.woken:
-                self.wake(queue, 1)
+                self._wake(queue, 1)
             if not waiters.takers and not waiters.readers:
                 self._queues.pop(queue, None)
+                if self._selective is not None:
+                    self._selective.disregard(queue)
 
 
 class SharedWakeups:

@@ -337,6 +337,22 @@ class SharedStore(Store, Protocol):
         ...
 
 
+@runtime_checkable
+class SelectiveStore(SharedStore, Protocol):
+    """One that passes on what this node wants to hear and little else, so that what a node
+    hears does not grow with the number of nodes."""
+
+    def heed(self, queue: QueueRef | None) -> None:
+        """Somebody more here wants to hear of ``queue``; None: of every queue, which is how a
+        store begins. He may look after he has called this and rely on hints from then on: what
+        was told before the store listens is made up for by a ``hear``. Never waits."""
+        ...
+
+    def disregard(self, queue: QueueRef | None) -> None:
+        """He does not any more: takes back one ``heed``, or the beginning."""
+        ...
+
+
 class StoreOptions(Struct, frozen=True, kw_only=True):
     """What a driver's ``open_store(options)`` is given."""
 

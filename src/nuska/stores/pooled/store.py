@@ -14,6 +14,7 @@ from nuska.interfaces.storage import (
     Capabilities,
     Hear,
     RandomBytes,
+    SelectiveStore,
     SharedStore,
     SweepReport,
 )
@@ -145,6 +146,14 @@ class SharedPooledStore(PooledStore):
 
     async def time(self) -> Moment:
         return await self._shared.time()
+
+    def heed(self, queue: QueueRef | None) -> None:
+        if isinstance(self._shared, SelectiveStore):
+            self._shared.heed(queue)
+
+    def disregard(self, queue: QueueRef | None) -> None:
+        if isinstance(self._shared, SelectiveStore):
+            self._shared.disregard(queue)
 
     def tell(self, queue: QueueRef, messages: int) -> None:
         self._shared.tell(queue, messages)

@@ -1,35 +1,34 @@
 """Hints between the nodes of a store that a queue may have something for those who wait (D13).
 
-One channel for all queues; what a node has to say while a hint is on its way goes out
-together. A hint is never the truth: one that is lost costs time and nothing else. While
-nothing can be heard, those who wait are woken now and then to look for themselves.
+Queues fall into classes by their names, and every class has a channel, to which only those
+nodes listen where somebody waits for a queue of it (``interest.py``). What a node has to say
+while a hint is on its way goes out together. A hint is never the truth: one that is lost costs
+time and nothing else. Whoever begins to wait in a class to which the node did not listen yet
+looks once more when it does; while nothing can be heard, all look for themselves now and then.
 """
 
 import asyncio
 import logging
-import math
 import secrets
 from contextlib import suppress
 
 import msgspec
-from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from nuska.domain.errors import Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.interfaces.storage import Hear
-from nuska.stores.redis.lane import ANSWER_WITHIN, CONNECT_WITHIN
-from nuska.stores.redis.names import queue_of_tag, tag
+from nuska.stores.redis.interest import Interest, class_of
+from nuska.stores.redis.lane import ANSWER_WITHIN, TELL, Part
+from nuska.stores.redis.listening import Listening
+from nuska.stores.redis.names import Names, queue_of_tag, tag
 from nuska.stores.redis.servers import Servers
 
 QUEUES_AT_ONCE = 1000
-"""In one hint; when there is more to tell, it is for everybody."""
+"""In one call; when there is more to tell, it is for everybody."""
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
 """Seconds between looks for oneself while nothing can be heard."""
-PING_EVERY = 5.0
-SILENT_FOR = PING_EVERY + ANSWER_WITHIN
-"""Seconds after which a connection that says nothing is thought to be cut."""
 
 log = logging.getLogger("nuska.stores.redis")
 
@@ -48,12 +47,25 @@ _decode = msgspec.msgpack.Decoder(Hint).decode
 class Hints:
     """Tells other nodes and hears them."""
 
-    def __init__(self, servers: Servers, channel: str) -> None:
+    def __init__(self, servers: Servers, names: Names) -> None:
         self._servers = servers
-        self._channel = channel
+        self._names = names
         self._node = secrets.token_hex(6)
         self._to_tell: dict[str, int] = {}
         self._telling: asyncio.Task[None] | None = None
+        self._interest = Interest()
+        self._changed = asyncio.Event()
+        """What this node ought to listen to has changed."""
+
+    def heed(self, queue: QueueRef | None) -> None:
+        self._interest.heed(queue)
+        if queue is None or self._interest.has_news:
+            self._changed.set()
+
+    def disregard(self, queue: QueueRef | None) -> None:
+        self._interest.disregard(queue, asyncio.get_running_loop().time())
+        if queue is None:
+            self._changed.set()
 
     def tell(self, queue: QueueRef, messages: int) -> None:
         """Never waits, never fails."""
@@ -67,21 +79,35 @@ class Hints:
         try:
             while self._to_tell:
                 queues, self._to_tell = self._to_tell, {}
-                hint = Hint(self._node, {} if len(queues) > QUEUES_AT_ONCE else queues)
+                said = self._said(queues)
+                call = ("PUBLISH", *said) if len(said) == 2 else (*TELL, 0, *said)
                 with suppress(RedisError, Unavailable):  # then others look for themselves
-                    await self._servers.call(self._channel, "PUBLISH", self._channel, _encode(hint))
+                    await self._servers.call(self._names.hints, *call)
         finally:
             self._telling = None
+
+    def _said(self, queues: dict[str, int]) -> list[Part]:
+        """Channels, and what to say in each."""
+        if len(queues) > QUEUES_AT_ONCE:
+            return [self._names.hints, _encode(Hint(self._node, {}))]
+        by_class: dict[int, dict[str, int]] = {}
+        for name, messages in queues.items():
+            by_class.setdefault(class_of(name), {})[name] = messages
+        said: list[Part] = []
+        for number, some in by_class.items():
+            said += [self._names.hints_of(number), _encode(Hint(self._node, some))]
+        return said
 
     async def listen(self, hear: Hear) -> None:
         """Until cancelled. ``hear(None, 0)``: hints may have been lost, of any queue."""
         pause, was_heard = FIRST_PAUSE, True
+        listening = Listening(self._servers, self._names, self._interest, self._changed)
         while True:
             try:
-                connection = await self._subscribed()
-                pause, was_heard = FIRST_PAUSE, True
-                hear(None, 0)
-                await self._hear(connection, hear)
+                async with listening.connected():
+                    pause, was_heard = FIRST_PAUSE, True
+                    hear(None, 0)
+                    await listening.pass_on(lambda data: self._pass_on(data, hear), hear)
             except (RedisError, OSError, Unavailable) as error:
                 if was_heard:
                     log.warning(
@@ -93,32 +119,6 @@ class Hints:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _subscribed(self) -> AbstractConnection:
-        async with asyncio.timeout(CONNECT_WITHIN):
-            connection = await self._servers.connect()
-            try:
-                await connection.send_command("SUBSCRIBE", self._channel, check_health=False)
-                await connection.read_response()
-            except BaseException:
-                await _let_go(connection)
-                raise
-        return connection
-
-    async def _hear(self, connection: AbstractConnection, hear: Hear) -> None:
-        pinging = asyncio.create_task(_ping(connection))
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(SILENT_FOR) as silence:
-                while True:
-                    answer = await connection.read_response(timeout=math.inf)
-                    silence.reschedule(loop.time() + SILENT_FOR)
-                    if answer[0] == b"message":
-                        self._pass_on(answer[2], hear)
-        finally:
-            pinging.cancel()
-            await asyncio.wait([pinging])
-            await _let_go(connection)
-
     def _pass_on(self, data: bytes, hear: Hear) -> None:
         try:
             hint = _decode(data)
@@ -129,20 +129,12 @@ class Hints:
         if not hint.queues:
             hear(None, 0)
         for name, messages in hint.queues.items():
-            hear(queue_of_tag(name), messages)
+            queue = self._interest.queue(name)
+            if queue is None and self._interest.is_of_everything:
+                queue = queue_of_tag(name)
+            if queue is not None:
+                hear(queue, messages)
 
     async def close(self) -> None:
         if self._telling is not None:
             await asyncio.wait([self._telling], timeout=ANSWER_WITHIN)
-
-
-async def _ping(connection: AbstractConnection) -> None:
-    with suppress(RedisError, OSError):  # whoever reads finds out
-        while True:
-            await asyncio.sleep(PING_EVERY)
-            await connection.send_command("PING", check_health=False)
-
-
-async def _let_go(connection: AbstractConnection) -> None:
-    with suppress(RedisError, OSError):
-        await connection.disconnect(nowait=True)

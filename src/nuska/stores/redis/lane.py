@@ -30,6 +30,9 @@ READS = frozenset(
 )
 """Commands that change nothing worth waiting for; every other one is a write."""
 
+TELL = ("FCALL", "nuska_tell")
+"""A function that keeps nothing: what it does is not worth waiting for either."""
+
 Connect = Callable[[], Awaitable[AbstractConnection]]
 Part = bytes | str | int
 
@@ -107,7 +110,7 @@ class Lane:
         futures = [loop.create_future() for _ in commands]
         for command, future in zip(commands, futures, strict=True):
             self._outgoing.extend(connection.pack_command(*command))
-            owed = None if command[0] in READS else self._confirmation
+            owed = None if _is_passing(command) else self._confirmation
             self._owed = self._owed or owed
             self._pending.append(Pending(loop.time(), future, owed))
         self._has_outgoing.set()
@@ -275,6 +278,10 @@ class Lane:
     def _waiting(self) -> list[asyncio.Future[Any]]:
         futures = [one.future for one in self._pending if one.future is not None]
         return futures + [future for future, _ in self._unconfirmed]
+
+
+def _is_passing(command: tuple[Part, ...]) -> bool:
+    return command[0] in READS or command[: len(TELL)] == TELL
 
 
 def _resolve(future: asyncio.Future[Any], answer: Any) -> None:

@@ -9,6 +9,7 @@ Project and name are written with every byte but letters, digits and ``_.-~`` es
 a colon or brace in a name is never one in a key, and a key can be read back.
 """
 
+import re
 from urllib.parse import quote, unquote
 from zlib import crc32
 
@@ -30,7 +31,9 @@ class Names:
             raise ValueError("a key prefix has no braces")
         self._prefix = prefix
         self.hints = f"{prefix}hints"
-        """The channel; no key."""
+        """The channel of hints to everybody; no key."""
+        self.all_hints = f"{_literally(self.hints)}:*"
+        """A pattern: the channels of all classes."""
         self.due = [f"{prefix}due:{{{shard}}}" for shard in range(DUE_SHARDS)]
 
     def header(self, queue: QueueRef) -> str:
@@ -40,6 +43,15 @@ class Names:
     def part(self, queue: QueueRef, part: str) -> str:
         """A key beside the header, as ``library/state.lua`` names it."""
         return f"{self._prefix}{{{tag(queue)}}}:{part}"
+
+    def hints_of(self, number: int) -> str:
+        """The channel of hints of one class of queues."""
+        return f"{self.hints}:{number:04x}"
+
+    def class_of_hints(self, channel: str) -> int | None:
+        """The class that has this channel; None for the channel to everybody."""
+        number = channel.removeprefix(self.hints)
+        return int(number[1:], 16) if number else None
 
     def records(self, collection: str) -> list[str]:
         """Rows and keys of a collection of records."""
@@ -76,6 +88,11 @@ def listed(name: str, listing: str) -> bytes:
 def after_name(name: str) -> bytes:
     """Sorts after every member for ``name`` and before those of the next name."""
     return _sortable(name) + _END + b"\xff"
+
+
+def _literally(text: str) -> str:
+    """A pattern that matches ``text`` and nothing else."""
+    return re.sub(r"([*?\[\]\\^])", r"\\\1", text)
 
 
 def _sortable(name: str) -> bytes:

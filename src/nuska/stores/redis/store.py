@@ -62,7 +62,7 @@ class RedisStore:
         self.transfers = RedisTransfers(calls, outbox)
         self.announcements = RedisAnnouncements(calls)
         self._sweeper = Sweeper(calls, outbox)
-        self._hints = Hints(servers, calls.names.hints)
+        self._hints = Hints(servers, calls.names)
         self._looking = asyncio.create_task(self._look_at_settings(), name="redis settings")
 
     @property
@@ -98,6 +98,12 @@ class RedisStore:
         except RedisError as refusal:
             raise unavailable(refusal) from refusal
         return Moment(int(seconds) * 1000 + int(microseconds) // 1000)
+
+    def heed(self, queue: QueueRef | None) -> None:
+        self._hints.heed(queue)
+
+    def disregard(self, queue: QueueRef | None) -> None:
+        self._hints.disregard(queue)
 
     def tell(self, queue: QueueRef, messages: int) -> None:
         self._hints.tell(queue, messages)

@@ -20,6 +20,7 @@ PARTS = (
     "sweeping",
     "transfers",
     "records",
+    "hints",
 )
 
 
