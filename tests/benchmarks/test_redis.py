@@ -6,13 +6,22 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchmarks.hearing import EVERYTHING, measured
 from benchmarks.stores.conformance import EngineTests
+
+from nuska.testing.redis_server import IN_MEMORY, redis_server
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 class TestRedis(EngineTests):
     STORE = "redis"
+
+
+@pytest.mark.parametrize("wanted", [EVERYTHING, 10, 0])
+def test_what_hints_cost_is_measured_until_all_is_heard(wanted: int, tmp_path: Path) -> None:
+    with redis_server(tmp_path, IN_MEMORY) as server:
+        assert measured(server, wanted, 2000).teller > 0
 
 
 @pytest.mark.slow

@@ -28,7 +28,8 @@ _OBSERVED = 8.0
 
 
 def costs(bench: StoreBench) -> Iterator[Figure]:
-    """CPU of node and store for each request; waiters; what a second node hears."""
+    """CPU of node and store for each request; waiters; what a second node spends on hearing,
+    where nobody waits for what is posted: some stores tell it all the same."""
     with bench.nodes("costs", 2) as [node, listener]:
         spread = Spread(bench, [node], watched=[listener])
         for count in BATCHES:
@@ -38,7 +39,9 @@ def costs(bench: StoreBench) -> Iterator[Figure]:
             if count == 1:
                 heard = median(load.micros_per_request(listener.name) for load in loads)
                 bench.costs.heard = heard
-                yield _figure("a message that another node takes in, of a node that hears", heard)
+                yield _figure(
+                    "a message that another node takes in, of one where nobody waits", heard
+                )
             messages = count * sum(load.report.requests for load in loads)
             bench.costs.written[count] = written / messages
             name = f"written to the store's disk for each message, {count} in a post"
