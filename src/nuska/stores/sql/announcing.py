@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Select,
+    bindparam,
     case,
     delete,
     func,
@@ -37,11 +38,49 @@ from nuska.stores.sql.database import Database
 from nuska.stores.sql.dialects.interface import Lock
 from nuska.stores.sql.loading import Values, key_of
 from nuska.stores.sql.rows import AnyRow, QueueRow
-from nuska.stores.sql.tables import READY, announcements, logs, messages, queues
+from nuska.stores.sql.statements import Statement
+from nuska.stores.sql.tables import READY, announcements, logs, messages, queues, unindexed
 
 VERSION_BYTES = 12
 """Random: a version is not met again when a log is opened again."""
 TRIMMED_AT_ONCE = 200
+
+
+def _of_name(*columns: Any) -> Select[*tuple[Any, ...]]:
+    """The row of a queue's name, in the table of these columns."""
+    table = queues if columns[0].table is queues else logs
+    return select(*columns).where(
+        table.c.project == bindparam("project"), table.c.name == bindparam("name")
+    )
+
+
+def _page() -> Select[*tuple[Any, ...]]:
+    """A page of the log beside what its queue is like. The log is named by a sub-select of its
+    own, so that the index gives the order and the limit ends the reading."""
+    now = bindparam("now", type_=BigInteger)
+    end = unindexed(announcements.c.expires_at)
+    listed = select(announcements).with_hint(announcements, BY_POSITION, "mysql")
+    listed = listed.where(
+        announcements.c.generation == _of_name(queues.c.log).scalar_subquery(),
+        announcements.c.position > bindparam("after"),
+        end > _of_name(queues.c.last_moment).scalar_subquery(),
+        end > now,
+    )
+    listed = listed.order_by(announcements.c.position)
+    page = listed.limit(bindparam("most", type_=BigInteger)).subquery("page")
+    queue = _of_name(queues.c.fenced, queues.c.last_moment).subquery("queue")
+    return select(queue, page).select_from(queue.outerjoin(page, true()))
+
+
+PAGE = _page()
+STATE = select(
+    _of_name(queues.c.fenced).scalar_subquery().label("fenced"),
+    _of_name(logs.c.version).scalar_subquery().label("version"),
+    func.coalesce(
+        _of_name(queues.c.last_position).scalar_subquery(),
+        _of_name(logs.c.last_position).scalar_subquery(),
+    ).label("last_position"),
+)
 
 
 class SqlAnnouncements:
@@ -50,6 +89,8 @@ class SqlAnnouncements:
     def __init__(self, database: Database, random_bytes: RandomBytes) -> None:
         self._database = database
         self._random_bytes = random_bytes
+        self._looking = Statement(database, STATE)
+        self._paging = Statement(database, PAGE)
 
     async def open(self, queue: QueueRef, *, now: Moment) -> OpenLog:
         version = new_version(self._random_bytes)
@@ -69,23 +110,13 @@ class SqlAnnouncements:
 
     async def state(self, queue: QueueRef, *, now: Moment) -> OpenLog | None:
         self._database.moment(now)
-        own, of_queue = _at(logs, queue), _at(queues, queue)
-        wanted = select(
-            select(queues.c.fenced).where(*of_queue).scalar_subquery(),
-            select(logs.c.version).where(*own).scalar_subquery(),
-            func.coalesce(
-                select(queues.c.last_position).where(*of_queue).scalar_subquery(),
-                select(logs.c.last_position).where(*own).scalar_subquery(),
-            ),
-        )
-
-        async def work(connection: AsyncConnection) -> OpenLog | None:
-            fenced, version, last = (await connection.execute(wanted)).one()
-            if fenced:
-                raise QueueAway
-            return None if version is None else OpenLog(version.decode(), Position(last))
-
-        return await self._database.ask(work)
+        project, name = locking.of(queue)
+        [seen] = await self._looking.rows({"project": project, "name": name})
+        if seen.fenced:
+            raise QueueAway
+        if seen.version is None:
+            return None
+        return OpenLog(seen.version.decode(), Position(seen.last_position))
 
     async def close(self, queue: QueueRef, *, version: str, now: Moment) -> bool:
         self._database.moment(now)
@@ -115,18 +146,21 @@ class SqlAnnouncements:
     async def _page(
         self, queue: QueueRef, after: Position, limit: int, now: Moment, *, carried: bool
     ) -> list[Message]:
-        wanted = _page(queue, after, limit, self._database.moment(now))
-
-        async def work(connection: AsyncConnection) -> list[Message]:
-            rows = (await connection.execute(wanted)).all()
-            if rows:
-                if rows[0].fenced and not carried:
-                    raise QueueAway
-                self._database.moment(rows[0].last_moment)
-            found = [row for row in rows if row.position is not None]
-            return [_message_of(row) for row in sorted(found, key=lambda row: int(row.position))]
-
-        return await self._database.ask(work)
+        project, name = locking.of(queue)
+        values = {
+            "project": project,
+            "name": name,
+            "after": after,
+            "most": limit,
+            "now": self._database.moment(now),
+        }
+        rows = await self._paging.rows(values)
+        if rows:
+            if rows[0].fenced and not carried:
+                raise QueueAway
+            self._database.moment(rows[0].last_moment)
+        found = [row for row in rows if row.position is not None]
+        return [_message_of(row) for row in sorted(found, key=lambda row: int(row.position))]
 
     async def trim(self, queue: QueueRef, *, through: Position, now: Moment) -> bool:
         self._database.moment(now)
@@ -134,17 +168,17 @@ class SqlAnnouncements:
         async def work(connection: AsyncConnection) -> bool:
             # Beside posts, but not behind a fence. A log that is closed meanwhile is nobody's.
             await locking.find(connection, queue, Lock.SHARING)
-            named = select(queues.c.log).where(*_at(queues, queue))
-            log = (await connection.execute(named)).scalar_one_or_none()
-            if log is None:
-                return False
-            old = [announcements.c.generation == log, announcements.c.position <= through]
+            own = announcements.c.generation
             last = select(announcements.c.position).with_hint(announcements, BY_POSITION, "mysql")
-            last = last.where(*old).order_by(announcements.c.position)
-            last = last.offset(TRIMMED_AT_ONCE - 1).limit(1)
-            end = (await connection.execute(last)).scalar_one_or_none()
-            if end is not None:
-                old.append(announcements.c.position <= end)
+            last = last.where(own == queues.c.log, announcements.c.position <= through)
+            last = last.order_by(announcements.c.position)
+            last = last.offset(TRIMMED_AT_ONCE - 1).limit(1).correlate(queues)
+            wanted = select(queues.c.log, last.scalar_subquery()).where(*_at(queues, queue))
+            found = (await connection.execute(wanted)).one_or_none()
+            if found is None or found[0] is None:
+                return False
+            log, end = found
+            old = (own == log, announcements.c.position <= (through if end is None else end))
             await connection.execute(delete(announcements).where(*old))
             return end is not None
 
@@ -227,23 +261,6 @@ def _at(table: Any, ref: QueueRef) -> Sequence[ColumnElement[bool]]:
     """The row of a queue's name, in a table by names."""
     project, name = locking.of(ref)
     return table.c.project == project, table.c.name == name
-
-
-def _page(ref: QueueRef, after: Position, limit: int, now: Moment) -> Select[*tuple[Any, ...]]:
-    """A page of the log beside what its queue is like, in one statement. The log is named by a
-    sub-select of its own, so that the index gives its order and the limit ends the reading."""
-    own = _at(queues, ref)
-    log = select(queues.c.log).where(*own).scalar_subquery()
-    moment = select(func.greatest(queues.c.last_moment, now)).where(*own).scalar_subquery()
-    listed = select(announcements).with_hint(announcements, BY_POSITION, "mysql")
-    listed = listed.where(
-        announcements.c.generation == log,
-        announcements.c.position > after,
-        announcements.c.expires_at > moment,
-    )
-    page = listed.order_by(announcements.c.position).limit(limit).subquery("page")
-    queue = select(queues.c.fenced, queues.c.last_moment).where(*own).subquery("queue")
-    return select(queue, page).select_from(queue.outerjoin(page, true()))
 
 
 def _message_of(row: AnyRow) -> Message:
