@@ -28,7 +28,7 @@ from nuska.stores.sql.dialects.interface import Lock
 from nuska.stores.sql.moving import IN_ONE_STATEMENT, MessageKey, places_moved_to, remember, remove
 from nuska.stores.sql.posting import Post, Poster
 from nuska.stores.sql.rows import MESSAGE, MessageRow, QueueRow, encode, message_of, messages_of
-from nuska.stores.sql.tables import IS_READY, READY, WAITS, messages
+from nuska.stores.sql.tables import IS_READY, READY, WAITS, messages, unindexed
 from nuska.stores.sql.taking import Takers
 
 
@@ -75,13 +75,13 @@ class SqlMessages:
             if row is None:
                 return Page([], after)
             moment = self._database.moment(max(now, row.last_moment))
-            wanted = _page(row.generation, after, moment, hide_poster)
+            wanted = _live(row.generation, moment, hide_poster)
             if include_claimed or include_delayed:
                 listing = _by_position(
-                    wanted, moment, limit, claimed=include_claimed, delayed=include_delayed
+                    wanted, after, moment, limit, claimed=include_claimed, delayed=include_delayed
                 )
             else:
-                listing = _ready_and_due(wanted, moment, limit)
+                listing = _ready_and_due(wanted, after, moment, limit)
             rows = (await connection.execute(listing)).all()
             found = messages_of(rows, moment)
             return Page(found, found[-1].position if found else after)
@@ -212,21 +212,25 @@ def _parsed(ids: Sequence[str]) -> list[MessageKey]:
     return [parsed for one in dict.fromkeys(ids) if (parsed := parse_message_id(one))]
 
 
-def _page(
-    generation: int, after: Position, now: Moment, hide: bytes | None
-) -> Select[*tuple[Any, ...]]:
+def _live(generation: int, now: Moment, hide: bytes | None) -> Select[*tuple[Any, ...]]:
     wanted = select(*MESSAGE).where(
         messages.c.generation == generation,
-        messages.c.position > after,
-        messages.c.expires_at > now,
+        unindexed(messages.c.expires_at) > now,
     )
     return wanted if hide is None else wanted.where(messages.c.poster != hide)
 
 
 def _by_position(
-    wanted: Select[*tuple[Any, ...]], now: Moment, limit: int, *, claimed: bool, delayed: bool
+    wanted: Select[*tuple[Any, ...]],
+    after: Position,
+    now: Moment,
+    limit: int,
+    *,
+    claimed: bool,
+    delayed: bool,
 ) -> Select[*tuple[Any, ...]]:
     """Walk the queue from the marker."""
+    wanted = wanted.where(messages.c.position > after)
     if not (claimed and delayed):
         of_the_kind = messages.c.claim.is_not(None) if claimed else messages.c.claim.is_(None)
         wanted = wanted.where(or_(messages.c.available_at <= now, of_the_kind))
@@ -234,15 +238,15 @@ def _by_position(
 
 
 def _ready_and_due(
-    wanted: Select[*tuple[Any, ...]], now: Moment, limit: int
+    wanted: Select[*tuple[Any, ...]], after: Position, now: Moment, limit: int
 ) -> Select[*tuple[Any, ...]]:
     """Both kinds of available messages, each from its end of the index."""
     wanted = wanted.with_hint(messages, IN_LINE, "mysql")
-    ready = wanted.where(IS_READY, messages.c.claim.is_(None))
-    due = wanted.where(WAITS, messages.c.available_at <= now)
-    kinds = [
-        select(kind.order_by(messages.c.position).limit(limit).subquery()) for kind in (ready, due)
-    ]
+    position = messages.c.position
+    ready = wanted.where(IS_READY, messages.c.claim.is_(None), position > after)
+    due = wanted.where(WAITS, messages.c.available_at <= now, unindexed(position) > after)
+    ordered = (ready.order_by(position), due.order_by(unindexed(position)))
+    kinds = [select(kind.limit(limit).subquery()) for kind in ordered]
     both = union_all(*kinds).subquery()
     return select(both).order_by(both.c.position).limit(limit)
 

@@ -30,6 +30,14 @@ ready messages, waiting ones and those of a claim."""
 
 metadata = MetaData()
 
+
+def unindexed(column: Column[int]) -> ColumnElement[int]:
+    """A column, for conditions that are not to be answered from its index. By statistics of
+    when a table was empty any index is as good as the one that is meant, and the server may
+    walk over everything along it."""
+    return column + literal_column("0")
+
+
 READY_IN_WORDS: ColumnElement[int] = literal_column(str(READY))
 """For conditions: an index of what is ready, or of what is not, can be used only where the
 statement itself says so, and not a value that is sent along."""

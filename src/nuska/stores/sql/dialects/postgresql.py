@@ -74,6 +74,7 @@ BY_CLASS: dict[str, type[DBAPIError]] = {
 FIRST = (14,)
 PLANS = {
     "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "jit": "off",
