@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "flavor": ("nuska.cli.flavor:app", "Flavors: names for pools that can do the same."),
     "message": ("nuska.cli.message:app", "Post, look at, delete and pop messages."),
     "claim": ("nuska.cli.claim:app", "Claim messages, renew and release claims."),
+    "webhook": ("nuska.cli.webhook:app", "Secrets and signatures of webhooks."),
     "work": ("nuska.cli.work:app", "Run a command for each message of a queue."),
 }
 """Name, where it is, and the line it has in ``nuska --help``."""
