@@ -12,17 +12,19 @@ from msgspec.structs import replace
 from nuska.domain.claims import Claimed
 from nuska.domain.messages import DeleteOutcome, Message, Page, QueueRef
 from nuska.domain.moments import Duration, Moment
-from nuska.domain.positions import BEFORE_ALL
+from nuska.domain.positions import BEFORE_ALL, Position
 from nuska.domain.queues import Metadata, Queue
 from nuska.interfaces.storage import RandomBytes, Store, StoreOptions
 from nuska.stores.memory import MemoryStore
+from nuska.stores.memory.announcements import MemoryAnnouncements
 from nuska.stores.memory.claims import MemoryClaims
 from nuska.stores.memory.messages import MemoryMessages
 from nuska.stores.memory.queues import MemoryQueues
 from nuska.stores.memory.state import State
 from nuska.stores.sqlite import open_store as open_sqlite
 from nuska.testing.clock import seeded_bytes
-from nuska.testing.state_machine import Lockstep, LockstepWithCarriages
+from nuska.testing.listening_machine import LockstepWithLogs
+from nuska.testing.state_machine import Lockstep
 from nuska.testing.two_clocks import TwoClocks
 
 QUICK = settings(
@@ -42,12 +44,12 @@ UNTIL_FOUND = settings(
 )
 
 
-class MemoryBesideMemory(Lockstep):
+class MemoryBesideMemory(LockstepWithLogs):
     async def open_other(self, now: Moment, random_bytes: RandomBytes) -> Store:
         return MemoryStore(now=now, random_bytes=random_bytes)
 
 
-class MemoryBesideSqlite(LockstepWithCarriages):
+class MemoryBesideSqlite(LockstepWithLogs):
     durable = True
 
     def __init__(self) -> None:
@@ -166,6 +168,33 @@ class LosesUpdates(MemoryQueues):
         return present is not None and await super().replace_metadata(present, metadata, **rest)
 
 
+class KeepsTheLogOfPurgedQueues(MemoryQueues):
+    async def purge(self, ref: QueueRef, *, now: Moment) -> None:
+        log = self._state.logs.get(ref)
+        announced = [] if log is None else log.announced
+        await super().purge(ref, now=now)
+        if log is not None:
+            log.announced = announced
+
+
+class ForgetsLogsOfDeletedQueues(MemoryQueues):
+    async def delete(self, ref: QueueRef, *, now: Moment) -> None:
+        if await self.get(ref) is not None:
+            self._state.close_log(ref)
+        await super().delete(ref, now=now)
+
+
+class ClosesLogsForAnybody(MemoryAnnouncements):
+    async def close(self, queue: QueueRef, *, version: str, now: Moment) -> bool:
+        seen = await self.state(queue, now=now)
+        return seen is not None and await super().close(queue, version=seen.version, now=now)
+
+
+class TrimsTooMuch(MemoryAnnouncements):
+    async def trim(self, queue: QueueRef, *, through: Position, now: Moment) -> bool:
+        return await super().trim(queue, through=Position(2**53), now=now)
+
+
 class RunsBackwards(State):
     def at(self, now: Moment) -> Moment:
         self._now = now
@@ -197,6 +226,24 @@ def test_a_store_with_a_mistake_is_found_out(mistake: Callable[..., Any]) -> Non
         run_state_machine_as_test(MemoryBesideMistaken, settings=UNTIL_FOUND)
 
 
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        KeepsTheLogOfPurgedQueues,
+        ForgetsLogsOfDeletedQueues,
+        ClosesLogsForAnybody,
+        TrimsTooMuch,
+    ],
+)
+def test_a_store_whose_logs_have_a_mistake_is_found_out(mistake: Callable[..., Any]) -> None:
+    class MemoryBesideMistaken(LockstepWithLogs):
+        async def open_other(self, now: Moment, random_bytes: RandomBytes) -> Store:
+            return mistaken(mistake, now, random_bytes)
+
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(MemoryBesideMistaken, settings=UNTIL_FOUND)
+
+
 def mistaken(mistake: Callable[..., Any], now: Moment, random_bytes: RandomBytes) -> Store:
     """A memory store of which one part is replaced."""
     store = MemoryStore(now=now, random_bytes=random_bytes)
@@ -207,7 +254,7 @@ def mistaken(mistake: Callable[..., Any], now: Moment, random_bytes: RandomBytes
         store.claims = MemoryClaims(state)
         return store
     part = mistake(store._state)
-    for name in ("queues", "messages", "claims"):
+    for name in ("queues", "messages", "claims", "announcements"):
         if isinstance(part, type(getattr(store, name))):
             setattr(store, name, part)
     return store

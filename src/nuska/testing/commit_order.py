@@ -193,6 +193,11 @@ class CommitOrder:
             if line.outcome is not True or latest is None:
                 return
             call = msgspec.structs.replace(call, arguments=(latest, *call.arguments[1:]))
+        if call.method == "announcements.close":
+            log = model._state.logs.get(call.arguments[0])
+            if line.outcome is not True or log is None:
+                return
+            call = msgspec.structs.replace(call, options={"version": log.version})
         try:
             await call.make(model, line.moment)
         except NuskaError:

@@ -37,7 +37,8 @@ class LockstepWithLogs(LockstepWithCarriages):
         async def opened(store: Store) -> bool:
             log = await logs_of(store).open(queue, now=self.now)
             seen.append(log.version)
-            return log.version not in {v for pair in self.versions.get(queue, []) for v in pair}
+            own = 0 if store is self.model else 1  # versions are each store's own
+            return log.version not in {pair[own] for pair in self.versions.get(queue, [])}
 
         self.ask(queue, opened)
         kept = [*self.versions.get(queue, []), (seen[0], seen[1])]

@@ -14,8 +14,9 @@ from nuska.domain.claims import Claimed, DeadLetterRule
 from nuska.domain.errors import Conflict, Unavailable
 from nuska.domain.messages import Added, Idempotency, Message, NewMessage, QueueRef
 from nuska.domain.moments import Duration, Moment, seconds
+from nuska.domain.positions import BEFORE_ALL
 from nuska.domain.queues import Queue
-from nuska.interfaces.storage import Store
+from nuska.interfaces.announcing import AnnouncingStore
 from nuska.testing.clock import ManualClock
 from nuska.testing.questions import Call
 
@@ -37,7 +38,13 @@ class MixedLoad:
     """``perform`` makes a call and returns its answer."""
 
     def __init__(
-        self, store: Store, perform: Perform, clock: ManualClock, seed: int, *, relaxed: bool
+        self,
+        store: AnnouncingStore,
+        perform: Perform,
+        clock: ManualClock,
+        seed: int,
+        *,
+        relaxed: bool,
     ) -> None:
         self._store = store
         self._perform = perform
@@ -66,6 +73,9 @@ class MixedLoad:
             (self._change_metadata, 2),
             (self._purge, 1),
             (self._delete_queue, 1),
+            (self._open_log, 2),
+            (self._close_log, 1),
+            (self._trim_log, 2),
             (self._let_time_pass, 2),
             (self._sweep, 4),
         ]
@@ -75,6 +85,8 @@ class MixedLoad:
         await self._call("queues.create", MAIL, {"team": "post"})
         if RELAXED in self._queues:
             await self._call("queues.create", RELAXED, {}, relaxed=True)
+        for queue in dict.fromkeys(self._queues):
+            await self._open_log(queue)
 
     async def run(self, callers: int, deeds: int) -> None:
         """``callers`` at once, each doing so many things."""
@@ -190,6 +202,21 @@ class MixedLoad:
 
     async def _delete_queue(self, queue: QueueRef) -> None:
         await self._call("queues.delete", PASSING)
+
+    async def _open_log(self, queue: QueueRef) -> None:
+        await self._call("announcements.open", queue)
+
+    async def _close_log(self, queue: QueueRef) -> None:
+        seen = await self._store.announcements.state(queue, now=self._clock.now())
+        if seen is not None:
+            await self._call("announcements.close", queue, version=seen.version)
+
+    async def _trim_log(self, queue: QueueRef) -> None:
+        log = await self._store.announcements.page(
+            queue, after=BEFORE_ALL, limit=self._random.randint(1, 20), now=self._clock.now()
+        )
+        if log:
+            await self._call("announcements.trim", queue, through=log[-1].position)
 
     async def _let_time_pass(self, queue: QueueRef) -> None:
         self._clock.advance(milliseconds=self._random.choice((1, 700, 20_000)))

@@ -1,7 +1,7 @@
 """Everything that can be observed of a store, so that two can be compared.
 
-Refuses to compare versions of queues, which are each store's own, and moments that have
-passed.
+Refuses to compare versions of queues and of logs, which are each store's own, and moments that
+have passed.
 """
 
 from collections.abc import Iterable
@@ -15,6 +15,7 @@ from nuska.domain.errors import Conflict
 from nuska.domain.messages import Idempotency, QueueRef
 from nuska.domain.moments import Moment
 from nuska.domain.positions import BEFORE_ALL
+from nuska.interfaces.announcing import AnnouncingStore
 from nuska.interfaces.storage import Store
 
 EVERYTHING = 1_000_000
@@ -47,8 +48,11 @@ class Questions:
         self._claims: dict[tuple[QueueRef, str], None] = {}
         self._posts: dict[tuple[QueueRef, str], Idempotency] = {}
         self._projects: dict[str, None] = {}
+        self._logs: dict[QueueRef, None] = {}
         for call in calls:
             queue = call.queues[0]
+            if call.method.startswith("announcements."):
+                self._logs[queue] = None
             self._projects[queue.project] = None
             if "claim_id" in call.options:
                 self._claims[queue, call.options["claim_id"]] = None
@@ -56,7 +60,7 @@ class Questions:
             if post is not None:
                 self._posts.setdefault((queue, post.key), post)
 
-    async def ask(self, store: Store, now: Moment) -> bytes:
+    async def ask(self, store: AnnouncingStore, now: Moment) -> bytes:
         """The answers as one text. Asking for remembered posts writes to the store."""
         answers: list[object] = []
         for project in self._projects:
@@ -69,6 +73,10 @@ class Questions:
         for (ref, _), post in self._posts.items():
             if await store.queues.get(ref) is not None:
                 answers.append(await _remembered(store, ref, post, now))
+        for ref in self._logs:
+            logs = store.announcements
+            answers.append(await logs.state(ref, now=now) is not None)
+            answers += await logs.page(ref, after=BEFORE_ALL, limit=EVERYTHING, now=now)
         return msgspec.json.format(msgspec.json.encode(answers))
 
 

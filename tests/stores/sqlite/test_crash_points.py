@@ -18,6 +18,7 @@ from nuska.domain.claims import DeadLetterRule
 from nuska.domain.errors import Unavailable
 from nuska.domain.messages import Idempotency, Message, NewMessage, QueueRef
 from nuska.domain.moments import seconds
+from nuska.interfaces.announcing import OpenLog
 from nuska.interfaces.storage import StoreOptions
 from nuska.stores.sqlite import connection, messages
 from nuska.stores.sqlite.store import SqliteStore, open_sqlite
@@ -52,6 +53,8 @@ class Scene:
         self.held: list[Message] = []
         self.ready: list[str] = []
         self.popped: list[Message] = []
+        self.log: OpenLog | None = None
+        """Of ``JOBS``; that of ``NEW`` is open as well."""
         self._scratch = scratch
 
     async def do(self, method: str, *arguments: Any, **options: Any) -> Any:
@@ -60,6 +63,8 @@ class Scene:
 
     async def prepare(self) -> None:
         await self.do("queues.create", MAIL, {"team": "post"})
+        self.log = await self.do("announcements.open", JOBS)
+        await self.do("announcements.open", NEW)
         await self.do("messages.add", JOBS, letters(9))
         await self.do("messages.add", MAIL, letters(4, delay=5))
         await self.do("messages.add", WORN, letters(3))
@@ -106,6 +111,11 @@ async def change_metadata(scene: Scene) -> None:
     await scene.do("queues.replace_metadata", mail, {"team": "mail"}, relaxed=True)
 
 
+async def close_log(scene: Scene) -> None:
+    assert scene.log is not None
+    await scene.do("announcements.close", JOBS, version=scene.log.version)
+
+
 DEEDS: dict[str, Deed] = {
     "post one": lambda scene: scene.do("messages.add", JOBS, letters(1)),
     "post a batch": lambda scene: scene.do("messages.add", JOBS, letters(12)),
@@ -129,6 +139,11 @@ DEEDS: dict[str, Deed] = {
     "change metadata": change_metadata,
     "purge": lambda scene: scene.do("queues.purge", JOBS),
     "delete a queue": lambda scene: scene.do("queues.delete", JOBS),
+    "open a log": lambda scene: scene.do("announcements.open", MAIL),
+    "trim a log": lambda scene: scene.do(
+        "announcements.trim", JOBS, through=scene.held[-1].position
+    ),
+    "close a log": close_log,
 }
 
 

@@ -15,7 +15,17 @@ from uuid import uuid4
 import pytest
 
 from nuska.interfaces.storage import StoreOptions
-from nuska.stores.sqlite import checkpoint, connection, line, messages, store, sweeping, writer
+from nuska.stores.memory import announcements as model
+from nuska.stores.sqlite import (
+    announcements,
+    checkpoint,
+    connection,
+    line,
+    messages,
+    store,
+    sweeping,
+    writer,
+)
 from nuska.stores.sqlite.store import open_sqlite
 from nuska.stores.sqlite.transaction import Transaction
 from nuska.stores.sqlite.writer import Writer
@@ -27,6 +37,7 @@ from nuska.testing.recording_vfs import RecordingVfs
 
 CALLERS = 12
 DEEDS = 30
+PLENTY = 10_000
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +47,9 @@ def _everything_happens_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint, "RESET_PAGES", 90)
     monkeypatch.setattr(line, "MAX_WRITES_PER_COMMIT", 6)
     monkeypatch.setattr(messages, "SLICE", 4)
+    # What one step of trimming leaves is not the model's: here it leaves nothing.
+    monkeypatch.setattr(announcements, "TRIMMED_PER_STEP", PLENTY)
+    monkeypatch.setattr(model, "TRIMMED_AT_ONCE", PLENTY)
     monkeypatch.setattr(sweeping, "ROWS_PER_STEP", 5)
     monkeypatch.setattr(sweeping, "CLEARED_PER_STEP", 5)
     monkeypatch.setattr(sweeping, "FREE_PAGES_KEPT", 4)

@@ -2,7 +2,7 @@
 
 from nuska.domain.messages import Message, QueueRef
 from nuska.domain.moments import Moment
-from nuska.domain.positions import Position, floor_at
+from nuska.domain.positions import BEFORE_ALL, Position, floor_at
 from nuska.interfaces.announcing import OpenLog
 from nuska.stores.memory.state import Log, State
 
@@ -42,11 +42,12 @@ class MemoryAnnouncements:
         return [] if log is None else log.alive(after, now)[:limit]
 
     async def trim(self, queue: QueueRef, *, through: Position, now: Moment) -> bool:
-        self._state.at(now)
+        now = self._state.at(now)
         self._state.find(queue)
         log = self._state.logs.get(queue)
         if log is None:
             return False
+        log.announced = log.alive(BEFORE_ALL, now)
         old = [m for m in log.announced if m.position <= through]
         log.announced = log.announced[min(len(old), TRIMMED_AT_ONCE) :]
         return len(old) > TRIMMED_AT_ONCE
