@@ -50,6 +50,10 @@ async def everything(store: SqliteStore, now: Moment) -> list[Message]:
     return page.messages
 
 
+async def announced(store: SqliteStore, now: Moment) -> list[Message]:
+    return await store.announcements.page(INBOX, after=BEFORE_ALL, limit=10_000, now=now)
+
+
 def in_directory(directory: Path) -> StoreOptions:
     return StoreOptions(url="sqlite:", data_dir=str(directory), now=START, random_bytes=os.urandom)
 
@@ -64,13 +68,19 @@ async def test_a_restored_store_is_the_one_that_was_backed_up(
     )
     later = NewMessage(body=b"1", ttl=seconds(3600), delay=seconds(600))
     await sqlite.messages.add(INBOX, [later], now=clock.now())
-    before = await everything(sqlite, clock.now())
+    opened = await sqlite.announcements.open(INBOX, now=clock.now())
+    await sqlite.messages.add(INBOX, LETTERS[:3], now=clock.now())
+    before, log = await everything(sqlite, clock.now()), await announced(sqlite, clock.now())
     backup = backed_up(tmp_path, tmp_path / "backup")
     await sqlite.messages.add(INBOX, LETTERS, now=clock.now())  # not in it
 
     assert restored(backup, tmp_path / "other") is None
     other = await open_sqlite(in_directory(tmp_path / "other"))
     assert await everything(other, clock.now()) == before
+    assert await announced(other, clock.now()) == log == before[-3:]
+    state = await other.announcements.state(INBOX, now=clock.now())
+    assert state is not None
+    assert state.version == opened.version
     claim = await other.claims.get(INBOX, "c" * 24, now=clock.now())
     assert claim is not None
     assert [one.id for one in claim.messages] == [one.id for one in claimed.messages]
@@ -78,7 +88,7 @@ async def test_a_restored_store_is_the_one_that_was_backed_up(
     queue = await other.queues.get(INBOX)
     assert queue is not None
     assert queue.metadata == {"colour": "red"}
-    assert (await other.queues.stats(INBOX, now=clock.now())).ready == 47
+    assert (await other.queues.stats(INBOX, now=clock.now())).ready == 50
     await other.close()
 
 
