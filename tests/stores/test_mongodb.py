@@ -14,6 +14,7 @@ from nuska.testing.conformance import (
     AnnouncementConformance,
     ByUrlConformance,
     CarriedLogConformance,
+    DurableLogConformance,
     RecordConformance,
     SharedLogConformance,
     TransferConformance,
@@ -43,6 +44,7 @@ class TestMongodb(
     TransferConformance,
     AnnouncementConformance,
     CarriedLogConformance,
+    DurableLogConformance,
     SharedLogConformance,
 ):
     @pytest.fixture

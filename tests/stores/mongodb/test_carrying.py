@@ -16,7 +16,7 @@ from nuska.domain.pools import Pool
 from nuska.domain.positions import BEFORE_ALL
 from nuska.interfaces.pooling import PoolableStore
 from nuska.interfaces.records import ABSENT
-from nuska.stores.mongodb import carried
+from nuska.stores.mongodb import carried, writer
 from nuska.stores.mongodb.connection import Connection
 from nuska.stores.mongodb.looking import RELIED_ON_FOR, Seen
 from nuska.stores.mongodb.store import MongoStore
@@ -66,10 +66,10 @@ def a_fence_before(
     """The next time that the writer is asked for ``method``, a fence comes first."""
     plain = getattr(Writer, method)
 
-    async def fence_first(writer: Writer, *args: Any, **keywords: Any) -> Any:
+    async def fence_first(this: Writer, *args: Any, **keywords: Any) -> Any:
         monkeypatch.undo()
         await store.transfers.fence(ref, epoch=EPOCH, now=now)
-        return await plain(writer, *args, **keywords)
+        return await plain(this, *args, **keywords)
 
     monkeypatch.setattr(Writer, method, fence_first)
 
@@ -90,6 +90,50 @@ async def test_a_delete_of_many_that_a_fence_came_before_does_not_pass_for_one(
     a_fence_before(monkeypatch, "run_alone", store, inbox.ref, inbox.now)
     with pytest.raises(QueueAway):
         await store.messages.delete_many(inbox.ref, ids, now=inbox.now)
+
+
+async def test_a_delete_of_many_that_a_fence_overtakes_before_its_commit_does_not_pass_for_one(
+    store: MongoStore, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = await inbox.post("one", "two")
+    commit = writer._commit
+
+    async def fence_first(session: Any) -> None:
+        monkeypatch.undo()
+        await store.transfers.fence(inbox.ref, epoch=EPOCH, now=inbox.now)
+        await commit(session)
+
+    monkeypatch.setattr(writer, "_commit", fence_first)
+    with pytest.raises(QueueAway):
+        await inbox.delete_many(*ids)
+
+
+async def test_what_a_node_remembers_of_a_queue_does_not_lead_it_past_a_fence(
+    store: MongoStore, inbox: Inbox, url: str, open_at: Open
+) -> None:
+    other = Inbox(await open_at(url), inbox.clock)
+    ids = await other.post("one", "two", "three")
+    assert await other.delete_many(ids[0])
+    await store.transfers.fence(inbox.ref, epoch=EPOCH, now=inbox.now)
+    with pytest.raises(QueueAway):
+        await other.delete_many(*ids[1:])
+    assert await dump(store, inbox) == ["two", "three"]
+
+
+@pytest.mark.parametrize("emptying", [Inbox.purge, Inbox.drop])
+async def test_what_a_node_remembers_of_a_queue_that_another_emptied_misleads_nobody(
+    store: MongoStore, inbox: Inbox, url: str, open_at: Open, emptying: Callable[[Inbox], Any]
+) -> None:
+    assert store
+    other = Inbox(await open_at(url), inbox.clock)
+    old = await other.post("one", "two")
+    await other.claim(1, ttl=HOUR)
+    await emptying(inbox)
+    new = await inbox.post("three", "four", "five")
+    assert await other.delete_many(*old, new[0])
+    assert not await other.delete_many(new[1], claims=[1])
+    assert await other.delete_many(*old, claims=[1])
+    assert await inbox.listed() == ["four", "five"]
 
 
 async def test_a_delete_by_another_primary_than_was_asked_for_a_fence_looks_again(
@@ -123,10 +167,10 @@ async def test_a_delete_that_a_purge_came_before_is_of_what_is_not_there(
     ids = await inbox.post("one", "two")
     run_alone = Writer.run_alone
 
-    async def purge_first(writer: Writer, *args: Any, **keywords: Any) -> Any:
+    async def purge_first(this: Writer, *args: Any, **keywords: Any) -> Any:
         monkeypatch.undo()
         await inbox.purge()
-        return await run_alone(writer, *args, **keywords)
+        return await run_alone(this, *args, **keywords)
 
     monkeypatch.setattr(Writer, "run_alone", purge_first)
     await inbox.post("three")

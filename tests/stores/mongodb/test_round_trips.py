@@ -1,5 +1,6 @@
 """How often an operation asks the servers, one question after another: its time is made of that."""
 
+import asyncio
 from functools import partial
 
 import pytest
@@ -11,9 +12,10 @@ from pymongo.monitoring import (
     CommandSucceededEvent,
 )
 
-from nuska.domain.messages import DeleteOutcome
+from nuska.domain.messages import DeleteOutcome, QueueRef
 from nuska.domain.moments import Duration
 from nuska.stores.mongodb import connection, looking
+from nuska.stores.mongodb.looking import Reader, Seen
 from nuska.stores.mongodb.store import MongoStore
 from nuska.testing.clock import ManualClock
 from nuska.testing.conformance.announcements import Log
@@ -23,6 +25,7 @@ from nuska.testing.mongodb_server import MongoServer
 from .conftest import Open
 
 OPENED = "findAndModify"
+SOON = 20.0
 
 
 class Asked(CommandListener):
@@ -30,9 +33,13 @@ class Asked(CommandListener):
 
     def __init__(self) -> None:
         self._names: list[str] = []
+        self.deletes = asyncio.Event()
+        """A delete is on its way, or was."""
 
     def started(self, event: CommandStartedEvent) -> None:
         self._names.append(event.command_name)
+        if event.command_name == "delete":
+            self.deletes.set()
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
         pass
@@ -93,15 +100,45 @@ async def test_a_delete_looks_at_the_queue_and_deletes(
 
 
 @pytest.mark.parametrize("claimed", [False, True])
-async def test_a_delete_of_many_looks_at_the_queue_deletes_and_commits(
+async def test_a_delete_of_many_looks_at_the_queue_while_it_deletes_and_commits(
+    inbox: Inbox, asked: Asked, monkeypatch: pytest.MonkeyPatch, claimed: bool
+) -> None:
+    see = Reader.see
+
+    async def see_when_it_deletes(reader: Reader, ref: QueueRef) -> Seen | None:
+        async with asyncio.timeout(SOON):
+            await asked.deletes.wait()
+        return await see(reader, ref)
+
+    await inbox.post("so that the queue is known")
+    ids = await inbox.post(*"abcde")
+    if claimed:
+        await inbox.claim(1, ttl=HOUR)
+    asked.read()
+    monkeypatch.setattr(Reader, "see", see_when_it_deletes)
+    assert await inbox.delete_many(*ids, claims=[1] if claimed else None)
+    assert asked.read() == ["delete", "find", "commitTransaction"]
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+async def test_a_delete_of_some_that_are_gone_is_begun_anew(
     inbox: Inbox, asked: Asked, claimed: bool
 ) -> None:
     ids = await inbox.post(*"abcde")
     if claimed:
         await inbox.claim(1, ttl=HOUR)
+    claims = [1] if claimed else None
+    assert await inbox.delete_many(ids[2], claims=claims)
     asked.read()
-    assert await inbox.delete_many(*ids, claims=[1] if claimed else None)
-    assert asked.read() == ["find", "delete", "commitTransaction"]
+    assert await inbox.delete_many(*ids, claims=claims)
+    names = asked.read()
+    assert sorted(names[:2]) == ["delete", "find"]
+    whether_others_are_there = ["find"] if claimed else []
+    assert names[2:] == [
+        "abortTransaction",
+        *("find", "delete", *whether_others_are_there),
+        "commitTransaction",
+    ]
 
 
 async def test_a_trim_is_one_transaction_of_keys(

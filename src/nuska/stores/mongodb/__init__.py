@@ -4,7 +4,7 @@ What changes a queue is a transaction that begins by changing the queue's own do
 two at once one is refused and tried again; only messages are deleted without it. Writes of one
 node that wait for the same queue share a transaction (``writer.py``). All documents of a queue
 have one value of the shard key (``records.py``). The driver keeps no copy of anything that
-MongoDB knows.
+MongoDB knows, but a guess (``generations.py``).
 """
 
 from nuska.interfaces.storage import Store, StoreOptions

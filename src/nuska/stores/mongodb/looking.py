@@ -85,13 +85,13 @@ class Reader:
         self._connection = connection
         self._writer = writer
 
-    async def see(self, ref: QueueRef, now: Moment) -> Seen | None:
-        """The queue as a majority has it, at the later of its moment and ``now``."""
+    async def see(self, ref: QueueRef) -> Seen | None:
+        """The queue as a majority has it, at its own moment."""
         since, term = since_boot(), self._connection.term()
         header = await self.stored(ref)
         if header is None or not header.exists:
             return None
-        header.moment = self._writer.moment(Moment(max(now, header.moment)))
+        self._writer.generations.note(header)
         return Seen(header, since, term)
 
     async def stored(self, ref: QueueRef) -> Header | None:

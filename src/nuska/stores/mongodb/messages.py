@@ -22,29 +22,24 @@ from nuska.domain.positions import (
     MessageId,
     Position,
     message_id,
-    parse_claim_id,
     parse_message_id,
 )
 from nuska.interfaces.storage import RandomBytes
 from nuska.stores.mongodb.choosing import candidates, make_due_ready
-from nuska.stores.mongodb.connection import busy
+from nuska.stores.mongodb.deleting import Deleting
 from nuska.stores.mongodb.headers import Header
-from nuska.stores.mongodb.looking import Reader, Seen, View
+from nuska.stores.mongodb.looking import Reader, View
 from nuska.stores.mongodb.records import (
     Document,
     announcement,
-    claim_key,
     decode,
     encode,
     message_key,
+    message_keys,
     post_key,
 )
-from nuska.stores.mongodb.timeline import since_boot
 from nuska.stores.mongodb.transaction import Transaction
 from nuska.stores.mongodb.writer import Writer
-
-DELETED_ANEW_AT_MOST = 5
-"""How often a queue may be purged, or carried away and back, under one request."""
 
 
 class MongoMessages:
@@ -54,6 +49,7 @@ class MongoMessages:
         self._writer = writer
         self._reader = reader
         self._random_bytes = random_bytes
+        self._deleting = Deleting(writer, reader)
 
     async def add(
         self,
@@ -125,7 +121,7 @@ class MongoMessages:
 
     async def get(self, queue: QueueRef, ids: Sequence[str], *, now: Moment) -> list[Message]:
         async def find(view: View) -> list[Message]:
-            keys = _keys(view.header, ids)
+            keys = message_keys(view.header.generation, ids)
             if not keys:
                 return []
             found = await view.find({"_id": {"$in": keys}, "e": {"$gt": view.now}})
@@ -137,28 +133,7 @@ class MongoMessages:
     async def delete(
         self, queue: QueueRef, message_id: str, *, claim_id: str | None = None, now: Moment
     ) -> DeleteOutcome:
-        seen = await self._reader.see(queue, now)
-        keys = [] if seen is None else _keys(seen.header, [message_id])
-        if seen is None or not keys:
-            return DeleteOutcome.MISSING
-        header = seen.header
-        query = {"_id": keys[0], "q": header.key, "e": {"$gt": header.moment}}
-        query |= _deletable(header.moment, claim_id)
-        deleted, term = await self._writer.delete_one(query)
-        if deleted and (seen.is_fresh_for(term) or await self._reader.still_has(seen)):
-            return DeleteOutcome.DELETED
-
-        async def say_why_not(transaction: Transaction) -> DeleteOutcome:
-            header = await transaction.open(queue)
-            found = await _existing(transaction, header, [message_id])
-            if not found:
-                return DeleteOutcome.MISSING
-            outcome = await _may_delete(transaction, header, found[0], claim_id)
-            if outcome is DeleteOutcome.DELETED:
-                await transaction.delete(header.key, [found[0]["_id"]])
-            return outcome
-
-        return await self._writer.run(queue, say_why_not, now=now)
+        return await self._deleting.one(queue, message_id, claim_id, now)
 
     async def delete_many(
         self,
@@ -168,18 +143,7 @@ class MongoMessages:
         claim_ids: Sequence[str] | None = None,
         now: Moment,
     ) -> bool:
-        async def work(transaction: Transaction) -> tuple[bool, Seen | None]:
-            since = since_boot()
-            header = await transaction.look(queue)
-            if header is None:
-                return True, None
-            return await _delete_these(transaction, header, ids, claim_ids), Seen(header, since)
-
-        for _ in range(DELETED_ANEW_AT_MOST):
-            answer, seen = await self._writer.run_alone(work, now=now)
-            if seen is None or seen.is_fresh or await self._reader.still_has(seen):
-                return answer
-        raise busy()
+        return await self._deleting.many(queue, ids, claim_ids, now)
 
     async def pop(self, queue: QueueRef, *, limit: int, now: Moment) -> list[Message]:
         async def work(transaction: Transaction) -> list[Message]:
@@ -289,27 +253,6 @@ def _remember(
     return ReplaceOne({"_id": key, "q": header.key}, document, upsert=True)
 
 
-async def _delete_these(
-    transaction: Transaction, header: Header, ids: Sequence[str], claim_ids: Sequence[str] | None
-) -> bool:
-    """Those that exist; none, and False, if one of them is in no claim that is named."""
-    keys = _keys(header, ids)
-    if not keys:
-        return True
-    alive: Document = {"e": {"$gt": header.moment}}
-    held: Document = {}
-    if claim_ids is not None:
-        named = [parse_claim_id(one) for one in claim_ids]
-        held = {"v": {"$gt": header.moment}, "k": {"$in": [one for one in named if one]}}
-    deleted = await transaction.delete(header.key, keys, alive | held)
-    if held and deleted < len(keys):
-        others = {"_id": {"$in": keys}, "q": header.key} | alive
-        if await transaction.find(others, limit=1):
-            transaction.undo()
-            return False
-    return True
-
-
 def _shown(now: Moment, *, claimed: bool, delayed: bool) -> list[Document]:
     kinds: list[Document] = [{"v": {"$lte": now}}]
     if claimed:
@@ -317,48 +260,3 @@ def _shown(now: Moment, *, claimed: bool, delayed: bool) -> list[Document]:
     if delayed:
         kinds.append({"k": {"$exists": False}})
     return kinds
-
-
-def _keys(header: Header, ids: Sequence[str]) -> list[bytes]:
-    keys = (message_key(header.generation, one) for one in dict.fromkeys(ids))
-    return [key for key in keys if key is not None]
-
-
-async def _existing(transaction: Transaction, header: Header, ids: Sequence[str]) -> list[Document]:
-    keys = _keys(header, ids) if header.exists else []
-    if not keys:
-        return []
-    query = {"_id": {"$in": keys}, "q": header.key, "e": {"$gt": header.moment}}
-    return await transaction.find(query)
-
-
-def _deletable(now: Moment, claim_id: str | None) -> Document:
-    """What a message is like that may be deleted like this: the row ``DELETED`` of the table."""
-    if claim_id is None:
-        return {"$or": [{"k": {"$exists": False}}, {"v": {"$lte": now}}]}
-    return {"k": parse_claim_id(claim_id) or {"$in": []}, "v": {"$gt": now}}
-
-
-def _holder(document: Document, header: Header) -> bytes | None:
-    """The live claim that a message is in."""
-    held: bytes | None = document.get("k") if document["v"] > header.moment else None
-    return held
-
-
-async def _may_delete(
-    transaction: Transaction, header: Header, document: Document, claim_id: str | None
-) -> DeleteOutcome:
-    """The table of contract http-v2 §3.5, for a message that exists."""
-    holder = _holder(document, header)
-    if claim_id is None:
-        return DeleteOutcome.DELETED if holder is None else DeleteOutcome.CLAIMED
-    claim = parse_claim_id(claim_id)
-    if claim is None:
-        return DeleteOutcome.CLAIM_GONE
-    key = claim_key(header.generation, claim)
-    live = {"_id": key, "q": header.key, "e": {"$gt": header.moment}}
-    if not await transaction.find(live):
-        return DeleteOutcome.CLAIM_GONE
-    if holder is None:
-        return DeleteOutcome.NOT_CLAIMED
-    return DeleteOutcome.DELETED if holder == claim else DeleteOutcome.OTHER_CLAIM

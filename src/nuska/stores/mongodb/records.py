@@ -18,6 +18,7 @@ queues spread evenly. Fields, by kind of document:
 Nothing here talks to MongoDB.
 """
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -52,6 +53,12 @@ def message_key(generation: bytes, message_id: str) -> bytes | None:
     if parse_message_id(message_id) is None:
         return None
     return generation + bytes.fromhex(message_id)
+
+
+def message_keys(generation: bytes, ids: Sequence[str]) -> list[bytes]:
+    """Those of ``ids`` that can be ids, each once."""
+    keys = (message_key(generation, one) for one in dict.fromkeys(ids))
+    return [key for key in keys if key is not None]
 
 
 def claim_key(generation: bytes, claim: bytes) -> bytes:

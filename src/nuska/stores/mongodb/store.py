@@ -4,7 +4,7 @@ connection.py   the client and its bounds      writer.py, transaction.py   write
 looking.py      reads                          records.py, headers.py, indexes.py   what is stored
 timeline.py     the time of all nodes          hints.py        what they tell each other
 announcements.py   what was posted while somebody listens (interfaces/announcing.py)
-queues.py   messages.py   claims.py            the promises of interfaces/storage.py
+queues.py   messages.py   deleting.py   claims.py     the promises of interfaces/storage.py
 transfers.py    queues carried out and in      catalogue.py    records (interfaces/pooling.py)
 """
 

@@ -13,6 +13,7 @@ from nuska.domain.errors import QueueAway, QueueMissing
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.stores.mongodb.connection import Collection, Session
+from nuska.stores.mongodb.generations import Generations
 from nuska.stores.mongodb.headers import Header, header_of, is_there, opened, unknown
 from nuska.stores.mongodb.records import Document, queue_key
 
@@ -23,7 +24,12 @@ class Transaction:
     """What the operations of a group share."""
 
     def __init__(
-        self, records: Collection, session: Session, now: Moment, positions: dict[QueueRef, int]
+        self,
+        records: Collection,
+        session: Session,
+        now: Moment,
+        positions: dict[QueueRef, int],
+        generations: Generations,
     ) -> None:
         """``positions``: how many its works may need, where that is known."""
         self._records = records
@@ -36,6 +42,9 @@ class Transaction:
         self._is_idle = False
         self._is_undone = False
         self._unsent: list[Any] = []
+        self._generations = generations
+        self.term: object | None = None
+        """That of the primary which carries this out, once something was deleted."""
 
     async def carry_out(self, work: Callable[["Transaction"], Awaitable[T]]) -> T:
         """What ``work`` returns. It tells its caller of something, unless it says otherwise."""
@@ -81,6 +90,7 @@ class Transaction:
             )
             header = unknown(ref, self._now) if found is None else header_of(ref, found, positions)
             self._open[ref] = header
+            self._generations.note(header)
         return header
 
     async def look(self, ref: QueueRef) -> Header | None:
@@ -96,6 +106,7 @@ class Transaction:
         header = header_of(ref, found)
         if header.fenced:
             raise QueueAway
+        self._generations.note(header)
         header.moment = Moment(max(header.moment, self._now))
         return header
 
@@ -141,7 +152,9 @@ class Transaction:
         await self._send()
         self._has_written = True
         query = {"_id": {"$in": list(keys)}, "q": queue} | (still or {})
-        return (await self._records.delete_many(query, session=self._session)).deleted_count
+        done = await self._records.delete_many(query, session=self._session)
+        self.term = done.raw_result.get("electionId")
+        return done.deleted_count
 
     def write(self, operations: Sequence[Any]) -> None:
         """Several changes; sent in one message, with what follows, before anything is read."""

@@ -40,7 +40,7 @@ from nuska.stores.mongodb.looking import RELIED_ON_FOR, Reader, View
 from nuska.stores.mongodb.records import (
     POST_KEY_BYTES,
     Document,
-    message_key,
+    message_keys,
 )
 from nuska.stores.mongodb.transaction import Transaction
 from nuska.stores.mongodb.writer import Writer
@@ -205,8 +205,7 @@ class MongoTransfers:
     async def _unload(self, queue: QueueRef, ids: Sequence[str], epoch: int, now: Moment) -> None:
         async def work(transaction: Transaction) -> None:
             header = await _to_load(transaction, queue, epoch)
-            keys = [message_key(header.generation, one) for one in ids]
-            await transaction.delete(header.key, [key for key in keys if key is not None])
+            await transaction.delete(header.key, message_keys(header.generation, ids))
 
         await self._writer.run(queue, work, now=now)
 

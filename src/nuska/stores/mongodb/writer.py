@@ -31,6 +31,7 @@ from nuska.stores.mongodb.connection import (
     unavailable,
 )
 from nuska.stores.mongodb.forsaken import SUSPECT_AFTER, Forsaken
+from nuska.stores.mongodb.generations import Generations
 from nuska.stores.mongodb.records import Document
 from nuska.stores.mongodb.transaction import Transaction
 
@@ -59,6 +60,7 @@ class Writer:
         self._connection = connection
         self._forsaken = forsaken
         self._latest = now
+        self.generations = Generations()
         self._lines: dict[QueueRef, deque[_Waiting]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -208,7 +210,9 @@ class Writer:
             write_concern=SAFE,
             read_preference=ReadPreference.PRIMARY,
         )
-        transaction = Transaction(self._connection.in_session, session, now, positions)
+        transaction = Transaction(
+            self._connection.in_session, session, now, positions, self.generations
+        )
         outcomes: list[Any] = []
         for one in group:
             try:
