@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 
@@ -10,13 +11,13 @@ from nuska.domain.moments import Duration
 from nuska.domain.positions import BEFORE_ALL
 from nuska.stores.sql.store import SqlStore
 from nuska.testing.clock import START, ManualClock
-from nuska.testing.conformance.inbox import Inbox, bodies
+from nuska.testing.conformance.inbox import Inbox
 from nuska.testing.mariadb_server import MariadbServer
 
 Open = Callable[[str], Awaitable[SqlStore]]
 TTL = Duration(3_600_000)
-ROUND_TRIPS_OF_A_CLAIM = 8
-"""Queue, turn, due messages, candidates, their locks, the claim, its messages, the commit."""
+ROUND_TRIPS = {"look": 1, "post": 1, "delete": 1, "delete several": 1, "claim": 2}
+"""A claim looks which messages are the first, and then takes them."""
 
 
 async def stored(store: SqlStore, body: bytes) -> bytes:
@@ -71,14 +72,24 @@ async def test_moments_have_no_zone(server: MariadbServer, open_at: Open) -> Non
     assert 0 <= second - first < 60_000
 
 
-async def test_a_claim_takes_few_round_trips(store: SqlStore, server: MariadbServer) -> None:
+@pytest.mark.parametrize("operation", ROUND_TRIPS)
+async def test_an_operation_takes_few_round_trips(
+    operation: str, store: SqlStore, server: MariadbServer
+) -> None:
     inbox = Inbox(store, ManualClock())
-    await inbox.post("warm", "counted")
-    await inbox.claim(1, limit=1)
-    asked = "SELECT variable_value FROM information_schema.global_status WHERE variable_name = "
-    before = int(await server.ask(asked + "'QUESTIONS'"))
-    assert bodies(await inbox.claim(2, limit=1)) == ["counted"]
-    after = int(await server.ask(asked + "'QUESTIONS'"))
-    # Asking how many costs some itself: what two of these have between them without a claim.
-    nothing = int(await server.ask(asked + "'QUESTIONS'")) - after
-    assert after - before - nothing == ROUND_TRIPS_OF_A_CLAIM
+    for claim, wave in enumerate(("warm", "counted"), 1):
+        one, two, three, _ = await inbox.post(wave, "second", "third", "fourth")
+        does = {
+            "look": partial(store.queues.get, inbox.ref),
+            "post": partial(inbox.post, "another"),
+            "delete": partial(inbox.delete, one),
+            "delete several": partial(inbox.delete_many, two, three),
+            "claim": partial(inbox.claim, claim, limit=1),
+        }
+        asked = "SELECT variable_value FROM information_schema.global_status"
+        before = int(await server.ask(f"{asked} WHERE variable_name = 'QUESTIONS'"))
+        assert await does[operation]() is not None
+        after = int(await server.ask(f"{asked} WHERE variable_name = 'QUESTIONS'"))
+    # Asking how many costs some itself: what two of these have between them without the operation.
+    nothing = int(await server.ask(f"{asked} WHERE variable_name = 'QUESTIONS'")) - after
+    assert after - before - nothing == ROUND_TRIPS[operation]

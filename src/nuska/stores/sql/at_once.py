@@ -279,31 +279,6 @@ class AtOnce(Protocol):
     async def close(self) -> None: ...
 
 
-class Nothing:
-    """``AtOnce`` for servers whose statements each do one thing."""
-
-    async def add(self, queue: QueueRef, newcomers: Newcomers) -> int | None:  # noqa: ARG002
-        return None
-
-    async def claim(self, queue: QueueRef, take: Take) -> Claimed | None:  # noqa: ARG002
-        return None
-
-    async def delete(self, queue: QueueRef, removal: Removal) -> bool:  # noqa: ARG002
-        return False
-
-    async def delete_many(
-        self,
-        queue: QueueRef,  # noqa: ARG002
-        keys: Sequence[MessageKey],  # noqa: ARG002
-        named: Collection[bytes] | None,  # noqa: ARG002
-        now: int,  # noqa: ARG002
-    ) -> bool:
-        return False
-
-    async def close(self) -> None:
-        """Nothing is under way."""
-
-
 class PostgresqlAtOnce:
     """``AtOnce`` on PostgreSQL."""
 

@@ -286,9 +286,10 @@ class Lease(Struct, frozen=True):
                 **_prolonged(self.end, self.ttl, self.grace),
             )
         )
-        return [self._taken(message) for message in messages_of(chosen, now)]
+        return [self.taken(message) for message in messages_of(chosen, now)]
 
-    def _taken(self, message: Message) -> Message:
+    def taken(self, message: Message) -> Message:
+        """A message as it is once it has been claimed."""
         lives_until = Moment(self.end + self.grace)
         longer = message.expires_at < lives_until
         return structs.replace(

@@ -10,16 +10,16 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from nuska.domain.errors import Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.interfaces.storage import Hear
-from nuska.stores.sql.database import ANSWER_WITHIN, Database
+from nuska.stores.sql.database import Database
 from nuska.stores.sql.hints import FIRST_PAUSE, LONGEST_PAUSE, Telling, packed, pass_on
-from nuska.stores.sql.rows import AnyRow
+from nuska.stores.sql.statements import Statement
 
 SHORTEST_LOOK = 0.01
 LONGEST_LOOK = 0.2
@@ -29,9 +29,9 @@ KEPT = 256
 FORGET_EVERY = 64
 """Hints of a node after which it clears away old ones."""
 
-_SAY = text("INSERT INTO hints (payload) VALUES (:payload)")
-_FORGET = text("DELETE FROM hints WHERE id <= :last")
-_NEWEST = text("SELECT COALESCE(MAX(id), 0) FROM hints")
+_SAY = "INSERT INTO hints (payload) VALUES (%s)"
+_FORGET = "DELETE FROM hints WHERE id <= %s"
+_NEWEST = text("SELECT COALESCE(MAX(id), 0) AS id FROM hints")
 _SINCE = text("SELECT id, payload FROM hints WHERE id > :last ORDER BY id LIMIT :most")
 
 log = logging.getLogger("nuska.stores.sql")
@@ -53,30 +53,29 @@ class Polling:
         await self._telling.close()
 
     async def _say(self, queues: Mapping[QueueRef, int]) -> None:
-        async def work(connection: AsyncConnection) -> None:
-            for payload in packed(self._node, queues):
-                said = await connection.execute(_SAY, {"payload": payload.encode()})
-                if self._said % FORGET_EVERY == 0:
-                    await connection.execute(_FORGET, {"last": said.lastrowid - KEPT})
-                self._said += 1
+        async def work(connection: Any) -> None:
+            async with connection.cursor() as cursor:
+                for payload in packed(self._node, queues):
+                    await cursor.execute(_SAY, (payload.encode(),))
+                    if self._said % FORGET_EVERY == 0:
+                        await cursor.execute(_FORGET, (cursor.lastrowid - KEPT,))
+                    self._said += 1
 
-        await self._database.ask(work)
+        await self._database.do_bare(work)
 
     async def listen(self, hear: Hear) -> None:
         """Until cancelled. ``hear(None, 0)``: hints may have been lost, of any queue."""
-        listener, pause = _Listener(self._node, hear), FIRST_PAUSE
+        listener, pause = _Listener(self._database, self._node, hear), FIRST_PAUSE
         while True:
             try:
-                async with self._database.connection_apart() as connection:
-                    await listener.begin(connection)
-                    pause = FIRST_PAUSE
-                    await listener.follow(connection)
-            except (SQLAlchemyError, OSError, TimeoutError) as error:
+                await listener.begin()
+                pause = FIRST_PAUSE
+                await listener.follow()
+            except Unavailable as error:
                 if pause == FIRST_PAUSE:
-                    reason = getattr(error, "orig", None) or error
                     log.warning(
                         "other nodes cannot be heard; who waits looks now and then",
-                        extra={"reason": type(reason).__name__},
+                        extra={"reason": type(error.__cause__).__name__},
                     )
             hear(None, 0)
             await asyncio.sleep(pause)
@@ -86,28 +85,29 @@ class Polling:
 class _Listener:
     """Reads on from the last hint that it has seen."""
 
-    def __init__(self, node: str, hear: Hear) -> None:
+    def __init__(self, database: Database, node: str, hear: Hear) -> None:
+        self._newest = Statement(database, _NEWEST)
+        self._since = Statement(database, _SINCE)
         self._node = node
         self._hear = hear
         self._last = 0
 
-    async def begin(self, connection: AsyncConnection) -> None:
-        async with asyncio.timeout(ANSWER_WITHIN):
-            self._last = int((await connection.execute(_NEWEST)).scalar_one())
+    async def begin(self) -> None:
+        [newest] = await self._newest.rows({})
+        self._last = int(newest.id)
         self._hear(None, 0)
 
-    async def follow(self, connection: AsyncConnection) -> None:
-        """Until the connection ends."""
+    async def follow(self) -> None:
+        """Until the server cannot be asked."""
         pause = SHORTEST_LOOK
         while True:
             await asyncio.sleep(pause)
-            async with asyncio.timeout(ANSWER_WITHIN):
-                found = (await connection.execute(_SINCE, {"last": self._last, "most": KEPT})).all()
+            found = await self._since.rows({"last": self._last, "most": KEPT})
             if found:
                 self._pass_on(found)
             pause = SHORTEST_LOOK if found else min(2 * pause, LONGEST_LOOK)
 
-    def _pass_on(self, found: Sequence[AnyRow]) -> None:
+    def _pass_on(self, found: Sequence[Any]) -> None:
         if found[0].id != self._last + 1:
             self._hear(None, 0)
         self._last = int(found[-1].id)

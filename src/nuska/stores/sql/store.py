@@ -22,7 +22,8 @@ from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.interfaces.storage import Capabilities, Durability, Hear, StoreOptions, SweepReport
 from nuska.stores.sql.announcing import SqlAnnouncements
-from nuska.stores.sql.at_once import AtOnce, Nothing, PostgresqlAtOnce
+from nuska.stores.sql.at_once import AtOnce, PostgresqlAtOnce
+from nuska.stores.sql.blocks import MariadbAtOnce
 from nuska.stores.sql.claims import SqlClaims
 from nuska.stores.sql.database import Database
 from nuska.stores.sql.dialects import named
@@ -50,7 +51,7 @@ HINTS: dict[str, Callable[[Database], Hints]] = {
 """What carries them, by the kind of server."""
 AT_ONCE: dict[str, Callable[[Database], AtOnce]] = {
     "postgresql": PostgresqlAtOnce,
-    "mysql": lambda _: Nothing(),
+    "mysql": MariadbAtOnce,
 }
 """By the kind of server."""
 NAMES = frozenset({"FIFO", "CLAIMS", "AOD", "HIGH_THROUGHPUT"})

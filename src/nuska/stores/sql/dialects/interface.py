@@ -21,7 +21,10 @@ from nuska.stores.sql.promises import Demand
 from nuska.stores.sql.rows import QueueRow
 
 CONNECTIONS = 16
-"""Transactions a node has under way at most; more wait for one of them."""
+"""Single statements, or blocks of them, that a node has under way at most; more wait for one
+of them."""
+TRANSACTIONS = 8
+"""Of more than one statement, under way at most."""
 CONNECT_WITHIN = 3
 """Seconds."""
 LISTENER = "nuska listener"

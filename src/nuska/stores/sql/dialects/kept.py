@@ -1,4 +1,4 @@
-"""The driver's own connections, for what is one statement or one packet.
+"""The driver's own connections, for what is one statement or one block.
 
 SQLAlchemy makes each of them, as it makes its own, and is not asked again: to take one from
 its pool and give it back costs more than the server needs for the statement. Refuses to give

@@ -1,7 +1,7 @@
 """Connections to MariaDB and MySQL.
 
 Two pools, one for transactions and one for snapshots, and the driver's own for what is one
-statement or one packet; these and the snapshots' commit by themselves. To turn a connection
+statement or one block; these and the snapshots' commit by themselves. To turn a connection
 from one into the other would cost round trips each time.
 """
 
@@ -20,9 +20,9 @@ from sqlalchemy.pool import NullPool
 
 from nuska.stores.sql.dialects.interface import (
     CONNECT_WITHIN,
-    CONNECTIONS,
     IDLE_AT_MOST,
     LOCKED_AT_MOST,
+    TRANSACTIONS,
 )
 from nuska.stores.sql.dialects.kept import KeptConnections
 from nuska.stores.sql.dialects.mysql_durability import MysqlDemand
@@ -32,6 +32,9 @@ SSL_MODES = frozenset({"disable", "require", "verify-ca", "verify-full"})
 OPTIONS = frozenset({"ssl", "ca", "cert", "key"})
 READING_CONNECTIONS = 8
 """For what only reads."""
+PREPARED_AT_MOST = 16
+"""Statements that a connection has the server keep, those of ``statements``; blocks are never
+prepared."""
 UNUSED_AT_MOST = 20
 """Seconds after which an idle connection is replaced rather than used. MySQL cannot give up
 the transaction of a silent node alone, so there a connection may not be silent for longer
@@ -64,7 +67,7 @@ class MysqlConnections:
         self._writing = create_async_engine(
             bare,
             isolation_level="READ COMMITTED",
-            pool_size=CONNECTIONS,
+            pool_size=TRANSACTIONS,
             max_overflow=0,
             pool_timeout=wait_at_most,
             pool_reset_on_return=None,  # a transaction ends by commit or rollback, here below
@@ -88,7 +91,7 @@ class MysqlConnections:
             bare,
             isolation_level="READ COMMITTED",
             poolclass=NullPool,
-            connect_args={**arguments, "autocommit": True},
+            connect_args={**arguments, "autocommit": True, "stmt_cache_size": PREPARED_AT_MOST},
         )
         if isinstance(demand, MysqlDemand):
             event.listen(bare_engine.sync_engine, "connect", demand.make_ready)
@@ -111,7 +114,7 @@ class MysqlConnections:
                 try:
                     yield kept.driver
                 except errors.MySQLError:
-                    if not kept.driver._stream_broken:  # a packet that has begun a transaction
+                    if not kept.driver._stream_broken:  # a block that has begun a transaction
                         await kept.driver.rollback()
                     raise
         except errors.MySQLError as error:

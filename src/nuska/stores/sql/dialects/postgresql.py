@@ -46,6 +46,7 @@ from nuska.stores.sql.dialects.interface import (
     IDLE_AT_MOST,
     LISTENER,
     LOCKED_AT_MOST,
+    TRANSACTIONS,
     Connections,
     Lock,
 )
@@ -61,8 +62,6 @@ REPLICAS = "replicas"
 POOLER = "pooler"
 """``transaction``: what we speak to gives every transaction another session of the server."""
 OPTIONS = frozenset({"ssl", REPLICAS, POOLER})
-TRANSACTIONS = 8
-"""Of more than one statement, under way at most; and reads of more than one."""
 ROLLED_BACK = frozenset({"40001", "40P01"})
 """SQLSTATEs that say that nothing has happened: serialization failure, deadlock."""
 BY_CLASS: dict[str, type[DBAPIError]] = {
