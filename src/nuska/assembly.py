@@ -19,6 +19,8 @@ from msgspec.structs import replace
 
 from nuska.addresses import Address, UnixAddress
 from nuska.core import Core, build_core
+from nuska.delivering import delivering
+from nuska.delivery.engine import Engine
 from nuska.domain.errors import Unavailable
 from nuska.identity.none import NoAuthentication
 from nuska.interfaces.clock import Clock
@@ -214,7 +216,12 @@ async def assembled(
             counters=counters,
             log_request=log_request if settings.access_log else None,
         )
-        counted = NuskaCollector(Sources(counters, server, sweeper, core, store))
+        engine: Engine | None = None
+        if settings.role != "api":
+            engine = await stack.enter_async_context(
+                delivering(settings, core, store, backend.chance)
+            )
+        counted = NuskaCollector(Sources(counters, server, sweeper, core, store, engine))
         collector = _collector(counted, worker, stack)
         if settings.metrics == "path":
             server.add_side_app(METRICS_PATH, build_metrics_app(collector, allowed))

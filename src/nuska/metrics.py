@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from nuska.core import Core
+from nuska.delivery.engine import Engine
 from nuska.interfaces.storage import Store
 from nuska.stores.pooled import PooledStore
 from nuska.transport.server.asgi import AsgiApp
@@ -39,6 +40,8 @@ class Sources(Struct, frozen=True):
     sweeper: Sweeper
     core: Core
     store: Store
+    engine: Engine | None = None
+    """None in a process that tells nobody."""
 
 
 class NuskaCollector:
@@ -75,6 +78,7 @@ class NuskaCollector:
         ):
             yield GaugeMetricFamily(name, help_text, value=value)
         yield from self._pools()
+        yield from self._deliveries()
 
     def _requests(self) -> "Iterator[Metric]":
         from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
@@ -93,6 +97,41 @@ class NuskaCollector:
             durations.add_metric([method, route], _cumulated(count.buckets), count.seconds)
         yield answers
         yield durations
+
+    def _deliveries(self) -> "Iterator[Metric]":
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        engine = self._sources.engine
+        if engine is None:
+            return
+        counted = engine.counters
+        outcomes = CounterMetricFamily(
+            "nuska_delivery_attempts",
+            "Attempts to tell subscribers; final ones are not repeated.",
+            labels=["outcome"],
+        )
+        for outcome, number in (
+            ("delivered", counted.delivered),
+            ("failed", counted.failed),
+            ("final", counted.exhausted),
+        ):
+            outcomes.add_metric([outcome], number)
+        yield outcomes
+        for name, help_text, total in (
+            ("nuska_deliveries_missed", "Messages that were over before.", counted.missed),
+            ("nuska_subscriptions_disabled", "Subscribers who were gone.", counted.disabled),
+            ("nuska_delivery_stalls", "Times the store stopped deliveries.", counted.failures),
+        ):
+            yield CounterMetricFamily(name, help_text, value=total)
+        for name, help_text, value in (
+            ("nuska_deliveries_in_flight", "Under way.", engine.dispatch.in_flight),
+            ("nuska_deliveries_waiting", "In memory, not under way.", engine.waiting),
+            ("nuska_delivery_rows", "Repetitions in memory.", engine.retrying),
+            ("nuska_queues_followed", "Queues this process tells of.", engine.followed),
+            ("nuska_breakers_open", "Endpoints in trouble.", engine.dispatch.open_breakers),
+            ("nuska_delivery_lag_seconds", "Of whoever is most behind.", engine.lag / 1000),
+        ):
+            yield GaugeMetricFamily(name, help_text, value=value)
 
     def _pools(self) -> "Iterator[Metric]":
         """By the pools' names, which are no secrets, and never by their URIs."""

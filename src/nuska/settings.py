@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from nuska.addresses import Address, TcpAddress, parse_address
+from nuska.delivery.bounds import DeliveryBounds
 from nuska.domain import limits as bounds
 from nuska.domain.egress import parse_networks
 from nuska.domain.limits import Limits
@@ -155,6 +156,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         Literal["debug", "info", "warning", "error"], Meta(description="The least that is logged.")
     ] = "info"
     server: Bounds = Bounds()
+    delivery: DeliveryBounds = DeliveryBounds()
     limits: Limits = Limits()
 
     @property
@@ -172,6 +174,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         public = urlsplit(self.public_url).hostname
         return self.allowed_hosts if public is None else (*self.allowed_hosts, public)
 
+
+TABLES = ("server", "delivery", "limits")
+"""Of the file, beside its top."""
 
 LIMIT_RANGES: dict[str, tuple[int, str]] = {
     "max_queues_per_page": (1, "Queues in one page of a list."),
@@ -258,9 +263,9 @@ class Field(Struct, frozen=True):
 
 def _fields() -> dict[str, Field]:
     found = []
-    for table, struct in (("", Settings), ("server", Bounds)):
+    for table, struct in (("", Settings), ("server", Bounds), ("delivery", DeliveryBounds)):
         for info in msgspec.structs.fields(struct):
-            if info.name not in {"server", "limits"}:
+            if info.name not in TABLES:
                 meaning = next(
                     note.description
                     for note in get_args(info.type)
@@ -321,7 +326,7 @@ def _from_file(path: Path, problems: list[str]) -> dict[str, object]:
         return {}
     written: dict[str, object] = {}
     for key, value in document.items():
-        if key in {"server", "limits"} and isinstance(value, dict):
+        if key in TABLES and isinstance(value, dict):
             written |= {f"{key}.{name}": inner for name, inner in value.items()}
         else:
             written[key] = value
@@ -329,7 +334,7 @@ def _from_file(path: Path, problems: list[str]) -> dict[str, object]:
     values: dict[str, object] = {}
     for key, value in written.items():
         if key not in keys:
-            near = _perhaps(key, [*keys, "server", "limits"])
+            near = _perhaps(key, [*keys, *TABLES])
             problems.append(f"{path}: {key}: no such setting{near}")
         else:
             _convert(keys[key], value, f"{path}: {key}", values, problems, strict=True)
@@ -441,6 +446,7 @@ def _assemble(merged: Mapping[str, object]) -> Settings:
     return Settings(
         **of(Settings),
         server=Bounds(**of(Bounds)),
+        delivery=DeliveryBounds(**of(DeliveryBounds)),
         limits=Limits(**of(Limits)),
     )
 
@@ -465,7 +471,7 @@ def as_markdown() -> str:
         "default. The file is TOML, named by `--config` or `NUSKA_CONFIG`. Names that do not",
         "exist are errors. In the environment a list is written with commas.",
     ]
-    titles = {"": "Top of the file", "server": "Table `[server]`", "limits": "Table `[limits]`"}
+    titles = {"": "Top of the file", **{table: f"Table `[{table}]`" for table in TABLES}}
     for table, title in titles.items():
         lines += ["", f"## {title}", "", "| Name | Environment | Default | Meaning |"]
         lines += ["|---|---|---|---|"]

@@ -5,11 +5,17 @@ Hints only, like wake-ups: what is true is in the records, and who hears nothing
 
 from collections.abc import Callable
 
+from nuska.core.subscription_records import shard_of
 from nuska.domain.internal import internal, origin
 from nuska.domain.messages import QueueRef
 from nuska.interfaces.notifications import Followers
 
 Tell = Callable[[QueueRef, int], None]
+
+
+def changes_in(shard: str) -> QueueRef:
+    """What is told beside the queue itself: nobody may follow that yet."""
+    return internal("subscriptions", QueueRef("", shard))
 
 
 class Followings:
@@ -29,6 +35,7 @@ class Followings:
             followers.changed(queue)
         if self._tell is not None:
             self._tell(internal("subscriptions", queue), 1)
+            self._tell(changes_in(shard_of(queue)), 1)
 
     def hear(self, told: QueueRef) -> None:
         """What another node told; anything but a change of subscriptions is passed over."""

@@ -249,6 +249,15 @@ class SubscriptionRecords:
         record = await self._records.get(TROUBLE, _key(queue, subscription_id))
         return None if record is None else Seen(_trouble(record.value), record.version)
 
+    async def troubled(self, queue: QueueRef) -> set[str]:
+        """Subscriptions of the queue that have a record of trouble, page by page."""
+        after, end = keys_below(queue.project, queue.name)
+        found: set[str] = set()
+        while page := await self._records.page(TROUBLE, after=after, before=end, limit=PAGE):
+            found.update(map(_last_of, page))
+            after = page[-1].key
+        return found
+
     async def put_trouble(
         self, queue: QueueRef, subscription_id: str, trouble: Trouble, *, version: str
     ) -> str | None:

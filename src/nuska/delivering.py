@@ -1,0 +1,74 @@
+"""The delivery engine of one process, with a sender for every kind of subscriber."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from nuska.core import Core
+from nuska.core.subscriber_index import SubscriberIndex
+from nuska.core.subscription_records import SubscriptionRecords
+from nuska.core.terms import Terms
+from nuska.delivery.engine import Engine
+from nuska.delivery.senders.connections import guarded_session
+from nuska.delivery.senders.queue import QueueSender
+from nuska.delivery.senders.trust import TrustSender
+from nuska.delivery.senders.webhook import WebhookSender
+from nuska.interfaces.notifications import Sender, SubscribableStore
+from nuska.interfaces.storage import RandomBytes, Store
+from nuska.settings import Settings
+from nuska.subscribing import egress_policy
+
+
+@asynccontextmanager
+async def delivering(
+    settings: Settings, core: Core, store: Store, random_bytes: RandomBytes
+) -> AsyncIterator[Engine | None]:
+    """A running engine; leaving the context stops it in order. None where the store cannot keep
+    subscriptions."""
+    if not isinstance(store, SubscribableStore):
+        yield None
+        return
+    async with _senders(settings, core, store) as senders:
+        hearing = core.wakeups.overhear(
+            lambda queue, n: engine.overhear(queue, n), everything=False
+        )
+        engine = Engine(
+            store,
+            core.clock,
+            random_bytes,
+            senders,
+            bounds=settings.delivery,
+            may_be_told=core.confirmations.may_be_told,
+            remove=SubscriberIndex(SubscriptionRecords(store.records)).remove,
+            ask=core.confirmations.carry_out,
+            hearing=hearing,
+        )
+        core.followings.add(engine)
+        running = asyncio.create_task(engine.run(), name="deliveries")
+        try:
+            yield engine
+        finally:
+            await engine.stop()
+            await asyncio.wait([running])
+            hearing.stop()
+
+
+@asynccontextmanager
+async def _senders(
+    settings: Settings, core: Core, store: Store
+) -> AsyncIterator[Mapping[str, Sender]]:
+    """What reaches each kind of subscriber, by the scheme of its name."""
+    policy = egress_policy(settings)
+    connect, total = settings.delivery.connect_timeout, settings.delivery.timeout
+    terms = Terms(store.queues, core.limits)
+    async with guarded_session(policy, connect=connect, total=total) as session:
+        webhook = WebhookSender(session, policy, core.clock, total=total)
+        trust = TrustSender(webhook)
+        queue = QueueSender(store.messages, terms, core.announcing, core.clock, total=total)
+        yield {
+            "http": webhook,
+            "https": webhook,
+            "trust+http": trust,
+            "trust+https": trust,
+            "queue": queue,
+        }

@@ -1,0 +1,181 @@
+"""What has become of a queue's deliveries and is not written yet.
+
+Written in an order that no crash can make a lie of: attempts, what is to be tried again, what
+was given up, and only then (by whoever calls) cursors and the end of what was tried again. So a
+cursor never passes an attempt that is not recorded.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from nuska.core.dead_letters import Buried, Letter, encode_buried
+from nuska.core.deliveries import CHUNK, Attempt, encode_attempts
+from nuska.delivery.bounds import DeliveryBounds
+from nuska.domain.internal import internal
+from nuska.domain.messages import Idempotency, NewMessage, QueueRef
+from nuska.domain.moments import Duration, Moment, seconds
+from nuska.domain.subscriptions import SubscriptionId
+from nuska.interfaces.clock import Clock
+from nuska.interfaces.storage import RandomBytes, Store
+
+CHUNKS_KEPT = 2_000
+"""Messages of attempts that one queue keeps, whatever their age."""
+FULL = 2_000
+"""Entries; with so many unwritten nothing more is begun."""
+ROW_OUTLIVES = seconds(3_600)
+"""What waits to be tried again is there for longer than its message lives: it is missed then."""
+AT_ONCE = 50
+"""Writes under way for one queue."""
+
+T = TypeVar("T")
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """A message that is to be sent, or sent again, later on."""
+
+    subscriptions: list[SubscriptionId]
+    failures: int
+    """How often it was tried; 0 for a message that was not due."""
+    letter: Letter
+    error: str = ""
+    """Of the last attempt."""
+
+
+class DueRow(Struct, frozen=True):
+    key: str
+    """Says which row this is, when it has to be written again."""
+    row: Row
+    due: Moment
+
+
+_encode_row = msgspec.json.Encoder().encode
+_decode_row = msgspec.json.Decoder(Row).decode
+
+
+def decode_row(body: bytes) -> Row:
+    return _decode_row(body)
+
+
+class Journal:
+    """Of one queue."""
+
+    def __init__(
+        self,
+        queue: QueueRef,
+        store: Store,
+        clock: Clock,
+        random_bytes: RandomBytes,
+        bounds: DeliveryBounds,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._random_bytes = random_bytes
+        self._bounds = bounds
+        self._attempts_queue = internal("attempts", queue)
+        self._rows_queue = internal("retries", queue)
+        self._dead_queue = internal("dead", queue)
+        self._attempts: list[Attempt] = []
+        self._chunks: list[tuple[str, list[Attempt]]] = []
+        self._rows: list[DueRow] = []
+        self._buried: list[tuple[str, Buried]] = []
+        self._finished: list[str] = []
+        self._chunks_there: int | None = None
+
+    def attempt(self, attempt: Attempt) -> None:
+        self._attempts.append(attempt)
+
+    def row(self, row: DueRow) -> None:
+        self._rows.append(row)
+
+    def bury(self, key: str, buried: Buried) -> None:
+        self._buried.append((key, buried))
+
+    def finish(self, row_id: str) -> None:
+        """A row that was tried needs nothing more, or has another in its place."""
+        self._finished.append(row_id)
+
+    @property
+    def size(self) -> int:
+        chunked = sum(len(chunk) for _, chunk in self._chunks) + len(self._attempts)
+        return chunked + len(self._rows) + len(self._buried) + len(self._finished)
+
+    @property
+    def is_full(self) -> bool:
+        return self.size >= FULL
+
+    @property
+    def earliest_row(self) -> Moment | None:
+        return min((row.due for row in self._rows), default=None)
+
+    def begin(self) -> tuple[int, int, int, int]:
+        """What stands here now is to be written by the next ``write``, which is given this."""
+        for at in range(0, len(self._attempts), CHUNK):
+            key = self._random_bytes(12).hex()
+            self._chunks.append((key, self._attempts[at : at + CHUNK]))
+        self._attempts = []
+        return len(self._chunks), len(self._rows), len(self._buried), len(self._finished)
+
+    async def write(self, begun: tuple[int, int, int, int]) -> None:
+        """Everything but ends of rows. What was written stands here no more; may be repeated."""
+        chunks, rows, buried, _ = begun
+        await self._written(self._chunks, chunks, self._write_chunk)
+        await self._written(self._rows, rows, self._write_row)
+        await self._written(self._buried, buried, self._write_buried)
+
+    async def end_rows(self, begun: tuple[int, int, int, int]) -> None:
+        count = begun[3]
+        if count:
+            now = self._clock.now()
+            ids = self._finished[:count]
+            await self._store.messages.delete_many(self._rows_queue, ids, now=now)
+            del self._finished[:count]
+
+    async def _written(
+        self, entries: list[T], count: int, write: Callable[[T], Awaitable[None]]
+    ) -> None:
+        while count > 0:
+            some = entries[: min(count, AT_ONCE)]
+            await asyncio.gather(*map(write, some))
+            del entries[: len(some)]
+            count -= len(some)
+
+    async def _write_chunk(self, chunk: tuple[str, list[Attempt]]) -> None:
+        key, attempts = chunk
+        ttl = seconds(self._bounds.attempts_kept)
+        await self._add(self._attempts_queue, key, encode_attempts(attempts), ttl, Duration(0))
+        if self._chunks_there is None:
+            stats = await self._store.queues.stats(self._attempts_queue, now=self._clock.now())
+            self._chunks_there = stats.ready
+        else:
+            self._chunks_there += 1
+        surplus = self._chunks_there - CHUNKS_KEPT
+        if surplus >= AT_ONCE:
+            self._chunks_there -= surplus
+            now = self._clock.now()
+            await self._store.messages.pop(self._attempts_queue, limit=surplus, now=now)
+
+    async def _write_row(self, due: DueRow) -> None:
+        now = self._clock.now()
+        left = max(due.row.letter.expires_at - now, 0)
+        delay = Duration(max(due.due - now, 0))
+        ttl = Duration(max(left, delay) + ROW_OUTLIVES)
+        await self._add(self._rows_queue, due.key, _encode_row(due.row), ttl, delay)
+
+    async def _write_buried(self, entry: tuple[str, Buried]) -> None:
+        key, buried = entry
+        ttl = seconds(self._bounds.dead_letters_kept)
+        await self._add(self._dead_queue, key, encode_buried(buried), ttl, Duration(0))
+
+    async def _add(
+        self, queue: QueueRef, key: str, body: bytes, ttl: Duration, delay: Duration
+    ) -> None:
+        await self._store.messages.add(
+            queue,
+            [NewMessage(body=body, ttl=ttl, delay=delay)],
+            idempotency=Idempotency(key, key.encode()),
+            now=self._clock.now(),
+        )
