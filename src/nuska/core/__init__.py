@@ -10,10 +10,12 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from nuska.core.claims import ClaimService
+from nuska.core.clearing import Clearing
 from nuska.core.confirmations import ConfirmationDesk, ConfirmationRules, Confirmations
 from nuska.core.followings import Followings
 from nuska.core.health import HealthService
 from nuska.core.messages import MessageService
+from nuska.core.namespaces import QUEUES, TOPICS, Namespace
 from nuska.core.pools import FlavorService, PoolService
 from nuska.core.queues import QueueService
 from nuska.core.subscriptions import SubscriberRules, SubscriptionService
@@ -38,6 +40,9 @@ class Core(Struct, frozen=True, kw_only=True):
     messages: MessageService
     claims: ClaimService
     subscriptions: SubscriptionService
+    topics: QueueService
+    topic_messages: MessageService
+    topic_subscriptions: SubscriptionService
     followings: Followings
     """Whoever carries notifications out hears here of what changes."""
     confirmations: Confirmations
@@ -84,19 +89,34 @@ def build_core(
         None if subscribable is None else subscribable.records, clock, confirmation
     )
     watch = Watch(store.messages, wakeups, clock, max_waiters)
-    return Core(
-        queues=QueueService(store.queues, clock, limits),
-        messages=MessageService(store.messages, terms, watch, announcing, clock, limits),
-        claims=ClaimService(store.claims, terms, watch, announcing, clock, limits, random_bytes),
-        subscriptions=SubscriptionService(
+    clearing = Clearing(subscribable, followings, clock)
+    rules = SubscriberRules() if subscribers is None else subscribers
+
+    def subscriptions_of(namespace: Namespace) -> SubscriptionService:
+        return SubscriptionService(
             subscribable,
             clock,
             limits,
             random_bytes,
             followings=followings,
             confirmations=confirmations,
-            rules=SubscriberRules() if subscribers is None else subscribers,
-        ),
+            rules=rules,
+            namespace=namespace,
+        )
+
+    def messages_of(namespace: Namespace) -> MessageService:
+        return MessageService(
+            store.messages, terms, watch, announcing, clock, limits, namespace.place
+        )
+
+    return Core(
+        queues=QueueService(store.queues, clock, limits, clearing),
+        messages=messages_of(QUEUES),
+        claims=ClaimService(store.claims, terms, watch, announcing, clock, limits, random_bytes),
+        subscriptions=subscriptions_of(QUEUES),
+        topics=QueueService(store.queues, clock, limits, clearing, TOPICS),
+        topic_messages=messages_of(TOPICS),
+        topic_subscriptions=subscriptions_of(TOPICS),
         followings=followings,
         confirmations=confirmations,
         desk=ConfirmationDesk(confirmation.signer, clock),

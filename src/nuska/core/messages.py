@@ -4,7 +4,7 @@ Defaults and limits are applied here; the store is asked for one atomic step per
 those who wait for the queue are woken after it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -60,18 +60,21 @@ class MessageService:
         wakeups: Wakeups,
         clock: Clock,
         limits: Limits,
+        place: Callable[[str, str], QueueRef] = QueueRef,
     ) -> None:
+        """``place``: the queue, or topic, that a project and a name mean."""
         self._store = store
         self._terms = terms
         self._watch = watch
         self._wakeups = wakeups
         self._clock = clock
         self._limits = limits
+        self._place = place
 
     async def settings(self, caller: Caller, name: str) -> QueueSettings:
         """What applies to a post: ask before reading its body, and hand it to ``post``."""
         allow(caller, "messages:create")
-        return await self._terms.of(QueueRef(caller.project, name))
+        return await self._terms.of(self._place(caller.project, name))
 
     async def post(
         self,
@@ -84,7 +87,7 @@ class MessageService:
     ) -> Added:
         """Store all of ``drafts`` or none; a queue that is missing is created."""
         allow(caller, "messages:create")
-        queue = QueueRef(caller.project, name)
+        queue = self._place(caller.project, name)
         if settings is None:
             settings = await self._terms.of(queue)
         if not 0 < len(drafts) <= MAX_MESSAGES_PER_POST:
@@ -143,7 +146,7 @@ class MessageService:
         """
         allow(caller, "messages:get_all")
         limit = page_size(limit, self._limits.max_messages_per_page)
-        queue = QueueRef(caller.project, name)
+        queue = self._place(caller.project, name)
         after, asked_by_us = await self._start(queue, marker)
         if after is None:
             return Listing([], "", False)
@@ -186,7 +189,7 @@ class MessageService:
         """Those of ``ids`` that exist, in the order asked; ``NotFound`` when none does."""
         allow(caller, "messages:get_all")
         ids = check_ids("ids", ids, self._limits.max_messages_per_page)
-        found = await self._store.get(QueueRef(caller.project, name), ids, now=self._clock.now())
+        found = await self._store.get(self._place(caller.project, name), ids, now=self._clock.now())
         if not found:
             raise NotFound("None of these messages exists.")
         return found
@@ -195,7 +198,7 @@ class MessageService:
         """One message, claimed or delayed or not."""
         allow(caller, "messages:get")
         found = await self._store.get(
-            QueueRef(caller.project, name), (message_id,), now=self._clock.now()
+            self._place(caller.project, name), (message_id,), now=self._clock.now()
         )
         if not found:
             raise NotFound("There is no message of this id.")
@@ -207,7 +210,7 @@ class MessageService:
         """Delete one message, if it is free or ``claim_id`` is the live claim that holds it."""
         allow(caller, "messages:delete")
         outcome = await self._store.delete(
-            QueueRef(caller.project, name), message_id, claim_id=claim_id, now=self._clock.now()
+            self._place(caller.project, name), message_id, claim_id=claim_id, now=self._clock.now()
         )
         match outcome:
             case DeleteOutcome.CLAIMED:
@@ -232,7 +235,7 @@ class MessageService:
                 raise InvalidInput("This server asks for claim_ids together with ids.")
             named = check_ids("claim_ids", claim_ids, self._limits.max_messages_per_page)
         done = await self._store.delete_many(
-            QueueRef(caller.project, name), ids, claim_ids=named, now=self._clock.now()
+            self._place(caller.project, name), ids, claim_ids=named, now=self._clock.now()
         )
         if not done:
             raise NotTheClaim("At least one of the messages is not in any of the claims named.")
@@ -243,7 +246,7 @@ class MessageService:
         """Take up to ``limit`` messages away for good; waits for one with patience."""
         allow(caller, "messages:delete_all")
         limit = check_range("pop", limit, 1, self._limits.max_messages_per_claim_or_pop)
-        queue = QueueRef(caller.project, name)
+        queue = self._place(caller.project, name)
 
         async def look() -> list[Message]:
             return await self._store.pop(queue, limit=limit, now=self._clock.now())
@@ -257,7 +260,7 @@ class MessageService:
     async def undo_pop(self, caller: Caller, name: str, popped: Sequence[Message]) -> None:
         """The client went before its answer: put the messages back where they stood."""
         allow(caller, "messages:delete_all")
-        queue = QueueRef(caller.project, name)
+        queue = self._place(caller.project, name)
         await self._store.put_back(queue, popped, now=self._clock.now())
         self._wakeups.wake(queue, len(popped))
 

@@ -1,5 +1,7 @@
-"""What a caller may do with queues. Queues are lazy: reading one that nobody created shows
-an empty one with the defaults (contract lifecycle §2); only ``update`` asks that it exists.
+"""What a caller may do with queues, and with topics: one service for each.
+
+Queues are lazy: reading one that nobody created shows an empty one with the defaults (contract
+lifecycle §2); only ``update`` asks that it exists.
 """
 
 from collections.abc import Mapping
@@ -8,10 +10,11 @@ import msgspec
 from msgspec import Struct
 
 from nuska.core.access import allow
+from nuska.core.clearing import Clearing
+from nuska.core.namespaces import QUEUES, Namespace
 from nuska.core.ranges import page_size
 from nuska.domain.errors import InvalidInput, NotFound, Unavailable
 from nuska.domain.limits import Limits
-from nuska.domain.messages import QueueRef
 from nuska.domain.metadata import (
     apply_patch,
     check_metadata,
@@ -44,17 +47,26 @@ class QueueStatistics(Struct, frozen=True, gc=False):
 
 
 class QueueService:
-    def __init__(self, store: QueueStore, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self,
+        store: QueueStore,
+        clock: Clock,
+        limits: Limits,
+        clearing: Clearing,
+        namespace: Namespace = QUEUES,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._limits = limits
+        self._clearing = clearing
+        self._namespace = namespace
 
     async def create(self, caller: Caller, name: str, metadata: Metadata) -> bool:
         """Create a queue. False when it exists: its metadata then stays as it is (C14)."""
-        allow(caller, "queues:create")
+        self._allow(caller, "create")
         check_metadata(metadata, self._limits)
         return await self._store.create(
-            QueueRef(caller.project, name),
+            self._namespace.place(caller.project, name),
             metadata,
             relaxed=is_relaxed(metadata),
             now=self._clock.now(),
@@ -62,14 +74,14 @@ class QueueService:
 
     async def get(self, caller: Caller, name: str) -> Metadata:
         """The metadata with defaults, also of a queue that nobody created (K1)."""
-        allow(caller, "queues:get")
-        queue = await self._store.get(QueueRef(caller.project, name))
-        return with_defaults({} if queue is None else queue.metadata, self._limits)
+        self._allow(caller, "get")
+        queue = await self._store.get(self._namespace.place(caller.project, name))
+        return self._shown({} if queue is None else queue.metadata)
 
     async def exists(self, caller: Caller, name: str) -> bool:
         """Whether somebody created the queue, by name or by a post."""
-        allow(caller, "queues:get")
-        return await self._store.get(QueueRef(caller.project, name)) is not None
+        self._allow(caller, "get")
+        return await self._store.get(self._namespace.place(caller.project, name)) is not None
 
     async def update(self, caller: Caller, name: str, operations: object) -> Metadata:
         """Apply a JSON patch to the metadata; the new metadata with defaults.
@@ -77,24 +89,26 @@ class QueueService:
         No other change gets lost: the patch is applied again when the metadata changed
         between reading and writing.
         """
-        allow(caller, "queues:update")
-        ref = QueueRef(caller.project, name)
+        self._allow(caller, "update")
+        ref = self._namespace.place(caller.project, name)
         for _ in range(PATCH_ATTEMPTS):
             queue = await self._store.get(ref)
             if queue is None:
-                raise NotFound(f"There is no queue named {name}.")
+                raise NotFound(f"There is no {self._namespace.word} named {name}.")
             metadata = apply_patch(queue.metadata, operations)
             check_metadata(metadata, self._limits)
             self._check_size(metadata)
             if _is_same(metadata, queue.metadata) or await self._store.replace_metadata(
                 queue, metadata, relaxed=is_relaxed(metadata), now=self._clock.now()
             ):
-                return with_defaults(metadata, self._limits)
+                return self._shown(metadata)
         raise Unavailable("The queue's metadata keeps changing under this update.")
 
     async def delete(self, caller: Caller, name: str) -> None:
-        allow(caller, "queues:delete")
-        await self._store.delete(QueueRef(caller.project, name), now=self._clock.now())
+        self._allow(caller, "delete")
+        ref = self._namespace.place(caller.project, name)
+        await self._store.delete(ref, now=self._clock.now())
+        await self._clearing.cleared(ref)
 
     async def page(
         self,
@@ -107,11 +121,11 @@ class QueueService:
         filters: Mapping[str, object] | None = None,
     ) -> list[ListedQueue]:
         """The project's queues by name, after the name ``after``."""
-        allow(caller, "queues:get_all")
+        self._allow(caller, "get_all")
         if name_contains is not None and not may_occur_in_queue_name(name_contains):
             raise InvalidInput("The value of name has a character that no queue name contains.")
         queues = await self._store.page(
-            caller.project,
+            self._namespace.place(caller.project, "").project,
             after=after,
             limit=page_size(limit, self._limits.max_queues_per_page),
             name_contains=name_contains,
@@ -119,27 +133,34 @@ class QueueService:
             with_metadata=detailed,
         )
         return [
-            ListedQueue(q.ref.name, with_defaults(q.metadata, self._limits) if detailed else None)
-            for q in queues
+            ListedQueue(q.ref.name, self._shown(q.metadata) if detailed else None) for q in queues
         ]
 
     async def count(self, caller: Caller) -> int:
         """How many queues the project has, whatever a listing leaves out."""
-        allow(caller, "queues:get_all")
-        return await self._store.count(caller.project)
+        self._allow(caller, "get_all")
+        return await self._store.count(self._namespace.place(caller.project, "").project)
 
     async def stats(self, caller: Caller, name: str) -> QueueStatistics:
-        allow(caller, "queues:stats")
-        ref = QueueRef(caller.project, name)
+        self._allow(caller, "stats")
+        ref = self._namespace.place(caller.project, name)
         queue = await self._store.get(ref)
         stats = await self._store.stats(ref, now=self._clock.now())
         return QueueStatistics(stats, relaxed=queue is not None and queue.relaxed)
 
     async def purge(self, caller: Caller, name: str, *, messages: bool) -> None:
         """Remove what the queue holds: its messages and their claims, if ``messages``."""
-        allow(caller, "queues:purge")
+        self._allow(caller, "purge")
         if messages:
-            await self._store.purge(QueueRef(caller.project, name), now=self._clock.now())
+            ref = self._namespace.place(caller.project, name)
+            await self._store.purge(ref, now=self._clock.now())
+            await self._clearing.cleared(ref)
+
+    def _allow(self, caller: Caller, action: str) -> None:
+        allow(caller, f"{self._namespace.noun}:{action}")
+
+    def _shown(self, metadata: Metadata) -> Metadata:
+        return with_defaults(metadata, self._limits, self._namespace.shown)
 
     def _check_size(self, metadata: Metadata) -> None:
         # Many small patches must not build what one request may not say.

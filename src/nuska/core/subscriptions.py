@@ -5,7 +5,6 @@ is posted after the answer is in the log, above the position from which the subs
 """
 
 import asyncio
-from collections.abc import Callable
 
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
@@ -13,6 +12,7 @@ from msgspec.structs import replace
 from nuska.core.access import allow
 from nuska.core.confirmations import Confirmations
 from nuska.core.followings import Followings
+from nuska.core.namespaces import QUEUES, Namespace
 from nuska.core.ranges import page_size
 from nuska.core.subscriber_index import ATTEMPTS, SubscriberIndex, too_busy
 from nuska.core.subscription_records import Cursor, Seen, SubscriptionRecords
@@ -79,9 +79,8 @@ class SubscriptionService:
         followings: Followings,
         confirmations: Confirmations,
         rules: SubscriberRules,
-        place: Callable[[str, str], QueueRef] = QueueRef,
+        namespace: Namespace = QUEUES,
     ) -> None:
-        """``place``: the queue, or topic, that a project and a name mean."""
         self._opened = store
         self._clock = clock
         self._limits = limits
@@ -89,7 +88,8 @@ class SubscriptionService:
         self._followings = followings
         self._confirmations = confirmations
         self._rules = rules
-        self._place = place
+        self._noun = namespace.noun
+        self._place = namespace.place
         if store is not None:
             self._records = SubscriptionRecords(store.records)
             self._index = SubscriberIndex(self._records)
@@ -278,7 +278,7 @@ class SubscriptionService:
 
     async def purge(self, caller: Caller, name: str) -> None:
         """Remove every subscription of the queue."""
-        allow(caller, "queues:purge")
+        allow(caller, f"{self._noun}:purge")
         queue = self._place(caller.project, name)
         removed = False
         while self._opened is not None:
@@ -309,7 +309,7 @@ class SubscriptionService:
     @property
     def _store(self) -> SubscribableStore:
         if self._opened is None:
-            raise Unavailable("This store cannot keep subscriptions yet.")
+            raise Unavailable("This store cannot keep subscriptions.")
         return self._opened
 
     async def _announce(self, queue: QueueRef) -> None:

@@ -7,7 +7,7 @@ ones are stored as they are. ``null`` means "not set" everywhere.
 Nothing here stores or reads anything; the JSON-patch rules are http-v2 §2.5.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from msgspec import Struct
 
@@ -124,7 +124,8 @@ RESERVED: dict[str, ReservedKey] = {
     DURABILITY_KEY: ReservedKey(_durability),
 }
 
-_SHOWN = {key: row for key, row in RESERVED.items() if row.shown}
+SHOWN = tuple(key for key, row in RESERVED.items() if row.shown)
+"""Those that readers of a queue always see."""
 
 
 def check_metadata(metadata: Metadata, limits: Limits) -> None:
@@ -135,12 +136,12 @@ def check_metadata(metadata: Metadata, limits: Limits) -> None:
             row.check(key, value, limits)
 
 
-def with_defaults(metadata: Metadata, limits: Limits) -> Metadata:
+def with_defaults(metadata: Metadata, limits: Limits, shown: Collection[str] = SHOWN) -> Metadata:
     """Metadata as readers see it: defaults stand in for shown keys that are absent or null."""
     seen = dict(metadata)
-    for key, row in _SHOWN.items():
+    for key in shown:
         if seen.get(key) is None:
-            seen[key] = row.default(limits)
+            seen[key] = RESERVED[key].default(limits)
     return seen
 
 
@@ -222,7 +223,7 @@ def _apply(metadata: Metadata, operation: object, where: str) -> None:
     key = _key_of(operation.get("path"), where)
     if op != "remove" and "value" not in operation:
         raise InvalidBody(f'{where}: "{op}" needs a "value".')
-    if op != "add" and key not in metadata and key not in _SHOWN:
+    if op != "add" and key not in metadata and key not in SHOWN:
         raise Conflict(f"{where}: can't {op} {key!r}, which is not in the queue's metadata.")
     if op == "remove":
         metadata.pop(key, None)

@@ -517,7 +517,7 @@ async def test_a_proper_share_is_refused_for_want_of_a_signing_key(
     assert names(await api.get("/v2/queues")) == []
 
 
-@pytest.mark.parametrize("target", ["/v2/topics", "/v2/pools", "/v2/flavors"])
+@pytest.mark.parametrize("target", ["/v2/pools", "/v2/flavors"])
 async def test_what_does_not_exist_yet_has_no_route(api: AsgiDriver, target: str) -> None:
     reply = await api.get(target, headers={"Client-ID": None})
     assert (reply.status, reply.json()) == (404, {"title": "404 Not Found"})

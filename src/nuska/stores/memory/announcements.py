@@ -2,7 +2,7 @@
 
 from nuska.domain.messages import Message, QueueRef
 from nuska.domain.moments import Moment
-from nuska.domain.positions import BEFORE_ALL, Position, floor_at
+from nuska.domain.positions import BEFORE_ALL, Position
 from nuska.interfaces.announcing import OpenLog
 from nuska.stores.memory.state import Log, State
 
@@ -54,5 +54,5 @@ class MemoryAnnouncements:
 
     def _seen(self, queue: QueueRef, log: Log, now: Moment) -> OpenLog:
         state = self._state.queues.get(queue)
-        last = Position(floor_at(now) - 1) if state is None else state.last_position
+        last = self._state.below(queue, now) if state is None else state.last_position
         return OpenLog(log.version, last)

@@ -151,11 +151,16 @@ class State:
         self, ref: QueueRef, now: Moment, metadata: Metadata, *, relaxed: bool = False
     ) -> QueueState:
         """Start a queue above every position its name has ever seen."""
-        below = Position(next_position(self._retired.pop(ref, BEFORE_ALL), now) - 1)
+        below = self.below(ref, now)
+        self._retired.pop(ref, None)
         queue = self.describe(ref, metadata, relaxed=relaxed)
         state = QueueState(queue, last_position=below, emptied_at=below)
         self.queues[ref] = state
         return state
+
+    def below(self, ref: QueueRef, now: Moment) -> Position:
+        """Every position of a queue that nobody has created is above this, once there is one."""
+        return Position(next_position(self._retired.get(ref, BEFORE_ALL), now) - 1)
 
     def find(self, ref: QueueRef) -> QueueState | None:
         """The queue for whoever uses it; ``QueueAway`` when it is fenced."""

@@ -155,7 +155,8 @@ class CallerCheck:
                 "Empty project header not allowed", "The header X-Project-Id is empty."
             )
         req.caller = Caller(project, roles, client)
-        name = req.path_fields.get("queue_name")
+        fields = req.path_fields
+        name = fields.get("queue_name", fields.get("topic_name"))
         if name is not None:
             _check_queue(name, project)
             req.queue = name

@@ -27,8 +27,8 @@ async def post_claim(core: Core, req: ApiRequest, resp: Response) -> None:
             resp.status = 204
             return
         resp.status = 201
-        resp.set_header("location", wire.location_of(req.queue, taken.id))
-        resp.data = wire.encode_taken(taken, req.queue, core.clock.now(), shown_to(req, core))
+        resp.set_header("location", wire.location_of(req.base, taken.id))
+        resp.data = wire.encode_taken(taken, req.base, core.clock.now(), shown_to(req, core))
         await put_in_format(req, resp)
         if await poll.lost_client():
             await core.claims.undo(req.caller, req.queue, taken.id)
@@ -36,7 +36,7 @@ async def post_claim(core: Core, req: ApiRequest, resp: Response) -> None:
 
 async def get_claim(core: Core, req: ApiRequest, resp: Response) -> None:
     claim = await core.claims.get(req.caller, req.queue, req.path_fields["claim_id"])
-    resp.data = wire.encode_claim(claim, req.queue, core.clock.now(), shown_to(req, core))
+    resp.data = wire.encode_claim(claim, req.base, core.clock.now(), shown_to(req, core))
 
 
 async def patch_claim(core: Core, req: ApiRequest, resp: Response) -> None:

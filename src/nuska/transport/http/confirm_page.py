@@ -15,6 +15,7 @@ from falcon.asgi import Response
 from msgspec import Struct
 
 from nuska.core import Core
+from nuska.core.subscriptions import SubscriptionService
 from nuska.domain.errors import NotFound
 from nuska.domain.signing import SignedTerms
 from nuska.interfaces.identity import Caller
@@ -33,7 +34,9 @@ LINK = tuple(
     for name in ("Signature", "Methods", "Paths", "Project", "Expires")
 )
 _METHOD = "PUT"
-_PATH = re.compile(r"/v2/(queues)/([A-Za-z0-9_.-]{1,64})/subscriptions/([0-9a-f]{24})/confirm")
+_PATH = re.compile(
+    r"/v2/(queues|topics)/([A-Za-z0-9_.-]{1,64})/subscriptions/([0-9a-f]{24})/confirm"
+)
 
 STYLE = (
     "body{font:18px/1.5 system-ui,sans-serif;max-width:34em;margin:4em auto;padding:0 1em}"
@@ -55,6 +58,7 @@ HEADERS = {
 class Invitation(Struct, frozen=True):
     """What a link that verifies is about."""
 
+    service: SubscriptionService
     caller: Caller
     queue: str
     subscription_id: str
@@ -66,7 +70,7 @@ async def show(core: Core, req: ApiRequest, resp: Response) -> None:
         _not_good(resp)
         return
     try:
-        found = await core.subscriptions.get(
+        found = await invitation.service.get(
             invitation.caller, invitation.queue, invitation.subscription_id
         )
     except NotFound:
@@ -90,7 +94,7 @@ async def answer(core: Core, req: ApiRequest, resp: Response) -> None:
         _not_good(resp)
         return
     try:
-        await core.subscriptions.confirm(
+        await invitation.service.confirm(
             invitation.caller, invitation.queue, invitation.subscription_id, confirmed=wanted
         )
     except NotFound:
@@ -116,7 +120,8 @@ def _verified(core: Core, req: ApiRequest) -> Invitation | None:
     found = _PATH.fullmatch(path)
     if found is None or not core.desk.admits(terms, method=_METHOD, path=path):
         return None
-    return Invitation(Caller(terms.project or ""), found[2], found[3])
+    service = core.topic_subscriptions if found[1] == "topics" else core.subscriptions
+    return Invitation(service, Caller(terms.project or ""), found[2], found[3])
 
 
 def _wanted(body: bytes) -> bool | None:

@@ -1,8 +1,9 @@
-"""Handlers for messages: decode, call, encode."""
+"""Handlers for messages of queues and topics: decode, call, encode."""
 
 from falcon.asgi import Response
 
 from nuska.core import Core
+from nuska.core.messages import MessageService
 from nuska.domain.errors import InvalidBody, InvalidInput
 from nuska.transport.http.answers import put_in_format
 from nuska.transport.http.polling import LongPoll
@@ -14,20 +15,18 @@ IDEMPOTENCY_HEADER = b"idempotency-key"
 
 
 async def post_messages(core: Core, req: ApiRequest, resp: Response) -> None:
-    caller, name = req.caller, req.queue
-    settings = await core.messages.settings(caller, name)
+    caller, name, service = req.caller, req.queue, messages_at(core, req)
+    settings = await service.settings(caller, name)
     data = await req.read(settings.max_post_size, "The request body of a post")
     if not data:
         raise InvalidBody("The request body can not be empty.")
     drafts = wire.decode_post(data)
     key = req.header(IDEMPOTENCY_HEADER)
     idempotency = None if key is None else wire.idempotency_of(key.decode("latin-1"), data)
-    added = await core.messages.post(
-        caller, name, drafts, settings=settings, idempotency=idempotency
-    )
+    added = await service.post(caller, name, drafts, settings=settings, idempotency=idempotency)
     resp.status = 201
-    resp.set_header("location", wire.location_of_posted(name, added.ids))
-    resp.data = wire.encode_posted(name, added.ids)
+    resp.set_header("location", wire.location_of_posted(req.base, added.ids))
+    resp.data = wire.encode_posted(req.base, added.ids)
 
 
 async def get_messages(core: Core, req: ApiRequest, resp: Response) -> None:
@@ -39,15 +38,15 @@ async def get_messages(core: Core, req: ApiRequest, resp: Response) -> None:
 
 
 async def _get_by_ids(core: Core, req: ApiRequest, resp: Response, ids: list[str]) -> None:
-    found = await core.messages.by_ids(req.caller, req.queue, ids)
-    shown = wire.encode_messages(found, req.queue, core.clock.now(), shown_to(req, core))
+    found = await messages_at(core, req).by_ids(req.caller, req.queue, ids)
+    shown = wire.encode_messages(found, req.base, core.clock.now(), shown_to(req, core))
     resp.data = b'{"messages": [' + shown + b"]}"
 
 
 async def _list(core: Core, req: ApiRequest, resp: Response) -> None:
     asked = req.asked
     with LongPoll(req, core.limits) as poll:
-        listing = await core.messages.page(
+        listing = await messages_at(core, req).page(
             req.caller,
             req.queue,
             marker=asked.text("marker"),
@@ -62,18 +61,18 @@ async def _list(core: Core, req: ApiRequest, resp: Response) -> None:
         again = asked.repeated()
         if listing.shows_delayed:
             again["include_delayed"] = "true"
-        links = next_link(f"/v2/queues/{req.queue}/messages", again, listing.marker)
-    shown = wire.encode_messages(listing.messages, req.queue, core.clock.now(), shown_to(req, core))
+        links = next_link(f"{req.base}/messages", again, listing.marker)
+    shown = wire.encode_messages(listing.messages, req.base, core.clock.now(), shown_to(req, core))
     resp.data = b"".join((b'{"messages": [', shown, b"], ", links, b"}"))
 
 
 async def get_message(core: Core, req: ApiRequest, resp: Response) -> None:
-    message = await core.messages.get(req.caller, req.queue, req.path_fields["message_id"])
-    resp.data = wire.encode_message(message, req.queue, core.clock.now(), shown_to(req, core))
+    message = await messages_at(core, req).get(req.caller, req.queue, req.path_fields["message_id"])
+    resp.data = wire.encode_message(message, req.base, core.clock.now(), shown_to(req, core))
 
 
 async def delete_message(core: Core, req: ApiRequest, resp: Response) -> None:
-    await core.messages.delete(
+    await messages_at(core, req).delete(
         req.caller, req.queue, req.path_fields["message_id"], req.asked.text("claim_id")
     )
     resp.status = 204
@@ -87,19 +86,26 @@ async def delete_messages(core: Core, req: ApiRequest, resp: Response) -> None:
         await _pop(core, req, resp, count)
         return
     claim_ids = req.asked.items_of("claim_ids")
-    await core.messages.delete_many(req.caller, req.queue, ids, claim_ids)
+    await messages_at(core, req).delete_many(req.caller, req.queue, ids, claim_ids)
     resp.status = 204
 
 
 async def _pop(core: Core, req: ApiRequest, resp: Response, count: int) -> None:
     with LongPoll(req, core.limits) as poll:
-        popped = await core.messages.pop(req.caller, req.queue, count, patience=poll.patience)
+        popped = await messages_at(core, req).pop(
+            req.caller, req.queue, count, patience=poll.patience
+        )
         now, shown = core.clock.now(), shown_to(req, core)
         items = b", ".join([wire.encode_popped(message, now, shown) for message in popped])
         resp.data = b'{"messages": [' + items + b"]}"
         await put_in_format(req, resp)
         if popped and await poll.lost_client():
-            await core.messages.undo_pop(req.caller, req.queue, popped)
+            await messages_at(core, req).undo_pop(req.caller, req.queue, popped)
+
+
+def messages_at(core: Core, req: ApiRequest) -> MessageService:
+    """Those of queues or those of topics, as the path says."""
+    return core.topic_messages if req.is_topic else core.messages
 
 
 def shown_to(req: ApiRequest, core: Core) -> wire.Shown:

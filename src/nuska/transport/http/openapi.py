@@ -16,6 +16,7 @@ _PATH_FIELDS: dict[str, Schema] = {
     "pool_name": {"type": "string", "minLength": 1, "maxLength": MAX_POOL_NAME},
     "flavor_name": {"type": "string", "minLength": 1, "maxLength": MAX_POOL_NAME},
     "queue_name": {"type": "string", "pattern": QUEUE_NAME},
+    "topic_name": {"type": "string", "pattern": QUEUE_NAME},
     "message_id": {"type": "string", "minLength": 1},
     "claim_id": {"type": "string", "minLength": 1},
     "subscriptions_id": {"type": "string", "minLength": 1},
@@ -103,7 +104,9 @@ def _operation(route: Route, operation: Operation, limits: Limits) -> Schema:
 
 def _project(route: Route) -> Schema:
     schema: Schema = {"type": "string", "minLength": 1}
-    if "{queue_name}" in route.path:  # elsewhere its length is not looked at (README §5)
+    if (
+        "{queue_name}" in route.path or "{topic_name}" in route.path
+    ):  # elsewhere its length is not looked at (README §5)
         schema["maxLength"] = MAX_PROJECT_ID
     return {
         "name": "X-Project-Id",

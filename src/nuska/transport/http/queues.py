@@ -1,8 +1,9 @@
-"""Handlers for queues: decode, call, encode."""
+"""Handlers for queues and topics: decode, call, encode."""
 
 from falcon.asgi import Response
 
 from nuska.core import Core
+from nuska.core.queues import QueueService
 from nuska.domain.errors import InvalidBody, InvalidInput
 from nuska.transport.http.refusals import unsupported_media_type
 from nuska.transport.http.request import ApiRequest
@@ -17,8 +18,16 @@ MAX_SMALL_BODY = 65_536
 
 
 async def list_queues(core: Core, req: ApiRequest, resp: Response) -> None:
+    await _list(core.queues, "queues", req, resp)
+
+
+async def list_topics(core: Core, req: ApiRequest, resp: Response) -> None:
+    await _list(core.topics, "topics", req, resp)
+
+
+async def _list(service: QueueService, noun: str, req: ApiRequest, resp: Response) -> None:
     asked = req.asked
-    queues = await core.queues.page(
+    queues = await service.page(
         req.caller,
         after=asked.text("marker"),
         limit=asked.integer("limit"),
@@ -26,27 +35,27 @@ async def list_queues(core: Core, req: ApiRequest, resp: Response) -> None:
         name_contains=asked.text("name"),
         filters={name: wire.filter_value(text) for name, text in asked.filters.items()},
     )
-    count = await core.queues.count(req.caller) if asked.boolean("with_count") else None
+    count = await service.count(req.caller) if asked.boolean("with_count") else None
     links = NO_LINKS
     if queues:
         again = {**asked.repeated(), **asked.filters}
-        links = next_link("/v2/queues", again, queues[-1].name)
-    resp.data = wire.encode_queues(queues, count, links)
+        links = next_link(f"/v2/{noun}", again, queues[-1].name)
+    resp.data = wire.encode_queues(noun, queues, count, links)
 
 
 async def put_queue(core: Core, req: ApiRequest, resp: Response) -> None:
     data = await req.read(core.limits.max_queue_metadata, "Queue metadata")
-    created = await core.queues.create(req.caller, req.queue, wire.decode_metadata(data))
+    created = await queues_at(core, req).create(req.caller, req.queue, wire.decode_metadata(data))
     resp.status = 201 if created else 204
-    resp.set_header("location", wire.href_of(req.queue))
+    resp.set_header("location", req.base)
 
 
 async def get_queue(core: Core, req: ApiRequest, resp: Response) -> None:
-    resp.data = encode(await core.queues.get(req.caller, req.queue))
+    resp.data = encode(await queues_at(core, req).get(req.caller, req.queue))
 
 
 async def head_queue(core: Core, req: ApiRequest, resp: Response) -> None:
-    resp.status = 200 if await core.queues.exists(req.caller, req.queue) else 404
+    resp.status = 200 if await queues_at(core, req).exists(req.caller, req.queue) else 404
 
 
 async def patch_queue(core: Core, req: ApiRequest, resp: Response) -> None:
@@ -56,25 +65,30 @@ async def patch_queue(core: Core, req: ApiRequest, resp: Response) -> None:
     data = await req.read(core.limits.max_queue_metadata, "A patch of queue metadata")
     if not data:
         raise InvalidBody("The request body can not be empty.")
-    metadata = await core.queues.update(req.caller, req.queue, decode_document(data))
+    metadata = await queues_at(core, req).update(req.caller, req.queue, decode_document(data))
     resp.data = encode(metadata)
 
 
 async def delete_queue(core: Core, req: ApiRequest, resp: Response) -> None:
-    await core.queues.delete(req.caller, req.queue)
+    await queues_at(core, req).delete(req.caller, req.queue)
     resp.status = 204
 
 
 async def get_stats(core: Core, req: ApiRequest, resp: Response) -> None:
-    statistics = await core.queues.stats(req.caller, req.queue)
-    resp.data = wire.encode_stats(statistics, req.queue, core.clock.now())
+    statistics = await queues_at(core, req).stats(req.caller, req.queue)
+    now = core.clock.now()
+    if req.is_topic:
+        resp.data = wire.encode_topic_stats(statistics, req.base, now)
+    else:
+        resp.data = wire.encode_stats(statistics, req.base, now)
 
 
 async def purge_queue(core: Core, req: ApiRequest, resp: Response) -> None:
     types = wire.decode_purge(await req.read(MAX_SMALL_BODY, "The request body of a purge"))
-    await core.queues.purge(req.caller, req.queue, messages="messages" in types)
+    await queues_at(core, req).purge(req.caller, req.queue, messages="messages" in types)
     if "subscriptions" in types:
-        await core.subscriptions.purge(req.caller, req.queue)
+        subscriptions = core.topic_subscriptions if req.is_topic else core.subscriptions
+        await subscriptions.purge(req.caller, req.queue)
     resp.status = 204
 
 
@@ -82,3 +96,8 @@ async def share_queue(core: Core, req: ApiRequest, _resp: Response) -> None:
     data = await req.read(MAX_SMALL_BODY, "The request body of a share")
     signing.decode_share(data, core.clock.now())
     raise InvalidInput("This server cannot sign URLs: no signing key is configured.")
+
+
+def queues_at(core: Core, req: ApiRequest) -> QueueService:
+    """Queues or topics, as the path says."""
+    return core.topics if req.is_topic else core.queues

@@ -77,6 +77,16 @@ class ApiRequest(Request):
         return self._asgi_headers.get(name)
 
     @property
+    def is_topic(self) -> bool:
+        """Whether ``queue`` is the name of a topic."""
+        return "topic_name" in self.path_fields
+
+    @property
+    def base(self) -> str:
+        """Where the queue or topic is."""
+        return f"/v2/{'topics' if self.is_topic else 'queues'}/{self.queue}"
+
+    @property
     def raw_headers(self) -> dict[bytes, bytes]:
         """Every header by its lower-case name; repeated ones joined by commas."""
         return self._asgi_headers

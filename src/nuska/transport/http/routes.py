@@ -18,6 +18,7 @@ from nuska.transport.http.table.subscriptions import (
     SUBSCRIPTION,
     SUBSCRIPTIONS,
 )
+from nuska.transport.http.table.topics import TOPIC_ROUTES
 
 __all__ = ["Admits", "Handler", "Operation", "Route", "routes_for"]
 
@@ -42,6 +43,7 @@ def routes_for(limits: Limits) -> tuple[Route, ...]:
         SUBSCRIPTIONS,
         SUBSCRIPTION,
         CONFIRM,
+        *TOPIC_ROUTES,
         PING,
         CONFIRM_PAGE,
         *admin,

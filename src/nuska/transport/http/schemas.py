@@ -4,6 +4,7 @@ Named by the route table, shown by the OpenAPI document. Reserved metadata keys 
 table that checks them.
 """
 
+from nuska.core.namespaces import QUEUES, TOPICS
 from nuska.domain.limits import (
     MAX_SUBSCRIBER,
     MIN_CLAIM_GRACE,
@@ -130,21 +131,17 @@ def _general() -> dict[str, Schema]:
 
 def _queues(limits: Limits) -> dict[str, Schema]:
     reserved = _reserved(limits)
-    shown = [key for key, row in RESERVED.items() if row.shown]
+    metadata: Schema = {
+        "type": "object",
+        "properties": reserved,
+        "additionalProperties": ref("Json"),
+    }
     assert reserved.keys() == RESERVED.keys(), "every reserved key has a schema"
     landmark = _object(("href", "age", "created"), href=_TEXT, age=_COUNT, created=_TEXT)
     return {
-        "NewMetadata": {
-            "type": "object",
-            "properties": reserved,
-            "additionalProperties": ref("Json"),
-        },
-        "Metadata": {
-            "type": "object",
-            "properties": reserved,
-            "required": shown,
-            "additionalProperties": ref("Json"),
-        },
+        "NewMetadata": metadata,
+        "Metadata": {**metadata, "required": list(QUEUES.shown)},
+        "TopicMetadata": {**metadata, "required": list(TOPICS.shown)},
         "MetadataPatch": _array(
             _object(
                 ("op", "path"),
@@ -171,6 +168,19 @@ def _queues(limits: Limits) -> dict[str, Schema]:
                 oldest=landmark,
                 newest=landmark,
             ),
+            durability={"const": RELAXED},
+        ),
+        "TopicList": _object(
+            ("topics", "links"),
+            topics=_array(
+                _object(("name", "href"), name=_TEXT, href=_TEXT, metadata=ref("TopicMetadata"))
+            ),
+            links=ref("Links"),
+            count=_COUNT,
+        ),
+        "TopicStats": _object(
+            ("messages",),
+            messages=_object(("total",), total=_COUNT, oldest=landmark, newest=landmark),
             durability={"const": RELAXED},
         ),
         "Purge": _object(("resource_types",), resource_types=_array({"enum": list(PURGEABLE)})),

@@ -1,8 +1,9 @@
-"""Handlers for subscriptions of queues: decode, call, encode."""
+"""Handlers for subscriptions of queues and topics: decode, call, encode."""
 
 from falcon.asgi import Response
 
 from nuska.core import Core
+from nuska.core.subscriptions import SubscriptionService
 from nuska.domain.limits import MAX_SUBSCRIBER, MAX_SUBSCRIPTION_OPTIONS
 from nuska.transport.http.request import ApiRequest
 from nuska.transport.wire import subscriptions as wire
@@ -16,14 +17,14 @@ WHAT = "The request body of a subscription"
 async def post_subscription(core: Core, req: ApiRequest, resp: Response) -> None:
     draft = wire.decode_draft(await req.read(MAX_SUBSCRIPTION_BODY, WHAT))
     resp.set_header("location", _collection(req))  # also of a refused duplicate
-    made = await core.subscriptions.create(req.caller, req.queue, draft)
+    made = await _service(core, req).create(req.caller, req.queue, draft)
     resp.status = 201
     resp.data = wire.encode_created(made)
 
 
 async def list_subscriptions(core: Core, req: ApiRequest, resp: Response) -> None:
     asked = req.asked
-    page = await core.subscriptions.page(
+    page = await _service(core, req).page(
         req.caller, req.queue, after=asked.text("marker"), limit=asked.integer("limit")
     )
     links = next_link(_collection(req), asked.repeated(), page[-1].id) if page else NO_LINKS
@@ -31,31 +32,35 @@ async def list_subscriptions(core: Core, req: ApiRequest, resp: Response) -> Non
 
 
 async def get_subscription(core: Core, req: ApiRequest, resp: Response) -> None:
-    found = await core.subscriptions.get(req.caller, req.queue, _id(req))
+    found = await _service(core, req).get(req.caller, req.queue, _id(req))
     resp.data = wire.encode_subscription(found, core.clock.now())
 
 
 async def patch_subscription(core: Core, req: ApiRequest, resp: Response) -> None:
     change = wire.decode_change(await req.read(MAX_SUBSCRIPTION_BODY, WHAT))
-    await core.subscriptions.update(req.caller, req.queue, _id(req), change)
+    await _service(core, req).update(req.caller, req.queue, _id(req), change)
     resp.status = 204
     resp.set_header("location", f"{_collection(req)}/{_id(req)}")
 
 
 async def delete_subscription(core: Core, req: ApiRequest, resp: Response) -> None:
-    await core.subscriptions.delete(req.caller, req.queue, _id(req))
+    await _service(core, req).delete(req.caller, req.queue, _id(req))
     resp.status = 204
 
 
 async def confirm_subscription(core: Core, req: ApiRequest, resp: Response) -> None:
     confirmed = wire.decode_answer(await req.read(MAX_SUBSCRIPTION_BODY, WHAT))
-    await core.subscriptions.confirm(req.caller, req.queue, _id(req), confirmed=confirmed)
+    await _service(core, req).confirm(req.caller, req.queue, _id(req), confirmed=confirmed)
     resp.status = 204
     resp.set_header("location", f"{_collection(req)}/{_id(req)}/confirm")
 
 
+def _service(core: Core, req: ApiRequest) -> SubscriptionService:
+    return core.topic_subscriptions if req.is_topic else core.subscriptions
+
+
 def _collection(req: ApiRequest) -> str:
-    return f"/v2/queues/{req.queue}/subscriptions"
+    return f"{req.base}/subscriptions"
 
 
 def _id(req: ApiRequest) -> str:

@@ -32,20 +32,20 @@ def decode_renewal(data: bytes) -> ClaimTerms:
     return decode_terms(data)
 
 
-def encode_taken(taken: Taken, name: str, now: Moment, shown: Shown = PLAIN) -> bytes:
-    return b'{"messages": [' + encode_messages(taken.messages, name, now, shown) + b"]}"
+def encode_taken(taken: Taken, base: str, now: Moment, shown: Shown = PLAIN) -> bytes:
+    return b'{"messages": [' + encode_messages(taken.messages, base, now, shown) + b"]}"
 
 
-def encode_claim(claim: Claim, name: str, now: Moment, shown: Shown = PLAIN) -> bytes:
+def encode_claim(claim: Claim, base: str, now: Moment, shown: Shown = PLAIN) -> bytes:
     head = (
         f'{{"age": {age_in_seconds(claim.started_at, now)}, "ttl": {claim.ttl // 1000}, '
-        f'"href": "{location_of(name, claim.id)}", "messages": ['
+        f'"href": "{location_of(base, claim.id)}", "messages": ['
     )
-    return head.encode() + encode_messages(claim.messages, name, now, shown) + b"]}"
+    return head.encode() + encode_messages(claim.messages, base, now, shown) + b"]}"
 
 
-def location_of(name: str, claim_id: str) -> str:
-    return f"/v2/queues/{name}/claims/{claim_id}"
+def location_of(base: str, claim_id: str) -> str:
+    return f"{base}/claims/{claim_id}"
 
 
 def _integer(document: dict[str, object], field: str) -> int | None:

@@ -116,23 +116,24 @@ class Shown(Struct, frozen=True, gc=False):
 PLAIN = Shown()
 
 
-def encode_posted(name: str, ids: Sequence[str]) -> bytes:
-    collection = f"/v2/queues/{name}/messages/"
+def encode_posted(base: str, ids: Sequence[str]) -> bytes:
+    """``base``, here and below: where the queue or topic is, such as ``/v2/queues/jobs``."""
+    collection = f"{base}/messages/"
     hrefs = f'", "{collection}'.join(ids)
     return f'{{"resources": ["{collection}{hrefs}"]}}'.encode()
 
 
-def location_of_posted(name: str, ids: Sequence[str]) -> str:
+def location_of_posted(base: str, ids: Sequence[str]) -> str:
     if len(ids) > LOCATION_IDS:
-        return f"/v2/queues/{name}/messages"
-    return f"/v2/queues/{name}/messages?ids={','.join(ids)}"
+        return f"{base}/messages"
+    return f"{base}/messages?ids={','.join(ids)}"
 
 
-def encode_message(message: Message, name: str, now: Moment, shown: Shown = PLAIN) -> bytes:
+def encode_message(message: Message, base: str, now: Moment, shown: Shown = PLAIN) -> bytes:
     """One message as lists, gets and claims show it."""
     claim = f"?claim_id={message.claim_id}" if message.claim_id is not None else ""
     head = (
-        f'{{"id": "{message.id}", "href": "/v2/queues/{name}/messages/{message.id}{claim}", '
+        f'{{"id": "{message.id}", "href": "{base}/messages/{message.id}{claim}", '
         f'"ttl": {message.ttl // 1000}, "age": {age_in_seconds(message.created_at, now)}, '
         f'"body": '
     )
@@ -153,10 +154,10 @@ def encode_popped(message: Message, now: Moment, shown: Shown = PLAIN) -> bytes:
 
 
 def encode_messages(
-    messages: Sequence[Message], name: str, now: Moment, shown: Shown = PLAIN
+    messages: Sequence[Message], base: str, now: Moment, shown: Shown = PLAIN
 ) -> bytes:
     """The array of ``messages``, without brackets."""
-    return b", ".join([encode_message(message, name, now, shown) for message in messages])
+    return b", ".join([encode_message(message, base, now, shown) for message in messages])
 
 
 def _extras(message: Message, shown: Shown) -> bytes:

@@ -41,44 +41,52 @@ def filter_value(text: str) -> object:
     return text
 
 
-def encode_queues(queues: Sequence[ListedQueue], count: int | None, links: bytes) -> bytes:
-    items = [_listed(queue) for queue in queues]
+def encode_queues(
+    noun: str, queues: Sequence[ListedQueue], count: int | None, links: bytes
+) -> bytes:
+    """``noun``: ``queues`` or ``topics``."""
+    items = [_listed(noun, queue) for queue in queues]
     counted = f', "count": {count}'.encode() if count else b""
-    return b'{"queues": ' + encode(items) + b", " + links + counted + b"}"
+    return f'{{"{noun}": '.encode() + encode(items) + b", " + links + counted + b"}"
 
 
-def _listed(queue: ListedQueue) -> dict[str, object]:
-    item: dict[str, object] = {"name": queue.name, "href": href_of(queue.name)}
+def _listed(noun: str, queue: ListedQueue) -> dict[str, object]:
+    item: dict[str, object] = {"name": queue.name, "href": f"/v2/{noun}/{queue.name}"}
     if queue.metadata is not None:
         item["metadata"] = queue.metadata
     return item
 
 
-def href_of(name: str) -> str:
-    return f"/v2/queues/{name}"
-
-
-def encode_stats(statistics: QueueStatistics, name: str, now: Moment) -> bytes:
+def encode_stats(statistics: QueueStatistics, base: str, now: Moment) -> bytes:
     """Counts; delayed messages are free. ``durability`` shows only where it is lowered (D18)."""
     stats = statistics.stats
     free = stats.ready + stats.delayed
-    messages: dict[str, object] = {
-        "claimed": stats.claimed,
-        "free": free,
-        "total": free + stats.claimed,
-    }
+    counts: dict[str, object] = {"claimed": stats.claimed, "free": free}
+    return _encode_stats(counts, statistics, base, now)
+
+
+def encode_topic_stats(statistics: QueueStatistics, base: str, now: Moment) -> bytes:
+    """Nobody claims what was published to a topic."""
+    return _encode_stats({}, statistics, base, now)
+
+
+def _encode_stats(
+    counts: dict[str, object], statistics: QueueStatistics, base: str, now: Moment
+) -> bytes:
+    stats = statistics.stats
+    messages = {**counts, "total": stats.ready + stats.delayed + stats.claimed}
     if stats.oldest is not None and stats.newest is not None:
-        messages["oldest"] = _landmark(stats.oldest, name, now)
-        messages["newest"] = _landmark(stats.newest, name, now)
+        messages["oldest"] = _landmark(stats.oldest, base, now)
+        messages["newest"] = _landmark(stats.newest, base, now)
     document: dict[str, object] = {"messages": messages}
     if statistics.relaxed:
         document["durability"] = "relaxed"
     return encode(document)
 
 
-def _landmark(landmark: Landmark, name: str, now: Moment) -> dict[str, object]:
+def _landmark(landmark: Landmark, base: str, now: Moment) -> dict[str, object]:
     return {
-        "href": f"{href_of(name)}/messages/{landmark.id}",
+        "href": f"{base}/messages/{landmark.id}",
         "age": age_in_seconds(landmark.created_at, now),
         "created": iso(landmark.created_at),
     }

@@ -1,0 +1,32 @@
+"""What follows from a purge, or the end of a queue, for those who are told of its messages.
+
+The store empties the announcement log in the same step. What is on its way to subscribers by
+then, to be tried again later, is given up: everything up to this position is told to nobody.
+"""
+
+from nuska.core.followings import Followings
+from nuska.core.subscription_records import SubscriptionRecords
+from nuska.domain.messages import QueueRef
+from nuska.interfaces.clock import Clock
+from nuska.interfaces.notifications import SubscribableStore
+
+
+class Clearing:
+    def __init__(
+        self, store: SubscribableStore | None, followings: Followings, clock: Clock
+    ) -> None:
+        self._store = store
+        self._followings = followings
+        self._clock = clock
+
+    async def cleared(self, queue: QueueRef) -> None:
+        """The queue holds nothing now of what it held before."""
+        if self._store is None:
+            return
+        records = SubscriptionRecords(self._store.records)
+        if await records.followed(queue) is None:
+            return
+        log = await self._store.announcements.state(queue, now=self._clock.now())
+        if log is not None:
+            await records.note_change(queue, cleared=log.last)
+            self._followings.changed(queue)
