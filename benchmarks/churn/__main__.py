@@ -1,8 +1,8 @@
 """``python -m benchmarks.churn``: whether tables stop growing while messages come and go.
 
-Messages are posted, claimed, deleted, popped, released and left to expire at full speed, for
-some minutes. The first third of the time tables find their size; the last third they must
-take no more room, and claims no more time, than in the second. Exit status 1 when they do.
+Messages are posted, followed, claimed, deleted, popped, released and left to expire at full
+speed, for some minutes. The first third of the time tables find their size; the last third they
+must take no more room, and claims no more time, than in the second. Exit status 1 when they do.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from rich.table import Table as Printed
 from benchmarks.churn.engines import ENGINES, Engine, Table
 from benchmarks.churn.load import Load
 from nuska.domain.moments import Moment
+from nuska.interfaces.announcing import AnnouncingStore
 from nuska.testing.opening import open_by_url
 
 SAMPLES = 24
@@ -27,7 +28,7 @@ GROWTH_AT_MOST = 1.3
 SLOWER_AT_MOST = 1.5
 """Of claims in the last third to the second, each in round trips of its time."""
 ROUND_TRIPS = 5
-WIDTH = 130
+WIDTH = 150
 MEGABYTE = 1e6
 
 
@@ -41,6 +42,7 @@ class Sample(Struct, frozen=True):
     round_trip: float
     posted: int
     gone: int
+    heard: int
 
     @property
     def bytes(self) -> int:
@@ -65,6 +67,8 @@ def main() -> int:
 async def _measure(engine: Engine, seconds: float, console: Console) -> list[Sample]:
     console.print(f"{engine.about}; {seconds / 60:.1f} minutes of churn")
     store = await open_by_url(engine.url)
+    if not isinstance(store, AnnouncingStore):
+        raise TypeError("churn is for stores that keep announcement logs")
     load = Load(store, _wall_clock)
     running = asyncio.create_task(load.run())
     samples: list[Sample] = []
@@ -80,7 +84,7 @@ async def _measure(engine: Engine, seconds: float, console: Console) -> list[Sam
             console.print(
                 f"{last.at:6.0f} s  {last.bytes / MEGABYTE:7.1f} MB  {last.dead:8} dead rows  "
                 f"claim {last.claim * 1000:6.2f} ms (round trip {last.round_trip * 1000:.2f} ms)  "
-                f"{last.gone:8} of {last.posted:8} gone"
+                f"{last.gone:8} of {last.posted:8} gone, {last.heard:8} heard"
             )
     finally:
         running.cancel()
@@ -100,6 +104,7 @@ async def _look(engine: Engine, load: Load, at: float) -> Sample:
         statistics.median(trips),
         load.posted,
         load.gone,
+        load.heard,
     )
 
 

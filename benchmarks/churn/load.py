@@ -1,7 +1,8 @@
 """Messages that come and go at full speed, in every way in which they do.
 
 Most are claimed and deleted; some are popped, some released and claimed again, some left to
-their claim's end, some to their own. The backlog stays about the same, so a table that grows
+their claim's end, some to their own. Half of the queues have followers, who read what is posted
+from the announcement log and trim it. The backlog stays about the same, so a table that grows
 grows with what is gone.
 """
 
@@ -16,9 +17,12 @@ from typing import Any
 from nuska.domain.messages import NewMessage, QueueRef
 from nuska.domain.moments import Duration, Moment
 from nuska.domain.positions import claim_id
-from nuska.interfaces.storage import Store
+from nuska.interfaces.announcing import AnnouncingStore
 
 QUEUES = [QueueRef("acme", f"queue-{number}") for number in range(4)]
+FOLLOWED = QUEUES[::2]
+READ_AT_ONCE = 100
+"""Announcements."""
 POSTERS = 4
 WORKERS = 8
 BATCH = 20
@@ -39,19 +43,21 @@ CLAIM_ID_BYTES = 12
 class Load:
     """Runs until it is cancelled, and counts."""
 
-    def __init__(self, store: Store, moment: Callable[[], Moment]) -> None:
+    def __init__(self, store: AnnouncingStore, moment: Callable[[], Moment]) -> None:
         self._store = store
         self._moment = moment
         self._random = random.Random(7)
         self._ready = Counter[QueueRef]()
         self.posted = 0
         self.gone = 0
+        self.heard = 0
         self.claim_seconds: list[float] = []
 
     async def run(self) -> None:
         doing: list[Coroutine[Any, Any, None]] = [self._sweep()]
         doing += [self._post(queue) for queue in itertools.islice(itertools.cycle(QUEUES), POSTERS)]
         doing += [self._work(queue) for queue in itertools.islice(itertools.cycle(QUEUES), WORKERS)]
+        doing += [self._follow(queue) for queue in FOLLOWED]
         async with asyncio.TaskGroup() as group:
             for one in doing:
                 group.create_task(one)
@@ -107,6 +113,19 @@ class Load:
         self.gone += len(claimed.messages)
         self._ready[queue] -= len(claimed.messages)
         return len(claimed.messages)
+
+    async def _follow(self, queue: QueueRef) -> None:
+        logs = self._store.announcements
+        position = (await logs.open(queue, now=self._moment())).last
+        while True:
+            page = await logs.page(queue, after=position, limit=READ_AT_ONCE, now=self._moment())
+            if not page:
+                await asyncio.sleep(REST)
+                continue
+            self.heard += len(page)
+            position = page[-1].position
+            while await logs.trim(queue, through=position, now=self._moment()):
+                pass
 
     async def _sweep(self) -> None:
         while True:
