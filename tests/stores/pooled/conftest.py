@@ -19,6 +19,7 @@ from nuska.stores.memory.store import MemoryStore
 from nuska.stores.pooled import PooledStore, pooled
 from nuska.stores.pooled.catalogue import POOLS
 from nuska.testing.clock import ManualClock, seeded_bytes
+from nuska.testing.conformance.announcements import Log
 from nuska.testing.conformance.inbox import Inbox
 
 INBOX = QueueRef("acme", "inbox")
@@ -120,7 +121,8 @@ class Cluster:
 
 
 class Load:
-    """Posters and workers, each at a node of its own, and what they were told."""
+    """Posters and workers, each at a node of its own, and what they were told; and somebody
+    who listens."""
 
     def __init__(self, cluster: Any, posters: int, workers: int, posts_each: int) -> None:
         self.cluster = cluster
@@ -134,7 +136,9 @@ class Load:
 
     async def last_through(self, moves: int) -> None:
         """Post and work while the queue moves between the pools ``b`` and ``a``."""
-        await self.cluster.inbox(self.cluster.node()).post("first")
+        inbox = self.cluster.inbox(self.cluster.node())
+        await Log(inbox.store, inbox).open()
+        await inbox.post("first")
         mover = self.cluster.node().mover
         users = [asyncio.create_task(self.post(number)) for number in range(self.posters)]
         users += [asyncio.create_task(self.work(number)) for number in range(self.workers)]
@@ -148,7 +152,8 @@ class Load:
                 user.cancel()
 
     async def check(self) -> None:
-        """Everything was worked on once, in the order in which each poster posted it."""
+        """Everything was worked on once, in the order in which each poster posted it, and
+        stands so in the log."""
         worked = [body for body, _ in self.worked]
         assert not self.unknown
         assert sorted(worked) == sorted([*self.posted, '"first"'])
@@ -157,7 +162,12 @@ class Load:
                 (position, body) for body, position in self.worked if body.startswith(f'"{poster}-')
             )
             assert [body for _, body in mine] == sorted(body for _, body in mine)
-        assert await self.cluster.inbox(self.cluster.node()).all() == []
+        inbox = self.cluster.inbox(self.cluster.node())
+        assert await inbox.all() == []
+        announced = await Log(inbox.store, inbox).all()
+        assert [message.position for message in announced] == sorted(at for _, at in self.worked)
+        heard = {message.position: message.body.decode() for message in announced}
+        assert heard == {position: body for body, position in self.worked}
 
     async def post(self, poster: int) -> None:
         node = self.cluster.node()

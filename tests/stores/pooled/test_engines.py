@@ -98,7 +98,7 @@ async def nodes(ends: list[NewUrl]) -> AsyncIterator[Nodes]:
         await nodes.close()
 
 
-async def test_nothing_is_lost_doubled_or_reordered_between_two_engines(
+async def test_nothing_is_lost_doubled_or_reordered_between_two_engines_nor_in_the_log(
     nodes: Nodes, load_on: Any
 ) -> None:
     load = load_on(nodes, POSTERS, WORKERS, POSTS_EACH)

@@ -12,10 +12,6 @@ from nuska.testing.conformance.announcements import Log
 
 REF = QueueRef("acme", "inbox")
 MANY = 450
-POSTERS = 3
-WORKERS = 2
-POSTS_EACH = 60
-MOVES = 12
 
 
 @pytest.fixture
@@ -115,21 +111,6 @@ async def test_what_is_done_to_a_long_log_while_it_is_carried_holds_afterwards(
     assert [m.position for m in await log.all()][: len(kept)] == [m.position for m in kept]
     assert (await log.bodies())[len(kept) :] == last
     assert (await inbox.listed())[-1] == "last"
-
-
-async def test_every_acknowledged_post_is_in_the_log_once_and_in_order_through_moves_under_load(
-    two_pools: Any, load_on: Any
-) -> None:
-    log = log_at(two_pools.node(), two_pools)
-    await log.open()
-    load = load_on(two_pools, POSTERS, WORKERS, POSTS_EACH)
-    await load.last_through(MOVES)
-    await load.check()
-    heard = [message.body.decode() for message in await log.all()]
-    assert sorted(heard) == sorted([*load.posted, '"first"'])
-    for poster in range(POSTERS):
-        mine = [body for body in heard if body.startswith(f'"{poster}-')]
-        assert mine == sorted(mine)
 
 
 async def test_a_log_from_before_there_were_pools_is_found_and_carried_away(cluster: Any) -> None:

@@ -18,7 +18,7 @@ MOVES = 12
 MANY = 900
 
 
-async def test_nothing_is_lost_doubled_or_reordered_by_moves_under_load(
+async def test_nothing_is_lost_doubled_or_reordered_by_moves_under_load_nor_in_the_log(
     cluster: Any, load_on: Any
 ) -> None:
     await cluster.add_pool("a")
