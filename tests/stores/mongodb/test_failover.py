@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from nuska.domain.errors import Unavailable
-from nuska.interfaces.announcing import AnnouncingStore
 from nuska.interfaces.storage import Durability, SharedStore, Store
 from nuska.stores.mongodb.connection import ANSWER_WITHIN
 from nuska.testing.clock import ManualClock
@@ -15,7 +14,7 @@ from nuska.testing.conformance import (
     CarriedLogConformance,
     SharedLogConformance,
 )
-from nuska.testing.conformance.announcements import Log
+from nuska.testing.conformance.announcements import log_of
 from nuska.testing.conformance.failures import PLENTY, RECOVERS_WITHIN, Load, told, until_posted
 from nuska.testing.conformance.inbox import Inbox
 from nuska.testing.mongodb_set import ELECTION_TIMEOUT_MS, MongoSet, mongodb_set
@@ -58,11 +57,6 @@ async def store(url: str, open_at: Open) -> Store:
 @pytest.fixture
 def inbox(store: Store) -> Inbox:
     return Inbox(store, ManualClock())
-
-
-def log_of(inbox: Inbox) -> Log:
-    assert isinstance(inbox.store, AnnouncingStore)
-    return Log(inbox.store, inbox)
 
 
 def step_down(servers: MongoSet) -> None:

@@ -13,10 +13,9 @@ import pytest
 
 from nuska.domain.errors import Unavailable
 from nuska.domain.queues import EMPTY_STATS
-from nuska.interfaces.announcing import AnnouncingStore
 from nuska.stores.redis.store import RedisStore
 from nuska.testing.clock import ManualClock
-from nuska.testing.conformance.announcements import Log
+from nuska.testing.conformance.announcements import log_of
 from nuska.testing.conformance.inbox import HOUR, MINUTE, Inbox, bodies, sweep_all
 from nuska.testing.mortal_servers import Mortal
 from nuska.testing.redis_server import IN_MEMORY, redis_cluster, redis_server
@@ -36,11 +35,6 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     else:
         with redis_cluster(directory) as cluster:
             yield cluster.url
-
-
-def log_of(inbox: Inbox) -> Log:
-    assert isinstance(inbox.store, AnnouncingStore)
-    return Log(inbox.store, inbox)
 
 
 class Day:

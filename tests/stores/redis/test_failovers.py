@@ -10,6 +10,7 @@ import pytest
 
 from nuska.interfaces.storage import Durability
 from nuska.testing.clock import ManualClock
+from nuska.testing.conformance.announcements import log_of
 from nuska.testing.conformance.failures import Load, until_posted
 from nuska.testing.conformance.inbox import Inbox
 from nuska.testing.engine import within
@@ -50,6 +51,7 @@ class Watched:
     async def test_a_failover_under_load_loses_no_acknowledged_write(
         self, setup: SentinelSetup, inbox: Inbox
     ) -> None:
+        await log_of(inbox).open()
         load = Load(inbox, BOUND)
         async with load:
             await load.is_under_way(FEW)
@@ -58,6 +60,7 @@ class Watched:
             await load.is_under_way(FEW)
         assert load.unknown, "the failover was not noticed, so this shows nothing"
         load.check(await inbox.listed(limit=POSTS))
+        assert await log_of(inbox).bodies(limit=POSTS) == await inbox.listed(limit=POSTS)
 
     async def test_a_claim_and_a_deletion_outlive_a_failover(
         self, setup: SentinelSetup, inbox: Inbox
@@ -108,6 +111,7 @@ async def survives_the_loss_of_a_primary(cluster: RedisCluster, open_at: Open) -
     there to read, and take writes again once it has come back as a replica."""
     store = await open_at(cluster.new_url(), required=Durability.MAJORITY)
     boxes = [Inbox(store, ManualClock(), name=f"box-{number}") for number in range(9)]
+    await asyncio.gather(*(log_of(box).open() for box in boxes))
     loads = [Load(box, BOUND) for box in boxes]
     async with AsyncExitStack() as stack:
         for load in loads:
@@ -121,6 +125,7 @@ async def survives_the_loss_of_a_primary(cluster: RedisCluster, open_at: Open) -
     assert any(load.unknown for load in loads), "the failover was not noticed"
     for box, load in zip(boxes, loads, strict=True):
         load.check(await box.listed(limit=POSTS))
+        assert await log_of(box).bodies(limit=POSTS) == await box.listed(limit=POSTS)
 
 
 def replaced(cluster: RedisCluster, lost: RedisServer) -> bool:

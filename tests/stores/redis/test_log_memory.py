@@ -1,13 +1,10 @@
 """What announcement logs take of the memory of Redis, and that they give it back."""
 
-from typing import cast
-
 import pytest
 
-from nuska.interfaces.announcing import AnnouncingStore
 from nuska.stores.redis.store import RedisStore
 from nuska.testing.clock import ManualClock
-from nuska.testing.conformance.announcements import Log
+from nuska.testing.conformance.announcements import Log, log_of
 from nuska.testing.conformance.inbox import HOUR, MINUTE, Inbox, sweep_all
 from nuska.testing.redis_server import RedisServer
 
@@ -28,7 +25,7 @@ def inbox(store: RedisStore) -> Inbox:
 
 @pytest.fixture
 async def log(inbox: Inbox) -> Log:
-    log = Log(cast(AnnouncingStore, inbox.store), inbox)
+    log = log_of(inbox)
     await log.open()
     return log
 

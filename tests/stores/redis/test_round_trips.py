@@ -1,15 +1,13 @@
 """How often Redis is asked: what a queue needs for the first time costs one more round trip."""
 
 from collections.abc import Awaitable, Callable
-from typing import cast
 
 import pytest
 
 from nuska.domain.errors import Unavailable
-from nuska.interfaces.announcing import AnnouncingStore
 from nuska.stores.redis.store import RedisStore
 from nuska.testing.clock import ManualClock
-from nuska.testing.conformance.announcements import Log
+from nuska.testing.conformance.announcements import log_of
 from nuska.testing.conformance.inbox import Inbox, bodies
 from nuska.testing.redis_server import RedisServer
 
@@ -72,7 +70,7 @@ async def test_a_post_asks_as_often_whether_its_log_is_open_or_not(
     trips, taken = RoundTrips(server), []
     await inbox.post("two")
     taken.append(trips.since())
-    log = Log(cast(AnnouncingStore, inbox.store), inbox)
+    log = log_of(inbox)
     opened = await log.open()
     taken.append(trips.since())
     await inbox.post("three", "four")

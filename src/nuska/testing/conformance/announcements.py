@@ -58,6 +58,12 @@ class Log:
         raise AssertionError(f"trimming had not ended after {TRIMS_AT_MOST} steps")
 
 
+def log_of(inbox: Inbox) -> Log:
+    """The log of an inbox in a store that keeps logs."""
+    assert isinstance(inbox.store, AnnouncingStore)
+    return Log(inbox.store, inbox)
+
+
 class AnnouncementConformance(Conformance):
     @pytest.fixture
     def log(self, store: AnnouncingStore, inbox: Inbox) -> Log:
