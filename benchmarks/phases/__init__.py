@@ -1,7 +1,16 @@
 """The phases of ``make bench``, in the order they run."""
 
 from benchmarks.bench import Phase
-from benchmarks.phases import depth, engine, footprint, listing, throughput, upheaval, waiting
+from benchmarks.phases import (
+    delivering,
+    depth,
+    engine,
+    footprint,
+    listing,
+    throughput,
+    upheaval,
+    waiting,
+)
 
 PHASES: dict[str, Phase] = {
     "store": engine.store,
@@ -17,4 +26,6 @@ PHASES: dict[str, Phase] = {
     "backlog": footprint.backlog,
     "wake": waiting.wake,
     "idle": waiting.idle,
+    "deliveries": delivering.deliveries,
+    "told": delivering.told_posts,
 }

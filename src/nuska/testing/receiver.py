@@ -19,20 +19,24 @@
 
 Every request that arrived whole is in ``requests``, with its body. In a test it runs on the
 test's event loop; ``python -m nuska.testing.receiver`` is one in a process of its own, which
-counts and keeps nothing, and tells its count and the time it has used at ``/count``.
+counts and keeps nothing. At ``/count`` it tells how many requests it has had, how many of them
+asked that, and the CPU time it has used.
 """
 
+import argparse
 import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import ssl
 import struct
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
@@ -180,7 +184,7 @@ class _Connection(asyncio.Protocol):
             case "slow":
                 self._timer = self._loop.call_later(float(rest[0]), self.transport.write, _OK)
             case "count":
-                self._status(200, body=json.dumps(_totals(self._receiver)).encode())
+                self._status(200, body=json.dumps(_totals(self._receiver, times)).encode())
             case "ok":
                 self.transport.write(_OK)
             case _:
@@ -250,20 +254,25 @@ def _reset(transport: asyncio.Transport) -> None:
     transport.abort()
 
 
-def _totals(receiver: Receiver) -> dict[str, float]:
+def _totals(receiver: Receiver, asked: int) -> dict[str, float]:
     return {
         "count": receiver.count,
-        "cpu": sum(os.times()[:2]),
+        "asked": asked,
         "connections": receiver.connections,
+        "cpu": sum(os.times()[:2]),
     }
 
 
 @contextlib.asynccontextmanager
 async def receiver(
-    *, tls: ssl.SSLContext | None = None, host: str = HOST, port: int = 0, keep: bool = True
+    *,
+    tls: ssl.SSLContext | None = None,
+    host: str | Sequence[str] = HOST,
+    port: int = 0,
+    keep: bool = True,
 ) -> AsyncIterator[Receiver]:
-    """A receiver on a free port, or the given one."""
-    found = Receiver(host, keep=keep)
+    """A receiver on a free port, or the given one; of several hosts it has the port on each."""
+    found = Receiver(host if isinstance(host, str) else host[0], keep=keep)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: _Connection(found), host, port, ssl=tls, backlog=1024)
     found.port = server.sockets[0].getsockname()[1]
@@ -299,18 +308,30 @@ def unaccepting_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def _run(fast: Callable[[], asyncio.AbstractEventLoop] | None) -> None:
-    async def serve() -> None:
-        async with receiver(keep=False) as found:
-            sys.stdout.write(f"{found.port}\n")
-            sys.stdout.flush()
-            await asyncio.to_thread(sys.stdin.read)  # until whoever started it lets go
+async def _serve(port: int, hosts: int) -> None:
+    """Until whoever started it lets go of standard input, or, with a port, until SIGTERM."""
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    addresses = [str(ip_address(HOST) + number) for number in range(hosts)]
+    async with receiver(host=addresses, port=port, keep=False) as found:
+        sys.stdout.write(f"{found.port}\n")
+        sys.stdout.flush()
+        if port:
+            await stopped.wait()
+        else:
+            await asyncio.to_thread(sys.stdin.read)
 
-    with asyncio.Runner(loop_factory=fast) as runner:
-        runner.run(serve())
+
+def main() -> None:
+    """Serve in this process."""
+    import uvloop
+
+    options = argparse.ArgumentParser(description="A receiver of webhooks.")
+    options.add_argument("--port", type=int, default=0, help="else a free one")
+    options.add_argument("--hosts", type=int, default=1, help="addresses from 127.0.0.1 on")
+    given = options.parse_args()
+    uvloop.run(_serve(given.port, given.hosts))
 
 
 if __name__ == "__main__":
-    import uvloop
-
-    _run(uvloop.new_event_loop)
+    main()
