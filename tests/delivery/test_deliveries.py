@@ -272,3 +272,15 @@ async def test_a_filter_decides_what_a_subscriber_is_told_of(bench: DeliveryBenc
     await bench.engine.settled()
     assert bench.sender.bodies(A) == ['{"kind":"x"}']
     assert len(bench.sender.bodies(B)) == 2
+
+
+async def test_who_has_fallen_behind_alone_gets_all_that_came_meanwhile(
+    bench: DeliveryBench,
+) -> None:
+    """While nobody is in step nothing is read for those who are; he is again, and it is."""
+    await bench.subscribe(A)
+    expected = [str(number) for number in range(200)]
+    for body in expected:
+        await bench.post(body)
+    await bench.engine.settled()
+    assert sorted(bench.sender.bodies(A), key=int) == expected

@@ -243,6 +243,7 @@ class Follower:
         self.touched = True
         if recipient.read == self.head:
             self._join(recipient)
+            self.node.wake(self)  # there may be more, which nobody in step has had read
         elif recipient.room:
             self._eager[recipient] = None
 
