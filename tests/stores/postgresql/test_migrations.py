@@ -7,11 +7,22 @@ from sqlalchemy import Connection
 
 from nuska.cli import run
 from nuska.domain.errors import Unavailable
-from nuska.stores.sql import migrations, tables
+from nuska.stores.sql import migrate, migrations, tables
 from nuska.stores.sql.database import Database
 from nuska.stores.sql.migrations import prepare
 from nuska.stores.sql.url import parse
+from nuska.testing.clock import ManualClock
+from nuska.testing.conformance.announcements import Log
+from nuska.testing.conformance.inbox import Inbox
 from nuska.testing.postgresql_server import PostgresqlServer
+
+EARLIER = ("0001", "0002", "0003")
+KEPT = """
+    WITH made AS (INSERT INTO generations (retired) VALUES (false) RETURNING id)
+    INSERT INTO queues (project, name, generation, base_position, last_position, last_moment,
+                        metadata, relaxed, version)
+    SELECT 'acme', 'inbox', id, 0, 0, 0, '{}', false, 1 FROM made
+"""
 
 
 def test_the_command_sets_an_empty_database_up_and_then_finds_nothing_to_do(
@@ -59,6 +70,42 @@ async def test_an_earlier_database_is_not_touched_by_a_start(
     monkeypatch.setitem(migrations.SCRIPTS, "postgresql", Later())
     with pytest.raises(Unavailable, match="nuska store migrate"):
         await open_at(server.url())
+
+
+async def test_an_earlier_database_keeps_what_it_holds(
+    server: PostgresqlServer, open_at, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every version there was."""
+    for number, revision in enumerate(EARLIER):
+        await server.ask(f"CREATE DATABASE earlier_{number}")
+        url = server.url(f"earlier_{number}")
+        with monkeypatch.context() as patch:
+            patch.setattr(migrations.SCRIPTS["postgresql"], "get_current_head", lambda: revision)  # noqa: B023
+            upgrade = migrations.SCRIPTS["postgresql"]._upgrade_revs
+            patch.setattr(
+                migrations.SCRIPTS["postgresql"],
+                "_upgrade_revs",
+                lambda _, found: upgrade(revision, found),  # noqa: B023
+            )
+            await make(url)
+        await server.ask(KEPT, f"earlier_{number}")
+        with pytest.raises(Unavailable, match="nuska store migrate"):
+            await open_at(url)
+        assert await migrate(url)
+        inbox = Inbox(await open_at(url), ManualClock())
+        assert await inbox.exists()
+        log = Log(inbox.store, inbox)
+        await log.open()
+        await inbox.post("heard")
+        assert await log.bodies() == await inbox.listed() == ["heard"]
+
+
+async def make(url: str) -> None:
+    database = Database(parse(url))
+    try:
+        assert await database.write(lambda connection: connection.run_sync(prepare, migrate=False))
+    finally:
+        await database.close()
 
 
 class Later:

@@ -1,5 +1,8 @@
 """Logs that come and go leave nothing behind."""
 
+import pytest
+
+from nuska.stores.sql import sweeping
 from nuska.stores.sql.store import SqlStore
 from nuska.stores.sql.url import parse
 from nuska.testing.clock import ManualClock
@@ -63,3 +66,35 @@ async def test_what_expires_in_a_log_that_nobody_reads_is_swept_in_small_steps(
     assert 0 < most < POSTS * BATCH
     assert await log.bodies() == ["stays"]
     assert await server.ask("SELECT COUNT(*) FROM announcements", parse(url).database) == 1
+
+
+async def test_no_kind_of_waste_waits_until_there_is_no_more_of_another(
+    server,
+    url: str,
+    store: SqlStore,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Messages and announcements expire, keys of posts too, and a queue has been purged."""
+    monkeypatch.setattr(sweeping, "ROWS_PER_STEP", 2)
+    await Inbox(store, clock, "purged").post(*map(str, range(BATCH)))
+    await Inbox(store, clock, "purged").purge()
+    inbox = Inbox(store, clock)
+    await Log(store, inbox).open()
+    for number in range(BATCH):
+        await inbox.add(str(number), ttl=MINUTE, key=f"key {number}")
+    clock.advance(milliseconds=HOUR - 1)
+
+    async def rows(condition: str) -> int:
+        return int(await server.ask(f"SELECT COUNT(*) FROM {condition}", parse(url).database))
+
+    kinds = (
+        "announcements",
+        "posts",
+        f"messages WHERE expires_at <= {clock.now()}",
+        f"messages WHERE expires_at > {clock.now()}",
+    )
+    assert [await rows(kind) for kind in kinds] == [BATCH] * 4
+    for _ in range(BATCH // 2):
+        await store.sweep(now=clock.now())
+    assert [kind for kind in kinds if await rows(kind) == BATCH] == []

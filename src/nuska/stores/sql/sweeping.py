@@ -57,7 +57,9 @@ class Sweeper:
         if not await self._database.ask(lambda connection: _anything(connection, moment)):
             return SweepReport()
         self._steps += 1
-        order = (*URGENT, *OTHER) if self._steps % OTHER_EVERY else (*OTHER, *URGENT)
+        turn = self._steps % len(OTHER)
+        other = (*OTHER[turn:], *OTHER[:turn])
+        order = (*URGENT, *other) if self._steps % OTHER_EVERY else (*other, *URGENT)
 
         async def work(connection: AsyncConnection) -> SweepReport:
             for step in order:
@@ -244,4 +246,4 @@ OTHER: tuple[Step, ...] = (
     _delete_generation,
     _delete_names,
 )
-"""What takes up space."""
+"""What takes up space, in turn, or a stream of one kind would keep the others waiting."""
