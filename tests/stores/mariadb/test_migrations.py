@@ -10,18 +10,32 @@ from sqlalchemy import Connection
 
 from nuska.cli import run
 from nuska.domain.errors import Unavailable
-from nuska.stores.sql import migrations, tables
+from nuska.stores.sql import migrate, migrations, tables
 from nuska.stores.sql.database import Database
 from nuska.stores.sql.dialects.mysql import gates
 from nuska.stores.sql.migrations import BEGINNING, UNFINISHED, prepare
 from nuska.stores.sql.store import SqlStore
 from nuska.stores.sql.url import parse
 from nuska.testing.clock import ManualClock
+from nuska.testing.conformance.announcements import Log
 from nuska.testing.conformance.inbox import Inbox
 from nuska.testing.mariadb_server import MariadbServer
 
 Open = Callable[[str], Awaitable[SqlStore]]
 STEPS = 17
+STEPS_FROM_FIRST = 3
+KEPT = (
+    "INSERT INTO generations (retired) VALUES (false)",
+    """
+    INSERT INTO queues (project, name, generation, base_position, last_position, last_moment,
+                        metadata, relaxed, version, fenced, epoch)
+    SELECT 'acme', 'inbox', MAX(id), 0, 0, 0, '{}', false, 1, false, 0 FROM generations
+    """,
+    """
+    INSERT INTO gates (project, name, queue, generation, base_position, fenced)
+    SELECT project, name, id, generation, base_position, fenced FROM queues
+    """,
+)
 
 
 class Cut(Exception):
@@ -70,7 +84,7 @@ async def test_a_beginning_that_was_cut_off_is_taken_up_by_the_next_start(
 ) -> None:
     for steps in range(STEPS + 1):
         url = server.new_url()
-        await cut_off(url, open_at, monkeypatch, steps)
+        await cut_off(url, open_at, monkeypatch, steps, STEPS)
         inbox = Inbox(await open_at(url), ManualClock())
         await inbox.post("here")
         assert await inbox.listed() == ["here"]
@@ -79,8 +93,52 @@ async def test_a_beginning_that_was_cut_off_is_taken_up_by_the_next_start(
     assert await server.ask(left) == 0
 
 
-async def cut_off(url: str, open_at: Open, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-    """Let a start make the tables as far as these steps."""
+async def test_a_migration_that_was_cut_off_is_taken_up_by_the_next_and_loses_nothing(
+    server: MariadbServer, open_at: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for steps in range(STEPS_FROM_FIRST + 1):
+        url = server.new_url()
+        await make_first(url, monkeypatch)
+        for statement in KEPT:
+            await server.ask(statement, str(parse(url).database))
+        with pytest.raises(Unavailable, match=r"earlier version.*nuska store migrate"):
+            await open_at(url)
+        await cut_off(url, migrate, monkeypatch, steps, STEPS_FROM_FIRST)
+        with pytest.raises(Unavailable, match=r"begun and not ended.*nuska store migrate"):
+            await open_at(url)
+        assert await migrate(url)
+        inbox = Inbox(await open_at(url), ManualClock())
+        assert await inbox.exists()
+        log = Log(inbox.store, inbox)
+        await log.open()
+        await inbox.post("heard")
+        assert await log.bodies() == await inbox.listed() == ["heard"]
+
+
+async def make_first(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tables as the first version made them."""
+    script = migrations.SCRIPTS["mysql"]
+    upgrade = script._upgrade_revs
+    database = Database(parse(url))
+    with monkeypatch.context() as patch:
+        patch.setattr(script, "get_current_head", lambda: "0001")
+        patch.setattr(script, "_upgrade_revs", lambda _, found: upgrade("0001", found))
+        try:
+            assert await database.write(
+                lambda connection: connection.run_sync(prepare, migrate=False)
+            )
+        finally:
+            await database.close()
+
+
+async def cut_off(
+    url: str,
+    making: Callable[[str], Awaitable[object]],
+    monkeypatch: pytest.MonkeyPatch,
+    steps: int,
+    of: int,
+) -> None:
+    """Let tables be made as far as these steps."""
     made = 0
     execute = Operations.execute
 
@@ -93,10 +151,10 @@ async def cut_off(url: str, open_at: Open, monkeypatch: pytest.MonkeyPatch, step
 
     with monkeypatch.context() as patch:
         patch.setattr(Operations, "execute", some)
-        if steps == STEPS:
+        if steps == of:
             patch.setattr(migrations, "_finish", lambda _: (_ for _ in ()).throw(Cut))
         with pytest.raises(Cut):
-            await open_at(url)
+            await making(url)
     assert made == steps
 
 
