@@ -22,6 +22,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("nuska.cli.serve:serve", _SERVE),
     "store": ("nuska.cli.store:app", "Look after the store that a server uses."),
     "queue": ("nuska.cli.queue:app", "Queues, their metadata and statistics."),
+    "topic": ("nuska.cli.topic:app", "Topics: publish to subscribers."),
+    "subscription": (
+        "nuska.cli.subscription:app",
+        "Whom a queue or topic tells of what is posted.",
+    ),
     "pool": ("nuska.cli.pool:app", "Pools: the stores that queues are placed over."),
     "flavor": ("nuska.cli.flavor:app", "Flavors: names for pools that can do the same."),
     "message": ("nuska.cli.message:app", "Post, look at, delete and pop messages."),

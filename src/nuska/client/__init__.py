@@ -44,6 +44,8 @@ from nuska.client.records import (
     Stats,
 )
 from nuska.client.retries import RetryPolicy
+from nuska.client.subscriptions import Disabled, Subscription, Subscriptions
+from nuska.client.topics import Topic, TopicStats
 from nuska.client.worker import GiveBack, Worker, WorkReport
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "Conflict",
     "ConnectionBroken",
     "DeadlinePassed",
+    "Disabled",
     "ErrorAnswer",
     "Flavor",
     "FlavorEntry",
@@ -81,7 +84,11 @@ __all__ = [
     "RawMessage",
     "RetryPolicy",
     "Stats",
+    "Subscription",
+    "Subscriptions",
     "Timing",
+    "Topic",
+    "TopicStats",
     "Unavailable",
     "UnreadableAnswer",
     "WorkReport",

@@ -13,6 +13,7 @@ from typing import Any, Generic, Self, TypeVar
 from uuid import UUID
 
 from nuska.client.blocking_pools import BlockingFlavor, BlockingPool
+from nuska.client.blocking_subscriptions import BlockingSubscriptions, BlockingTopic, Iterated
 from nuska.client.claims import CLAIM_TTL
 from nuska.client.client import (
     DEFAULT_CONNECTIONS,
@@ -100,6 +101,10 @@ class BlockingListing(Generic[T]):
         return list(self)
 
 
+def _iterated(portal: Portal) -> Iterated:
+    return lambda listing: iter(BlockingListing(portal, listing))
+
+
 class BlockingClaimedMessage:
     """A message in a held claim."""
 
@@ -174,6 +179,12 @@ class BlockingQueue:
         self._portal = portal
         self._queue = queue
         self.name = queue.name
+
+    @property
+    def subscriptions(self) -> BlockingSubscriptions:
+        return BlockingSubscriptions(
+            self._portal, self._queue.subscriptions, _iterated(self._portal)
+        )
 
     def create(self, metadata: Mapping[str, Any] | None = None) -> bool:
         return self._portal.run(self._queue.create(metadata))
@@ -382,6 +393,16 @@ class BlockingClient:
 
     def count_queues(self) -> int:
         return self._open().run(self._client.count_queues())
+
+    def topic(self, name: str) -> BlockingTopic:
+        portal = self._open()
+        return BlockingTopic(portal, self._client.topic(name), _iterated(portal))
+
+    def topics(
+        self, *, detailed: bool = False, page: int | None = None, marker: str | None = None
+    ) -> BlockingListing[QueueEntry]:
+        listing = self._client.topics(detailed=detailed, page=page, marker=marker)
+        return BlockingListing(self._open(), listing)
 
     def pool(self, name: str) -> BlockingPool:
         return BlockingPool(self._open(), self._client.pool(name))

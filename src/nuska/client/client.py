@@ -14,6 +14,7 @@ from nuska.client.pools import Flavor, FlavorEntry, Pool, PoolEntry, flavor_page
 from nuska.client.queues import Queue, queue_page
 from nuska.client.records import QueueEntry
 from nuska.client.retries import RetryPolicy
+from nuska.client.topics import Topic, topic_page
 
 DEFAULT_URL = "http://127.0.0.1:8888"
 DEFAULT_TIMEOUT = 30.0
@@ -100,6 +101,17 @@ class Client:
             "GET", "/v2/queues", query={"with_count": True, "limit": 1}
         )
         return answer.read(_Count).count
+
+    def topic(self, name: str) -> Topic:
+        """The topic of that name, whether or not it exists."""
+        return Topic(self._connection, name)
+
+    def topics(
+        self, *, detailed: bool = False, page: int | None = None, marker: str | None = None
+    ) -> Listing[QueueEntry]:
+        """The project's topics by name; ``detailed`` shows their metadata."""
+        query = {"detailed": detailed or None, "limit": page, "marker": marker}
+        return Listing(self._connection, "/v2/topics", query, topic_page)
 
     def pool(self, name: str) -> Pool:
         """The pool of that name, whether or not it exists. What it does needs the role admin."""

@@ -44,10 +44,15 @@ class _RawMessages(Struct, frozen=True):
 class QueueMessages:
     """The messages of one queue. Made by ``Client.queue``; nothing is asked until a call."""
 
-    def __init__(self, connection: Connection, name: str) -> None:
+    def __init__(self, connection: Connection, name: str, *, collection: str = "queues") -> None:
         self._connection = connection
         self.name = name
-        self._href = f"/v2/queues/{segment(name)}"
+        self._href = f"/v2/{collection}/{segment(name)}"
+
+    @property
+    def href(self) -> str:
+        """Its path on the server."""
+        return self._href
 
     @property
     def timing(self) -> Timing:

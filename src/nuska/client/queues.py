@@ -14,6 +14,7 @@ from nuska.client.paging import Link, Page
 from nuska.client.pools import Carriage, moved, start_move
 from nuska.client.records import Metadata, QueueEntry, Stats
 from nuska.client.retries import Repeat
+from nuska.client.subscriptions import Subscriptions
 
 PATCH_TYPE = "application/openstack-messaging-v2.0-json-patch"
 """The only media type in which the server takes changes of metadata."""
@@ -30,6 +31,11 @@ class _Queues(Struct, frozen=True):
 
 class Queue(QueueClaims):
     """One queue, its messages and claims. It need not exist: it comes to be with the first post."""
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """Whom the queue tells of what is posted."""
+        return Subscriptions(self._connection, self._href)
 
     async def create(self, metadata: Mapping[str, Any] | None = None) -> bool:
         """Make sure the queue exists. False when it did before; then ``metadata`` is ignored."""

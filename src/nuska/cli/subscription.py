@@ -1,0 +1,163 @@
+"""``nuska subscription``: whom a queue or topic tells of what is posted."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from nuska.cli.exits import CommandFailed, Exit
+from nuska.cli.options import DEFAULTS, PLAIN, Options
+from nuska.cli.output import Cells, assignments, document
+from nuska.client import Client, Subscription, Subscriptions
+
+app = App(
+    name="subscription",
+    help="Subscriptions: whom a queue or topic tells of what is posted.",
+    default_parameter=PLAIN,
+)
+
+Source = Annotated[str, Parameter(name="QUEUE", help="The name of the queue, or topic.")]
+Id = Annotated[str, Parameter(name="ID", help="The subscription's id.")]
+Ids = Annotated[str, Parameter(name="ID", help="The subscriptions' ids.")]
+OfTopic = Annotated[bool, Parameter(name="--topic", help="QUEUE is the name of a topic.")]
+Ttl = Annotated[int | None, Parameter(help="Seconds it lives from now on.")]
+Option = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--option",
+        help="KEY=VALUE, where the value is JSON, or else text; may be repeated.",
+    ),
+]
+COLUMNS = ("ID", "SUBSCRIBER", "TTL", "AGE", "CONFIRMED", "STATE")
+
+
+@app.command
+async def create(
+    source: Source,
+    subscriber: Annotated[
+        str,
+        Parameter(name="SUBSCRIBER", help="https://…, http://…, mailto:NAME@HOST or queue:NAME."),
+    ],
+    /,
+    *,
+    ttl: Ttl = None,
+    option: Option = (),
+    topic: OfTopic = False,
+    options: Options = DEFAULTS,
+) -> None:
+    """Have somebody told of what is posted from now on; prints the subscription's id.
+
+    One that is there already and not confirmed is changed to this.
+    """
+    given = _options(option)
+    async with options.client() as client:
+        made = await _of(client, source, topic).create(subscriber, ttl=ttl, options=given)
+    if options.as_json:
+        options.output.json({"subscription_id": made})
+    else:
+        options.output.line(made)
+
+
+@app.command(name="list")
+async def list_subscriptions(
+    source: Source,
+    /,
+    *,
+    marker: Annotated[str | None, Parameter(help="Start after this id.")] = None,
+    topic: OfTopic = False,
+    options: Options = DEFAULTS,
+) -> None:
+    """List subscriptions by id."""
+    async with options.client() as client:
+        listing = _of(client, source, topic).list(page=20, marker=marker)
+
+        async def records() -> AsyncIterator[tuple[Mapping[str, Any], Cells]]:
+            async for found in listing:
+                yield document(found), _cells(found)
+
+        if not await options.output.rows(COLUMNS, records()):
+            options.output.note("No subscriptions.")
+
+
+@app.command
+async def show(
+    source: Source, id_: Id, /, *, topic: OfTopic = False, options: Options = DEFAULTS
+) -> None:
+    """Show one subscription."""
+    async with options.client() as client:
+        found = await _of(client, source, topic).show(id_)
+    options.output.pairs(document(found))
+
+
+@app.command
+async def update(
+    source: Source,
+    id_: Id,
+    /,
+    *,
+    subscriber: Annotated[str | None, Parameter(help="Whom to tell instead.")] = None,
+    ttl: Ttl = None,
+    option: Option = (),
+    topic: OfTopic = False,
+    options: Options = DEFAULTS,
+) -> None:
+    """Change a subscription; options are replaced as a whole. A disabled one is tried again."""
+    given = _options(option)
+    if subscriber is None and ttl is None and given is None:
+        raise CommandFailed(Exit.USAGE, "Say what to change: --subscriber, --ttl or --option.")
+    async with options.client() as client:
+        await _of(client, source, topic).update(id_, subscriber=subscriber, ttl=ttl, options=given)
+    _told(options, id_, "changed")
+
+
+@app.command
+async def delete(
+    source: Source, /, *ids: Ids, topic: OfTopic = False, options: Options = DEFAULTS
+) -> None:
+    """End subscriptions. They need not exist."""
+    if not ids:
+        raise CommandFailed(Exit.USAGE, "Give the id of a subscription.")
+    async with options.client() as client:
+        for id_ in ids:
+            await _of(client, source, topic).delete(id_)
+            _told(options, id_, "deleted")
+
+
+@app.command
+async def confirm(
+    source: Source,
+    id_: Id,
+    /,
+    *,
+    no: Annotated[bool, Parameter(help="The subscriber wants no more of it.")] = False,
+    topic: OfTopic = False,
+    options: Options = DEFAULTS,
+) -> None:
+    """Say for the subscriber that he wants to be told."""
+    async with options.client() as client:
+        await _of(client, source, topic).confirm(id_, confirmed=not no)
+    _told(options, id_, "unsubscribed" if no else "confirmed")
+
+
+def _of(client: Client, source: str, topic: bool) -> Subscriptions:
+    return (client.topic(source) if topic else client.queue(source)).subscriptions
+
+
+def _options(pairs: Sequence[str]) -> dict[str, Any] | None:
+    try:
+        return assignments(pairs) or None
+    except ValueError as error:
+        raise CommandFailed(Exit.USAGE, f"--option: {error}.") from None
+
+
+def _cells(found: Subscription) -> Cells:
+    state = "active" if found.disabled is None else f"disabled: {found.disabled.reason}"
+    confirmed = "yes" if found.confirmed else "no"
+    return (found.id, found.subscriber, found.ttl, found.age, confirmed, state)
+
+
+def _told(options: Options, id_: str, what: str) -> None:
+    if options.as_json:
+        options.output.json({"subscription_id": id_, what: True})
+    else:
+        options.output.note(f"Subscription {id_} {what}.")

@@ -1,0 +1,122 @@
+"""Subscriptions of one queue or topic: whom it tells of what is posted."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from nuska.client.address import segment
+from nuska.client.connection import Answer, Connection
+from nuska.client.encoding import encode_json
+from nuska.client.paging import Link, Listing, Page
+
+_JSON = {"Content-Type": "application/json"}
+
+
+class Disabled(Struct, frozen=True):
+    """Why nothing is sent to a subscriber."""
+
+    reason: str
+    at: str
+    """Since when, as ISO 8601."""
+
+
+class Subscription(Struct, frozen=True, kw_only=True):
+    """A subscription as the server shows it."""
+
+    id: str
+    source: str
+    """The queue or topic."""
+    subscriber: str
+    ttl: int
+    """Seconds it lives, counted from when ``age`` counts from."""
+    age: int
+    """Seconds since its creation or the last change of its ttl."""
+    options: dict[str, Any] = {}
+    """With ``***`` in place of secrets."""
+    confirmed: bool = False
+    disabled: Disabled | None = None
+
+
+class _Created(Struct, frozen=True):
+    subscription_id: str
+
+
+class _Subscriptions(Struct, frozen=True):
+    subscriptions: list[Subscription]
+    links: list[Link] = []
+
+
+class Subscriptions:
+    """Made by ``Queue.subscriptions`` and ``Topic.subscriptions``."""
+
+    def __init__(self, connection: Connection, source: str) -> None:
+        self._connection = connection
+        self._href = f"{source}/subscriptions"
+
+    async def create(
+        self,
+        subscriber: str,
+        *,
+        ttl: int | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Have ``subscriber`` told of what is posted from now on; returns the subscription's id.
+
+        One that is there already and not confirmed is changed to this. ``Conflict`` when the
+        subscriber has confirmed it.
+        """
+        body = {"subscriber": subscriber, **_given(ttl=ttl, options=options)}
+        answer = await self._connection.call(
+            "POST", self._href, body=encode_json(body), headers=_JSON
+        )
+        return answer.read(_Created).subscription_id
+
+    def list(self, *, page: int | None = None, marker: str | None = None) -> Listing[Subscription]:
+        """The subscriptions by id, after the id ``marker``."""
+        query = {"limit": page, "marker": marker}
+        return Listing(self._connection, self._href, query, _page)
+
+    async def show(self, subscription_id: str) -> Subscription:
+        """``NotFound`` when there is none of this id any more."""
+        answer = await self._connection.call("GET", self._one(subscription_id))
+        return answer.read(Subscription)
+
+    async def update(
+        self,
+        subscription_id: str,
+        *,
+        subscriber: str | None = None,
+        ttl: int | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Change what is given; options are replaced as a whole. A disabled one is repaired."""
+        body = _given(subscriber=subscriber, ttl=ttl, options=options)
+        await self._connection.call(
+            "PATCH", self._one(subscription_id), body=encode_json(body), headers=_JSON
+        )
+
+    async def delete(self, subscription_id: str) -> None:
+        """End a subscription; it need not exist."""
+        await self._connection.call("DELETE", self._one(subscription_id))
+
+    async def confirm(self, subscription_id: str, confirmed: bool = True) -> None:
+        """Say for the subscriber that he wants to be told, or no longer wants to."""
+        await self._connection.call(
+            "PUT",
+            f"{self._one(subscription_id)}/confirm",
+            body=encode_json({"confirmed": confirmed}),
+            headers=_JSON,
+        )
+
+    def _one(self, subscription_id: str) -> str:
+        return f"{self._href}/{segment(subscription_id)}"
+
+
+def _given(**values: object) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _page(answer: Answer) -> Page[Subscription]:
+    page = answer.read(_Subscriptions)
+    return page.subscriptions, page.links
