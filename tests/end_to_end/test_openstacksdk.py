@@ -227,3 +227,27 @@ def test_the_project_header_left_empty_is_a_bad_request(server: ServerProcess) -
         pytest.raises(exceptions.BadRequestException),
     ):
         proxy.create_queue(name="jobs")
+
+
+HOOK = "https://hooks.example.net/in"
+
+
+class TestSubscriptions:
+    def test_the_life_of_a_subscription(self, message: Proxy) -> None:
+        made = message.create_subscription(
+            "jobs", subscriber=HOOK, ttl=2**36, options={"post_data": "x"}
+        )
+        found = message.get_subscription("jobs", made.subscription_id)
+        assert (found.subscriber, found.ttl, found.source) == (HOOK, 2**36, "jobs")
+        assert found.options == {"post_data": "x"}
+        message.delete_subscription("jobs", made.subscription_id)
+        with pytest.raises(exceptions.NotFoundException):
+            message.get_subscription("jobs", made.subscription_id)
+        message.delete_subscription("jobs", made.subscription_id)
+
+    def test_lists_go_to_their_end(self, message: Proxy) -> None:
+        made = {
+            message.create_subscription("jobs", subscriber=f"{HOOK}/{number}").subscription_id
+            for number in range(25)
+        }
+        assert {one.id for one in message.subscriptions("jobs")} == made

@@ -155,7 +155,9 @@ def test_no_client_of_the_contract_is_without_a_recording() -> None:
         "heat",
         "horizon",
         "os-collect-config",
+        "senlin",
         "tempest-claims",
         "tempest-messages",
         "tempest-queues",
+        "tempest-subscriptions",
     }

@@ -359,3 +359,48 @@ class TestClaims:
         queue.claim(ttl=60, grace=60).delete()
         assert queue.claim(ttl=60, grace=60).id is None
         assert bodies(client.queue("dead").messages(echo=True)) == ["poison"]
+
+
+HOOK = "https://hooks.example.net/in"
+
+
+class TestSubscriptions:
+    def test_the_life_of_a_subscription(self, client: Client) -> None:
+        made = client.subscription("jobs", subscriber=HOOK, ttl=600, options={"a": 1})
+        assert made.id
+        assert (made.ttl, made.options, made.confirmed) == (600, {"a": 1}, False)
+        made.update({"ttl": 900, "options": {"b": 2}})
+        again = client.subscription("jobs", id=made.id)
+        assert (again.subscriber, again.ttl, again.options) == (HOOK, 900, {"b": 2})
+        made.delete()
+        with pytest.raises(errors.ResourceNotFound):
+            client.subscription("jobs", id=made.id)
+
+    def test_a_subscription_may_be_asked_for_again_until_it_is_confirmed(
+        self, client: Client, server: ServerProcess
+    ) -> None:
+        first = client.subscription("jobs", subscriber=HOOK)
+        assert client.subscription("jobs", subscriber=HOOK).id == first.id
+        request, transport = client._request_and_transport()
+        core.subscription_delete(transport, request, "jobs", first.id)
+
+    def test_lists_go_over_pages_and_show_disabled_ones(self, client: Client) -> None:
+        made = {
+            client.subscription("jobs", subscriber=f"{HOOK}/{number}", ttl=2**36).id
+            for number in range(FULL_PAGE + 1)
+        }
+        found = client.subscriptions("jobs", limit=FULL_PAGE)
+        assert {one.id for one in found} <= made
+        assert all(one.ttl == 2**36 and one.age >= 0 for one in found)
+
+    def test_what_is_wrong_is_a_malformed_request(self, client: Client) -> None:
+        with pytest.raises(errors.MalformedRequest):
+            client.subscription("jobs", subscriber="ftp://example.net")
+        with pytest.raises(errors.MalformedRequest):
+            client.subscription("jobs", subscriber=HOOK, ttl=1)
+
+    def test_a_purge_takes_them(self, client: Client, queue: Queue) -> None:
+        made = client.subscription("jobs", subscriber=HOOK)
+        queue.purge(resource_types=["subscriptions"])
+        with pytest.raises(errors.ResourceNotFound):
+            client.subscription("jobs", id=made.id)
