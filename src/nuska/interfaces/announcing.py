@@ -28,7 +28,8 @@ class OpenLog(Struct, frozen=True, gc=False):
     version: str
     """Another one after every ``open``; no later log of the queue ever has it."""
     last: Position
-    """Everything posted later gets a position above this."""
+    """Everything posted later gets a position above this; what a purge or the deletion of the
+    queue has removed stands at or below it."""
 
 
 class AnnouncementStore(Protocol):

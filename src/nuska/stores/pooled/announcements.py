@@ -28,7 +28,7 @@ class PooledAnnouncements:
     async def open(self, queue: QueueRef, *, now: Moment) -> OpenLog:
         version = await self._logs.open(queue)
         opened = await self._open_there(queue, now)
-        return _as_written(opened, version, now)
+        return await self._as_written(queue, opened, version, now)
 
     async def state(self, queue: QueueRef, *, now: Moment) -> OpenLog | None:
         there = await self._state_there(queue, now)
@@ -39,7 +39,7 @@ class PooledAnnouncements:
             return None
         if there is None:  # who opened it died in between, unless there is no queue
             there = await self._open_there(queue, now)
-        return _as_written(there, version, now)
+        return await self._as_written(queue, there, version, now)
 
     async def close(self, queue: QueueRef, *, version: str, now: Moment) -> bool:
         """Closed in the store first: what is open there without a record, nobody would find."""
@@ -91,8 +91,10 @@ class PooledAnnouncements:
             otherwise=True,
         )
 
-
-def _as_written(there: OpenLog | None, version: str, now: Moment) -> OpenLog:
-    if there is None:
-        return OpenLog(version, Position(floor_at(Moment(now - APART)) - 1))
-    return replace(there, version=version)
+    async def _as_written(
+        self, queue: QueueRef, there: OpenLog | None, version: str, now: Moment
+    ) -> OpenLog:
+        if there is not None:
+            return replace(there, version=version)
+        earliest = Position(floor_at(Moment(now - APART)) - 1)
+        return OpenLog(version, max(earliest, await self._logs.end(queue)))

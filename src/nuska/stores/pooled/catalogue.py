@@ -25,6 +25,8 @@ REMAINS = "remains"
 LETTER_BOXES = "letter boxes"
 LOGS = "logs"
 """Queues whose announcement log is open, wherever they lie, and if they do not exist."""
+LOG_ENDS = "log ends"
+"""The last positions of those that were deleted."""
 PAGE = 100
 
 PinState = Literal["making", "open", "moving", "landing", "going"]

@@ -8,9 +8,10 @@ stores give versions of their own, of which two could be alike.
 from nuska.domain.errors import QueueAway, Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
+from nuska.domain.positions import BEFORE_ALL, Position
 from nuska.interfaces.pooling import PoolableStore
 from nuska.interfaces.records import ABSENT
-from nuska.stores.pooled.catalogue import LOGS, Catalogue, key_of
+from nuska.stores.pooled.catalogue import LOG_ENDS, LOGS, Catalogue, key_of
 
 TRIES = 64
 """Of opening or closing a log while others open it, or its queue moves."""
@@ -44,7 +45,30 @@ class Logs:
         return await self.version(queue)
 
     async def close(self, queue: QueueRef, version: str) -> bool:
-        return await self._records.remove(LOGS, key_of(queue), version=version)
+        if not await self._records.remove(LOGS, key_of(queue), version=version):
+            return False
+        end = await self._records.get(LOG_ENDS, key_of(queue))
+        if end is not None:
+            await self._records.remove(LOG_ENDS, end.key, version=end.version)
+        return True
+
+    async def note_end(self, queue: QueueRef, last: Position) -> None:
+        """The queue is being deleted: what is made again under its name begins above ``last``."""
+        if await self.version(queue) is None:
+            return
+        for _ in range(TRIES):
+            before = await self._records.get(LOG_ENDS, key_of(queue))
+            if before is not None and int(before.value) >= last:
+                return
+            version = ABSENT if before is None else before.version
+            if await self._records.put(LOG_ENDS, key_of(queue), b"%d" % last, version=version):
+                return
+        raise Unavailable("Too many delete this queue at once.")
+
+    async def end(self, queue: QueueRef) -> Position:
+        """The last position ever given under the name, if it is known and the log is open."""
+        record = await self._records.get(LOG_ENDS, key_of(queue))
+        return BEFORE_ALL if record is None else Position(int(record.value))
 
     async def wanted(self, queue: QueueRef, *, now: Moment) -> bool:
         """Whether a queue that is being made has an open log."""

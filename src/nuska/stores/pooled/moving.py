@@ -111,7 +111,8 @@ class Mover:
             await asyncio.shield(self._undo(way, mine))
             raise
         await self._placing.land(way.queue, landed)
-        await self._trim(way, dropped)
+        if dropped != BEFORE_ALL:
+            await self._trim(way, dropped)
         self._placing.drop(way.queue)
         await self._placing.bury(way.source, way.queue, mine.pin.pool, way.epoch)
         await self._placing.catalogue.unlist(mine.pin.pool, way.queue)
@@ -145,7 +146,7 @@ class Mover:
         if len(await here.dump(queue, after=BEFORE_ALL, limit=LARGE, now=now())) == LARGE:
             await self._load_ahead(way, lease, progress)
         announced = BEFORE_ALL
-        if len(await here.dump_log(queue, after=BEFORE_ALL, limit=LARGE, now=now())) == LARGE:
+        if before.logged and await self._has_a_large_log(way):
             announced = await self._load_log(way, lease, announced)
         await here.fence(queue, epoch=epoch, now=now())
         outline = await _outline(here, queue)
@@ -154,9 +155,11 @@ class Mover:
         else:  # it was purged, and nothing that was loaded is worth keeping
             await there.begin(queue, outline, epoch=epoch, now=now())
             announced = BEFORE_ALL
-        first = await here.dump_log(queue, after=BEFORE_ALL, limit=1, now=now())
-        dropped = min(announced, Position(first[0].position - 1)) if first else announced
-        await self._load_log(way, lease, announced)
+        dropped = announced
+        if outline.logged:
+            if first := await here.dump_log(queue, after=BEFORE_ALL, limit=1, now=now()):
+                dropped = min(announced, Position(first[0].position - 1))
+            await self._load_log(way, lease, announced)
         name = ""
         while claims := await here.dump_claims(queue, after=name, limit=CARRIED_AT_ONCE):
             await there.load(queue, claims=claims, epoch=epoch, now=now())
@@ -183,6 +186,12 @@ class Mover:
             position = messages[-1].position
             progress(len(messages))
             await lease.renew()
+
+    async def _has_a_large_log(self, way: Way) -> bool:
+        log = await way.source.transfers.dump_log(
+            way.queue, after=BEFORE_ALL, limit=LARGE, now=self._clock.now()
+        )
+        return len(log) == LARGE
 
     async def _load_log(self, way: Way, lease: "_Lease", after: Position) -> Position:
         """Load what its log has after a position; the last that it has now."""

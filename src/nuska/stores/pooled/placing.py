@@ -249,6 +249,8 @@ class Placing:
             return False
         start = Position(max(floor_at(now) - 1, outline.last))
         logged = await self.logs.wanted(queue, now=now)  # now that others can see the pin
+        if logged:
+            start = max(start, await self.logs.end(queue))
         outline = replace(outline, base=start, last=start, logged=logged)
         try:
             await store.transfers.begin(queue, outline, epoch=epoch, now=now)
@@ -291,11 +293,16 @@ class Placing:
     async def _finish_going(self, queue: QueueRef, seen: SeenPin) -> None:
         pin = seen.pin
         store = await self.pools.store(pin.pool)
-        await self.bury(store, queue, pin.pool, pin.epoch)
+        last = await self.bury(store, queue, pin.pool, pin.epoch)
+        if last is not None:
+            await self.logs.note_end(queue, last)
         await self.catalogue.remove_pin(queue, seen)
 
-    async def bury(self, store: PoolableStore, queue: QueueRef, pool: str, epoch: int) -> None:
-        """Leave an empty fenced queue, for those who think that it still lies there."""
+    async def bury(
+        self, store: PoolableStore, queue: QueueRef, pool: str, epoch: int
+    ) -> Position | None:
+        """Leave an empty fenced queue, for those who think that it still lies there; the last
+        position given in it."""
         now = self.clock.now()
         await self.catalogue.note_remains(queue, pool, epoch, now)
         try:
@@ -305,7 +312,8 @@ class Placing:
             empty = Outline(metadata={}, relaxed=False, base=last, last=last)
             await store.transfers.begin(queue, empty, epoch=epoch, now=now)
         except Conflict:
-            return  # somebody has finished this, and more has happened since
+            return None  # somebody has finished this, and more has happened since
+        return last
 
 
 def refuse_letter_boxes(project: str) -> None:

@@ -59,7 +59,7 @@ class SqliteAnnouncements:
     async def state(self, queue: QueueRef, *, now: Moment) -> OpenLog | None:
         row = self._queues.row(queue)
         moment = self._writer.moment(now)
-        begun = floor_at(moment) - 1 if row is None else row.base_position
+        begun = self._queues.base_of_missing(queue, moment) if row is None else row.base_position
         generation = None if row is None else row.generation
 
         def work(connection: apsw.Connection) -> OpenLog | None:

@@ -170,6 +170,10 @@ class SqliteQueues:
             self._registry.keep(ref, row, self._writer.last_moment)
         return row
 
+    def base_of_missing(self, ref: QueueRef, now: Moment) -> int:
+        """Positions of a queue that does not exist would begin above this."""
+        return self._registry.base_of_missing(ref, now)
+
     def relaxed(self, ref: QueueRef) -> bool:
         """Whether a write to the queue is acknowledged before it is synced (D18)."""
         row = self.row(ref)

@@ -92,6 +92,10 @@ class Registry:
         """The last position ever given under a name that has no queue."""
         return max(self._deleted.get(ref, 0), self._floor_at_open)
 
+    def base_of_missing(self, ref: QueueRef, now: Moment) -> int:
+        """Positions of a queue that does not exist would begin above this."""
+        return max(self.last_position_of_deleted(ref), floor_at(now) - 1)
+
     def moment_past_deleted(self) -> Moment:
         """A timeline that starts here gives none of the deleted queues' positions again."""
         return Moment(COUNTER_EPOCH + (self._highest_deleted >> COUNTER_SHIFT))

@@ -98,7 +98,7 @@ class Transaction:
 
     def base_of_missing(self, ref: QueueRef) -> int:
         """Positions of a queue that does not exist would begin above this."""
-        return max(self._registry.last_position_of_deleted(ref), floor_at(self.now) - 1)
+        return self._registry.base_of_missing(ref, self.now)
 
     def fence(self, row: QueueRow, fenced: bool, epoch: int) -> None:
         """Let the queue answer only who carries it away, or everybody again."""

@@ -203,6 +203,22 @@ class AnnouncementConformance(Conformance):
         await sweep_all(store, clock)
         assert await log.bodies() == ["c"]
 
+    @pytest.mark.parametrize("how", ["purge", "drop"])
+    async def test_what_was_emptied_stands_at_or_below_the_last_position_that_is_told(
+        self, log: Log, inbox: Inbox, how: str
+    ) -> None:
+        await log.open()
+        await inbox.post(*"abc")
+        [*_, last] = await log.all()
+        await (inbox.purge() if how == "purge" else inbox.drop())
+        seen = await log.state()
+        assert seen is not None
+        assert seen.last >= last.position
+        again = await log.open()
+        assert again.last >= last.position
+        await inbox.post("d")
+        assert [m.position > again.last for m in await log.all()] == [True]
+
     async def test_positions_go_on_upwards_when_a_queue_is_deleted_and_made_again(
         self, log: Log, inbox: Inbox
     ) -> None:
