@@ -6,7 +6,8 @@ ring of all projects, and each ring is gone round. What has no room leaves its r
 something of it ends, so beginning one delivery costs the same however many wait.
 
 An endpoint that has not answered well lately (failed, hangs, or was never tried) gets few slots,
-and all such endpoints together at most half: the other half is always there for those that work.
+and all such endpoints together at most half, of the process and of their project: the other half
+is always there for those that work.
 """
 
 import asyncio
@@ -50,11 +51,15 @@ class Source(Protocol):
 
 
 class Project:
-    __slots__ = ("__weakref__", "in_flight", "queued", "ring")
+    __slots__ = ("__weakref__", "in_flight", "parked", "queued", "ring", "unproven")
 
     def __init__(self) -> None:
         self.in_flight = 0
+        self.unproven = 0
+        """Deliveries in flight to endpoints of it that are not proven."""
         self.ring: deque[Endpoint] = deque()
+        self.parked: deque[Endpoint] = deque()
+        """They wait for a slot of those that its unproven endpoints share."""
         self.queued = False
 
 
@@ -208,14 +213,20 @@ class Dispatch:
             return None
         if not self._has_work(endpoint):
             return None
-        if not endpoint.proven and self._unproven >= self._bounds.in_flight // 2:
+        if not endpoint.proven and (full := self._full(endpoint.project)) is not None:
             if not endpoint.parked:
                 endpoint.parked = True
-                self._parked.append(endpoint)
+                full.append(endpoint)
             return None
         source = (endpoint.retries or endpoint.fresh).popleft()
         source.queued = False
         return source
+
+    def _full(self, project: Project) -> "deque[Endpoint] | None":
+        """Where an unproven endpoint of the project has to wait, if it has to."""
+        if project.unproven >= max(1, self._bounds.in_flight_per_project // 2):
+            return project.parked
+        return self._parked if self._unproven >= self._bounds.in_flight // 2 else None
 
     def _has_work(self, endpoint: Endpoint) -> bool:
         if endpoint.retries:
@@ -241,7 +252,7 @@ class Dispatch:
         endpoint.since[number] = loop.time()
         endpoint.in_flight += 1
         endpoint.project.in_flight += 1
-        self._unproven += not endpoint.proven
+        self._count_unproven(endpoint, int(not endpoint.proven))
         task = loop.create_task(work, name="delivery")
         self._tasks[task] = endpoint
         self._idle.clear()
@@ -251,7 +262,7 @@ class Dispatch:
             endpoint.in_flight -= 1
             endpoint.project.in_flight -= 1
             if not endpoint.proven:
-                self._freed()
+                self._freed(endpoint)
             if probe:
                 endpoint.breaker.probing = False
             if not task.cancelled() and (error := task.exception()) is not None:
@@ -268,16 +279,21 @@ class Dispatch:
             return
         endpoint.proven = proven
         if not proven:
-            self._unproven += endpoint.in_flight
+            self._count_unproven(endpoint, endpoint.in_flight)
             return
         for _ in range(endpoint.in_flight):
-            self._freed()
+            self._freed(endpoint)
         self._line_up(endpoint)
 
-    def _freed(self) -> None:
+    def _count_unproven(self, endpoint: Endpoint, change: int) -> None:
+        self._unproven += change
+        endpoint.project.unproven += change
+
+    def _freed(self, endpoint: Endpoint) -> None:
         """A slot that unproven endpoints share is free."""
-        self._unproven -= 1
-        if self._parked and self._unproven < self._bounds.in_flight // 2:
-            endpoint = self._parked.popleft()
-            endpoint.parked = False
-            self._line_up(endpoint)
+        self._count_unproven(endpoint, -1)
+        for parked in (endpoint.project.parked, self._parked):
+            if parked and self._full(parked[0].project) is not parked:
+                waiting = parked.popleft()
+                waiting.parked = False
+                self._line_up(waiting)

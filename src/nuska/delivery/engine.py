@@ -10,6 +10,7 @@ import heapq
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from typing import Protocol
 
@@ -50,6 +51,7 @@ LONGEST_REST = 5.0
 STOP_WITHIN = 5.0
 """Seconds that what is in flight gets when the process stops."""
 NODE_ID_BYTES = 8
+UNEXPECTED = "An internal error."
 
 Ask = Callable[[QueueRef, Mapping[str, Sender]], Awaitable[Moment | None]]
 """Sends what subscribers of a queue are to be sent about their subscriptions; when to come back."""
@@ -224,14 +226,14 @@ class Engine:
         self._mind_shards()
         self.dispatch.tick()
         if self._wanted or asyncio.get_running_loop().time() >= self._looked_at + LOOK_EVERY:
-            self._start(self._look(), "what to follow")
+            self._start(self._look, "what to follow")
         for follower in list(self._woken):
             if len(self._busy) >= TURNS_AT_ONCE:
                 break
             if follower not in self._busy and self._is_rested(follower):
                 del self._woken[follower]
                 self._busy.add(follower)
-                self._start(self._turn(follower), "a followed queue's turn")
+                self._start(partial(self._turn, follower), "a followed queue's turn")
 
     def flush_all(self) -> None:
         """Start writing down what is not written."""
@@ -240,7 +242,7 @@ class Engine:
                 return
             if follower.touched and follower not in self._flushing and self._is_rested(follower):
                 self._flushing.add(follower)
-                self._start(self._flush(follower), "a flush")
+                self._start(partial(self._flush, follower), "a flush")
 
     async def settled(self) -> None:
         """Until there is nothing to do at this moment of the clock, and all is written; for
@@ -255,9 +257,21 @@ class Engine:
                 if self._tasks:
                     await asyncio.wait(set(self._tasks), return_when=asyncio.FIRST_COMPLETED)
                 else:
-                    await self.dispatch.settled()
+                    await self._something()
             else:
                 quiet += 1
+
+    async def _something(self) -> None:
+        """Until somebody is woken, or nothing is in flight."""
+        waits = {
+            asyncio.ensure_future(self._event.wait()),
+            asyncio.ensure_future(self.dispatch.settled()),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     @property
     def followed(self) -> int:
@@ -314,7 +328,11 @@ class Engine:
                 self._wake(follower)
             self._rests.pop(follower, None)
         except Unavailable as error:
-            self._let_rest(follower, error)
+            self._let_rest(follower, error.description)
+            self._wake(follower)
+        except Exception as error:
+            logger.error("a followed queue's turn failed unexpectedly", exc_info=error)
+            self._let_rest(follower, UNEXPECTED)
             self._wake(follower)
         finally:
             self._busy.discard(follower)
@@ -323,7 +341,7 @@ class Engine:
     def _begin_asking(self, follower: Follower) -> None:
         if self._ask is not None and not follower.ended and follower not in self._asking:
             self._asking.add(follower)
-            self._start(self._ask_subscribers(follower), "confirmations")
+            self._start(partial(self._ask_subscribers, follower), "confirmations")
 
     async def _ask_subscribers(self, follower: Follower) -> None:
         """Apart from turns: a subscriber may take long to be asked."""
@@ -341,10 +359,13 @@ class Engine:
         try:
             await flush(follower)
         except Unavailable as error:
-            self._let_rest(follower, error)
+            self._let_rest(follower, error.description)
         except Lost:
             logger.warning("another process has written what this one was in charge of")
             self._start_anew(follower)
+        except Exception as error:
+            logger.error("writing deliveries down failed unexpectedly", exc_info=error)
+            self._let_rest(follower, UNEXPECTED)
         finally:
             self._flushing.discard(follower)
             self._event.set()
@@ -371,7 +392,7 @@ class Engine:
         for group in (self._woken, self._rests, self._alarmed):
             group.pop(follower, None)
 
-    def _let_rest(self, follower: Follower, error: Unavailable) -> None:
+    def _let_rest(self, follower: Follower, reason: str) -> None:
         self.counters.failures += 1
         rest = self._rests.get(follower)
         seconds = FIRST_REST if rest is None else min(2 * rest.seconds, LONGEST_REST)
@@ -379,7 +400,7 @@ class Engine:
         until = asyncio.get_running_loop().time() + seconds * jitter
         self._rests[follower] = Rest(until, seconds)
         if rest is None:
-            logger.warning("deliveries cannot go on now", extra={"reason": error.description})
+            logger.warning("deliveries cannot go on now", extra={"reason": reason})
 
     def _is_rested(self, follower: Follower) -> bool:
         rest = self._rests.get(follower)
@@ -479,10 +500,10 @@ class Engine:
             await asyncio.sleep(self._node.bounds.flush_interval)
             self.flush_all()
 
-    def _start(self, work: Awaitable[None], name: str) -> None:
+    def _start(self, work: Callable[[], Awaitable[None]], name: str) -> None:
         async def watched() -> None:
             try:
-                await work
+                await work()
             except Exception as error:
                 logger.error("deliveries failed unexpectedly", exc_info=error)
 

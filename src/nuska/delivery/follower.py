@@ -7,7 +7,7 @@ holds up nobody, and costs nothing but a cursor while he stands still.
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from nuska.core.dead_letters import Buried, Letter, letter_of
@@ -216,6 +216,9 @@ class Follower:
                 self.write_row(row)
 
     async def _catch_up(self) -> bool:
+        """Let some of those who are behind read on; whether there is more to do: for those in
+        step, too, if somebody has joined them."""
+        joined = False
         for recipient in list(self._eager)[:RECIPIENTS_PER_TURN]:
             del self._eager[recipient]
             if recipient.gone or recipient.read is None or self.journal.is_full:
@@ -225,7 +228,8 @@ class Follower:
                 async with self.steady:
                     if not recipient.gone:
                         self._let_catch_up(recipient, page)
-        return bool(self._eager)
+            joined |= not recipient.gone and recipient.read is None
+        return joined or bool(self._eager)
 
     def _let_catch_up(self, recipient: Recipient, page: Page | None) -> None:
         start = recipient.read
@@ -273,16 +277,16 @@ class Follower:
         self, recipient: Recipient, post: Post, *, probe: bool
     ) -> Coroutine[Any, Any, None]:
         """Deliver the message of the post whose turn it is."""
-        return self._counted(self._deliver(recipient, post, probe=probe))
+        return self._counted(lambda: self._deliver(recipient, post, probe=probe))
 
     def deliver_late(self, late: LateDelivery, *, probe: bool) -> Coroutine[Any, Any, None]:
-        return self._counted(self._deliver_late(late, probe=probe))
+        return self._counted(lambda: self._deliver_late(late, probe=probe))
 
-    async def _counted(self, delivery: Coroutine[Any, Any, None]) -> None:
+    async def _counted(self, delivery: Callable[[], Awaitable[None]]) -> None:
         self._under_way += 1
         self.idle.clear()
         try:
-            await delivery
+            await delivery()
         finally:
             self._under_way -= 1
             if not self._under_way:
