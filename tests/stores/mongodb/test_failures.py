@@ -1,6 +1,7 @@
 """A server that is killed, paused or the wrong one: refused clearly, recovered alone."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
@@ -24,6 +25,12 @@ from nuska.testing.mongodb_server import MongoServer, mongodb_server
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 Open = Callable[[str], Awaitable[MongoStore]]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_over() -> Iterator[None]:
+    yield
+    gc.collect()  # here, where a socket that is left over is expected, and not in another file
 
 
 @pytest.fixture(scope="module")
