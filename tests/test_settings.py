@@ -169,6 +169,31 @@ def test_limits_that_contradict_each_other_are_refused() -> None:
     assert problem == "default_claim_ttl (300) is more than max_claim_ttl (100)"
 
 
+@pytest.mark.parametrize(
+    ("environment", "word"),
+    [
+        ({"NUSKA_SMTP_MODE": "self_local"}, "smtp_host"),
+        ({"NUSKA_SMTP_MODE": "third_part", "NUSKA_SMTP_COMMAND": " "}, "smtp_command"),
+        ({"NUSKA_SMTP_USER_NAME": "me", "NUSKA_SMTP_SECURITY": "none"}, "encrypted"),
+        ({"NUSKA_MAIL_FROM": "nobody"}, "mail_from"),
+        ({"NUSKA_ALLOWED_NETWORKS": "10.0.0.1/8"}, "10.0.0.1/8"),
+    ],
+)
+def test_what_does_not_go_together_about_sending_is_refused(
+    environment: dict[str, str], word: str
+) -> None:
+    [problem] = problems(environment=environment)
+    assert word in problem
+
+
+def test_a_secret_that_cannot_be_is_not_repeated(tmp_path: Path) -> None:
+    path = tmp_path / "nuska.toml"
+    path.write_text("[mail]\nsmtp_user_password = 12345\n")
+    [problem] = problems(file=path)
+    assert "smtp_user_password" in problem
+    assert "12345" not in problem
+
+
 def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     [missing] = problems(file=tmp_path / "none.toml")
     assert "No such file" in missing

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from nuska.addresses import Address, UnixAddress
 from nuska.core import Core, build_core
-from nuska.delivering import delivering
+from nuska.delivering import CannotSend, delivering
 from nuska.delivery.engine import Engine
 from nuska.domain.errors import Unavailable
 from nuska.identity.none import NoAuthentication
@@ -218,9 +218,12 @@ async def assembled(
         )
         engine: Engine | None = None
         if settings.role != "api":
-            engine = await stack.enter_async_context(
-                delivering(settings, core, store, backend.chance)
-            )
+            try:
+                engine = await stack.enter_async_context(
+                    delivering(settings, core, store, backend.chance)
+                )
+            except CannotSend as error:
+                raise CannotStart(str(error)) from error
         counted = NuskaCollector(Sources(counters, server, sweeper, core, store, engine))
         collector = _collector(counted, worker, stack)
         if settings.metrics == "path":

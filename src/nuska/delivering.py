@@ -1,22 +1,31 @@
 """The delivery engine of one process, with a sender for every kind of subscriber."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from nuska.core import Core
+from nuska.core.confirmations import page_link
 from nuska.core.subscriber_index import SubscriberIndex
 from nuska.core.subscription_records import SubscriptionRecords
 from nuska.core.terms import Terms
 from nuska.delivery.engine import Engine
 from nuska.delivery.senders.connections import guarded_session
+from nuska.delivery.senders.mail import Links, MailSender
+from nuska.delivery.senders.mail_settings import transport
 from nuska.delivery.senders.queue import QueueSender
+from nuska.delivery.senders.quota import MailQuota
 from nuska.delivery.senders.trust import TrustSender
 from nuska.delivery.senders.webhook import WebhookSender
 from nuska.interfaces.notifications import Sender, SubscribableStore
 from nuska.interfaces.storage import RandomBytes, Store
 from nuska.settings import Settings
 from nuska.subscribing import egress_policy
+
+
+class CannotSend(Exception):
+    """What the settings say about sending cannot be used; the argument is a sentence."""
 
 
 @asynccontextmanager
@@ -53,15 +62,37 @@ async def delivering(
             hearing.stop()
 
 
+def trusting(settings: Settings) -> ssl.SSLContext:
+    """Whom outgoing connections believe. Raises ``CannotSend``."""
+    context = ssl.create_default_context()
+    if settings.trusted_ca_file:
+        try:
+            context.load_verify_locations(cafile=settings.trusted_ca_file)
+        except (OSError, ssl.SSLError) as error:
+            file, reason = settings.trusted_ca_file, error.strerror or "it holds no certificate"
+            raise CannotSend(f"trusted_ca_file: {file} cannot be used: {reason}.") from error
+    return context
+
+
 @asynccontextmanager
 async def _senders(
-    settings: Settings, core: Core, store: Store
+    settings: Settings, core: Core, store: SubscribableStore
 ) -> AsyncIterator[Mapping[str, Sender]]:
     """What reaches each kind of subscriber, by the scheme of its name."""
     policy = egress_policy(settings)
     connect, total = settings.delivery.connect_timeout, settings.delivery.timeout
     terms = Terms(store.queues, core.limits)
-    async with guarded_session(policy, connect=connect, total=total) as session:
+    tls = trusting(settings)
+    links = Links(core.confirmations.link, page_link)
+    mail = MailSender(
+        transport(settings.mail, tls, timeout=total),
+        MailQuota(store.records, core.clock, settings.mail.mail_per_day),
+        core.clock,
+        links,
+        sender=settings.mail.mail_from,
+        total=total,
+    )
+    async with guarded_session(policy, connect=connect, total=total, tls=tls) as session:
         webhook = WebhookSender(session, policy, core.clock, total=total)
         trust = TrustSender(webhook)
         queue = QueueSender(store.messages, terms, core.announcing, core.clock, total=total)
@@ -71,4 +102,5 @@ async def _senders(
             "trust+http": trust,
             "trust+https": trust,
             "queue": queue,
+            "mailto": mail,
         }

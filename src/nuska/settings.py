@@ -22,6 +22,8 @@ from msgspec import Meta, Struct
 
 from nuska.addresses import Address, TcpAddress, parse_address
 from nuska.delivery.bounds import DeliveryBounds
+from nuska.delivery.senders import mail_settings
+from nuska.delivery.senders.mail_settings import MailSettings
 from nuska.domain import limits as bounds
 from nuska.domain.egress import parse_networks
 from nuska.domain.limits import Limits
@@ -133,6 +135,13 @@ class Settings(Struct, frozen=True, kw_only=True):
             "the server."
         ),
     ] = ()
+    trusted_ca_file: Annotated[
+        str,
+        Meta(
+            description="A file of certificates (PEM) by which webhooks and the mail server are "
+            "believed, beside those that the system trusts."
+        ),
+    ] = ""
     signing_key: Annotated[
         str,
         Meta(
@@ -157,6 +166,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = "info"
     server: Bounds = Bounds()
     delivery: DeliveryBounds = DeliveryBounds()
+    mail: MailSettings = MailSettings()
     limits: Limits = Limits()
 
     @property
@@ -175,7 +185,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         return self.allowed_hosts if public is None else (*self.allowed_hosts, public)
 
 
-TABLES = ("server", "delivery", "limits")
+TABLES = ("server", "delivery", "mail", "limits")
 """Of the file, beside its top."""
 
 LIMIT_RANGES: dict[str, tuple[int, str]] = {
@@ -225,6 +235,8 @@ PAIRS_IN_ORDER = (
 )
 """The first of each pair may not exceed the second."""
 
+SECRETS = frozenset({"signing_key", "smtp_user_password"})
+"""Never repeated."""
 
 _GOT = re.compile(r", got \w+")
 """What the library says of the type of a wrong value."""
@@ -263,7 +275,13 @@ class Field(Struct, frozen=True):
 
 def _fields() -> dict[str, Field]:
     found = []
-    for table, struct in (("", Settings), ("server", Bounds), ("delivery", DeliveryBounds)):
+    structs: tuple[tuple[str, type[Struct]], ...] = (
+        ("", Settings),
+        ("server", Bounds),
+        ("delivery", DeliveryBounds),
+        ("mail", MailSettings),
+    )
+    for table, struct in structs:
         for info in msgspec.structs.fields(struct):
             if info.name not in TABLES:
                 meaning = next(
@@ -392,7 +410,8 @@ def _what_would_do(field: Field, value: object, error: str) -> str:
     elif get_origin(kind) is Literal:
         known = get_args(kind)
     else:
-        return f"{_GOT.sub('', error.replace('`', ''))}, not {value!r}"
+        shown = "what was written" if field.name in SECRETS else repr(value)
+        return f"{_GOT.sub('', error.replace('`', ''))}, not {shown}"
     return f"{value!r} is none of {', '.join(map(repr, known))}"
 
 
@@ -412,6 +431,7 @@ def _contradictions(merged: Mapping[str, object]) -> Iterable[str]:
     if merged.get("role") == "delivery" and merged.get("workers", 1) != 1:
         yield "workers serve clients, which the role delivery does not: leave them at 1"
     yield from _cannot_be_reached(merged)
+    yield from mail_settings.problems(MailSettings(**_of(MailSettings, merged)))
     for name in ("listen", "metrics"):
         text = str(merged.get(name, FIELDS[name].default))
         if not (name == "metrics" and text in {"path", "off"}):
@@ -438,15 +458,21 @@ def _cannot_be_reached(merged: Mapping[str, object]) -> Iterable[str]:
         yield f"allowed_networks: {error}"
 
 
+def _of(struct: type[Struct], merged: Mapping[str, object]) -> dict[str, Any]:
+    """Those of the values that are fields of the struct."""
+    names = {info.name for info in msgspec.structs.fields(struct)}
+    return {name: value for name, value in merged.items() if name in names}
+
+
 def _assemble(merged: Mapping[str, object]) -> Settings:
     def of(struct: type[Struct]) -> dict[str, Any]:
-        names = {info.name for info in msgspec.structs.fields(struct)}
-        return {name: value for name, value in merged.items() if name in names}
+        return _of(struct, merged)
 
     return Settings(
         **of(Settings),
         server=Bounds(**of(Bounds)),
         delivery=DeliveryBounds(**of(DeliveryBounds)),
+        mail=MailSettings(**of(MailSettings)),
         limits=Limits(**of(Limits)),
     )
 

@@ -393,3 +393,14 @@ def test_workers_without_clients_are_a_mistake(tmp_path: Path) -> None:
     code, said = fails(tmp_path, "--role", "delivery", "--workers", "2")
     assert code == 2
     assert "workers serve clients" in said
+
+
+def test_certificates_that_cannot_be_used_are_said_at_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("nothing of the kind")
+    environment = {"NUSKA_TRUSTED_CA_FILE": str(file)}
+    with (
+        pytest.raises(ServerFailed, match="trusted_ca_file"),
+        ServerProcess(tmp_path / "data", environment=environment),
+    ):
+        pass

@@ -60,11 +60,16 @@ class Letter(Struct, frozen=True, kw_only=True):
     html: str | None = None
 
 
+def is_sender(text: str) -> bool:
+    """Whether mail can come from ``text``: ``name@example.org``, ``Name <name@example.org>``."""
+    return len(text) <= MAX_FROM and text.isprintable() and _FROM.fullmatch(text) is not None
+
+
 def parse_mail_options(options: Mapping[str, object]) -> MailOptions:
     """What ``options`` says about mail; ``InvalidInput`` when it cannot be sent. null is "not
     set"."""
     sender = _line(options, FROM_KEY, MAX_FROM)
-    if sender and not _FROM.fullmatch(sender):
+    if sender and not is_sender(sender):
         raise InvalidInput(f"options.{FROM_KEY} must be an address, such as Me <me@example.org>.")
     return MailOptions(
         sender=sender or None,

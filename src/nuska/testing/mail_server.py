@@ -37,6 +37,14 @@ class MailServer:
         self.port = 0
         self._hang_at = hang_at
         self._refuse_data = refuse_data
+        self._arrived = asyncio.Event()
+
+    async def wait_for(self, count: int, within: float = 30.0) -> None:
+        """Until so many mails have been taken; ``TimeoutError`` when they are not."""
+        async with asyncio.timeout(within):
+            while len(self.mails) < count:
+                self._arrived.clear()
+                await self._arrived.wait()
 
     async def handle_RCPT(  # noqa: N802  # aiosmtpd looks for this name
         self, _: SMTP, __: Session, envelope: Envelope, address: str, ___: list[str]
@@ -69,6 +77,7 @@ class MailServer:
                 user=None if login is None else login.login.decode(),
             )
         )
+        self._arrived.set()
         return "250 taken"
 
     async def _perhaps_hang(self, command: str) -> None:

@@ -146,6 +146,7 @@ class MailSender:
         mail["Auto-Submitted"] = "auto-generated"
         if link is not None:
             mail["List-Unsubscribe"] = f"<{link}>"
+            mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
         mail.set_content(words.text)
         if words.html is not None:
             mail.add_alternative(words.html, subtype="html")
