@@ -27,9 +27,9 @@ from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Duration, Moment
 from nuska.domain.positions import BEFORE_ALL, Position
 from nuska.domain.subscriptions import Subscription, SubscriptionId
+from nuska.interfaces.notifications import SUBSCRIPTIONS
 from nuska.interfaces.records import ABSENT, Record, RecordStore
 
-SUBSCRIPTIONS = "subscriptions"
 SUBSCRIBERS = "subscribers"
 FOLLOWED = "followed"
 CURSORS = "cursors"

@@ -15,6 +15,8 @@ from nuska.interfaces.announcing import AnnouncingStore
 from nuska.interfaces.identity import Caller
 from nuska.interfaces.records import RecordStore
 
+SUBSCRIPTIONS = "subscriptions"
+"""The collection of records that subscriptions are; their keys are project, queue and id."""
 MAX_ERROR = 300
 """Characters of what an attempt log keeps of an error."""
 

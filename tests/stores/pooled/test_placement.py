@@ -4,9 +4,14 @@ from typing import Any
 
 import pytest
 
+from nuska.core.subscription_records import SubscriptionRecords
 from nuska.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound, Unavailable
 from nuska.domain.messages import QueueRef
+from nuska.domain.moments import after, seconds
 from nuska.domain.pools import Flavor, Pool
+from nuska.domain.positions import BEFORE_ALL
+from nuska.domain.subscriptions import Subscription, SubscriptionId
+from nuska.interfaces.records import ABSENT
 
 REF = QueueRef("acme", "inbox")
 
@@ -80,6 +85,39 @@ async def test_a_pool_with_messages_stays_and_takes_queues_as_before(
         await node.placement.remove_pool("a")
     assert (await node.placement.pool("a")).weight == 3
     assert await cluster.inbox(node).listed() == ["x", "y"]
+
+
+async def test_a_pool_whose_queues_have_subscriptions_stays_until_it_is_drained(
+    node: Any, cluster: Any
+) -> None:
+    await node.placement.put_pool(pool("a"))
+    await cluster.inbox(node).post("x")
+    await cluster.inbox(node).pop()
+    records, now = SubscriptionRecords(node.records), cluster.clock.now()
+    for number, ttl in enumerate((60, 3600, 3600)):
+        await records.put_subscription(
+            Subscription(
+                id=SubscriptionId(f"{number:024x}"),
+                queue=REF,
+                subscriber=f"http://h/{number}",
+                ttl=seconds(ttl),
+                options={},
+                created_at=now,
+                restarted_at=now,
+                expires_at=after(now, seconds(ttl)),
+                since=BEFORE_ALL,
+            ),
+            version=ABSENT,
+        )
+    cluster.clock.advance(seconds=60)
+    with pytest.raises(Conflict, match=r"0 messages and 2 subscriptions .* hold some: 1"):
+        await node.placement.remove_pool("a")
+    await node.placement.put_pool(pool("b"))
+    await node.placement.start_drain("a", None)
+    await node.placement.carriages._run_waiting()
+    await node.placement.remove_pool("a")
+    assert await names(node) == ["b"]
+    assert await cluster.where() == ["b"]
 
 
 async def test_empty_queues_of_a_removed_pool_are_placed_anew(node: Any, cluster: Any) -> None:

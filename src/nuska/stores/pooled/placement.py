@@ -16,6 +16,7 @@ from nuska.stores.pooled.letters import Letters
 from nuska.stores.pooled.moving import Mover
 from nuska.stores.pooled.placing import Placing
 from nuska.stores.pooled.pools import identity_of, same_kind
+from nuska.stores.pooled.subscribers import subscriptions_of
 
 ATTEMPTS = 20
 """How often a change is tried again when others change the same pool."""
@@ -129,15 +130,19 @@ class PooledPlacement:
 
     async def _empty(self, name: str, flavor: str | None) -> None:
         """Place queues that hold nothing anew; ``Conflict`` when others hold something."""
-        holding = messages = 0
+        holding = messages = subscriptions = 0
         async for queue in self._catalogue.in_pool(name):
-            held = await self._held(queue, name)
-            holding += held > 0
-            messages += held
+            if await self._lies_in(queue, name):
+                held = await self._held(queue)
+                told = await subscriptions_of(self._records, queue, self._clock.now())
+                holding += held + told > 0
+                messages += held
+                subscriptions += told
         if holding:
+            listening = f" and {subscriptions} subscriptions" if subscriptions else ""
             raise Conflict(
-                f"{messages} messages lie in the pool {name}, queues that hold some: {holding}. "
-                f"Move them first: nuska pool drain {name}."
+                f"{messages} messages{listening} lie in the pool {name}, queues that hold some: "
+                f"{holding}. Move them first: nuska pool drain {name}."
             )
         async for queue in self._catalogue.in_pool(name):
             if await self._lies_in(queue, name):
@@ -146,9 +151,7 @@ class PooledPlacement:
                 await self._catalogue.unlist(name, queue)
         await self._letters.empty_boxes(name)
 
-    async def _held(self, queue: QueueRef, pool: str) -> int:
-        if not await self._lies_in(queue, pool):
-            return 0
+    async def _held(self, queue: QueueRef) -> int:
         stats = await self._placing.use(
             queue,
             lambda store: store.queues.stats(queue, now=self._clock.now()),
