@@ -143,6 +143,25 @@ async def test_many_who_subscribe_one_at_the_same_moment_get_one_id(
     assert len(await nodes[0].subscriptions.page(ACME, "jobs")) == 1
 
 
+async def test_many_subscribers_of_one_queue_come_at_once_on_two_nodes(
+    store: MemoryStore, clock: ManualClock, records: SubscriptionRecords
+) -> None:
+    store.records = HesitantRecords(store.records, 1)
+    nodes = [
+        build_core(store=store, clock=clock, random_bytes=random.Random(node).randbytes)
+        for node in range(2)
+    ]
+    urls = {f"https://hooks.example.net/{number}" for number in range(200)}
+    await asyncio.gather(
+        *(nodes[n % 2].subscriptions.create(ACME, "jobs", draft(url)) for n, url in enumerate(urls))
+    )
+    found = [seen.value.subscriber async for seen in records.all_subscriptions(JOBS)]
+    assert len(found) == 200
+    assert set(found) == urls
+    await nodes[0].subscriptions.purge(ACME, "jobs")
+    assert [seen async for seen in records.all_subscriptions(JOBS)] == []
+
+
 @pytest.mark.parametrize("seed", range(60))
 async def test_creating_changing_and_removing_at_once_leaves_one_per_subscriber(
     seed: int, store: MemoryStore, clock: ManualClock

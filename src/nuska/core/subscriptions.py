@@ -10,6 +10,7 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from nuska.core.access import allow
+from nuska.core.change_notes import ChangeNotes
 from nuska.core.confirmations import Confirmations
 from nuska.core.followings import Followings
 from nuska.core.namespaces import QUEUES, Namespace
@@ -93,6 +94,7 @@ class SubscriptionService:
         if store is not None:
             self._records = SubscriptionRecords(store.records)
             self._index = SubscriberIndex(self._records)
+            self._notes = ChangeNotes(self._records)
 
     async def create(self, caller: Caller, name: str, draft: SubscriptionDraft) -> Subscription:
         """Make a subscription; a missing queue is created.
@@ -118,7 +120,7 @@ class SubscriptionService:
     ) -> Subscription:
         """Make a subscription that is not there, or find what others have made meanwhile."""
         options = await self._trusted(caller, draft.subscriber, draft.options or {}, ttl)
-        await self._records.note_change(queue)
+        await self._notes.note(queue)
         for _ in range(ATTEMPTS):
             now = self._clock.now()
             # Before the look for other subscriptions: whoever else makes this one at this
@@ -313,7 +315,7 @@ class SubscriptionService:
         return self._opened
 
     async def _announce(self, queue: QueueRef) -> None:
-        await self._records.note_change(queue)
+        await self._notes.note(queue)
         self._followings.changed(queue)
 
     async def _find(self, queue: QueueRef, id_: str) -> Seen[Subscription] | None:
