@@ -128,8 +128,12 @@ async def test_who_confirmed_meanwhile_is_not_asked_any_more() -> None:
 async def test_who_leaves_is_told_how_to_come_back() -> None:
     house = House(RULES)
     made = await house.subscribe(MAIL)
-    await house.core.subscriptions.confirm(ACME, "jobs", made.id, confirmed=True)
-    await house.core.subscriptions.confirm(ACME, "jobs", made.id, confirmed=False)
+    assert await house.deliver() == [(MAIL, ASKED)]
+    for goodbyes in ([(MAIL, GOODBYE)], [], []):  # one a minute, however often he changes his mind
+        await house.core.subscriptions.confirm(ACME, "jobs", made.id, confirmed=True)
+        await house.core.subscriptions.confirm(ACME, "jobs", made.id, confirmed=False)
+        assert await house.deliver() == goodbyes
+    house.clock.advance(milliseconds=ASKED_AGAIN_AFTER)
     assert await house.deliver() == [(MAIL, GOODBYE)]
     assert not house.core.confirmations.may_be_told(
         await house.core.subscriptions.get(ACME, "jobs", made.id)

@@ -29,7 +29,8 @@ PAGE_PATH = "/confirm"
 ASKS = "asks"
 ASK_ATTEMPTS = 5
 ASKED_AGAIN_AFTER = seconds(60)
-"""Between two letters to one subscriber, whoever asks for them; longer after each failure."""
+"""Between two letters of a type to one subscriber, whoever asks for them; longer after each
+failure."""
 TRIES = 20
 """How often a note is written again that another request has changed meanwhile."""
 _PAGE = 200
@@ -48,6 +49,8 @@ class Ask(Struct, frozen=True, omit_defaults=True):
     next_at: Moment = Moment(0)
     """Not before."""
     failures: int = 0
+    sent: dict[Type, Moment] = {}
+    """From when each type may be sent once more."""
 
 
 class ConfirmationRules(Struct, frozen=True, kw_only=True):
@@ -121,7 +124,7 @@ class Confirmations:
         if not done and request is not None and sender is not None:
             asked = _after(asked, ok=(await sender.ask(subscription, request)).ok, now=now)
         else:
-            asked = Ask(None)
+            asked = Ask(None, max(asked.sent.values(), default=Moment(0)), sent=asked.sent)
         kept = await self._records.put(
             ASKS, record.key, msgspec.json.encode(asked), version=record.version
         )
@@ -140,7 +143,8 @@ class Confirmations:
         for _ in range(TRIES):
             record = await self._records.get(ASKS, key)
             before = None if record is None else msgspec.json.decode(record.value, type=Ask)
-            ask = Ask(type_, Moment(0) if before is None else before.next_at)
+            sent = {} if before is None else before.sent
+            ask = Ask(type_, sent.get(type_, Moment(0)), sent=sent)
             version = ABSENT if record is None else record.version
             if await self._records.put(ASKS, key, msgspec.json.encode(ask), version=version):
                 return
@@ -216,12 +220,13 @@ def page_link(request: ConfirmationRequest) -> str | None:
 
 
 def _after(asked: Ask, *, ok: bool, now: Moment) -> Ask:
-    """What is left to do after an attempt."""
-    if ok:
-        return Ask(None, after(now, ASKED_AGAIN_AFTER))
-    failures = asked.failures + 1
-    pause = Duration(ASKED_AGAIN_AFTER * 2 ** (failures - 1))
-    if failures >= ASK_ATTEMPTS:
+    """What is left to do after an attempt. The last note stays until everything may be sent."""
+    assert asked.type is not None, "there was something to send"
+    failures = 0 if ok else asked.failures + 1
+    again = after(now, Duration(ASKED_AGAIN_AFTER * 2 ** max(failures - 1, 0)))
+    if not ok and failures < ASK_ATTEMPTS:
+        return Ask(asked.type, again, failures, asked.sent)
+    if not ok:
         log.warning("a subscriber could not be asked to confirm", extra={"attempts": failures})
-        return Ask(None, after(now, pause))
-    return Ask(asked.type, after(now, pause), failures)
+    sent = {**asked.sent, asked.type: again}
+    return Ask(None, max(sent.values()), sent=sent)
