@@ -66,7 +66,7 @@ NEW_ROW = "(content, place + {index}, %s, %s, %s, %s, moment, moment + %s, 0, 0,
 THROUGH_GATE = """
 BEGIN NOT ATOMIC
 DECLARE content, number, before_it, moment, done BIGINT;
-DECLARE away, others_first BOOL;
+DECLARE away BOOL;
 START TRANSACTION;
 SELECT queue, generation, fenced, (SELECT last_moment FROM queues WHERE id = queue)
 INTO number, content, away, before_it
@@ -76,17 +76,16 @@ IF NOT away THEN
     {work}
 END IF;
 {end}
-SELECT number, content, away, before_it, moment, others_first, done;
 END
 """
 """Nobody has a moment in a queue that was made while this waited for its gate: nothing is found
-in it, and whoever asked goes the longer way."""
+in it, and whoever asked goes the longer way, as behind a fence."""
 
 DELETE = """
     DELETE FROM messages
     WHERE generation = content AND position IN %s
       AND posted_position IS NULL AND expires_at > moment AND CASE position {whens} END
-    RETURNING position;
+    RETURNING content, before_it, moment, position;
 """
 WHEN_FREE = "WHEN %s THEN salt = %s AND available_at <= moment"
 WHEN_HELD = "WHEN %s THEN salt = %s AND available_at > moment AND claim = %s"
@@ -99,68 +98,71 @@ DELETE_ALL = """
 """
 WHEN = "WHEN %s THEN salt = %s"
 HELD = " AND available_at > moment AND claim IN ({claims})"
-ALL_OR_NOTHING = "IF done = {wanted} THEN COMMIT; ELSE ROLLBACK; END IF;"
+ALL_OR_NOTHING = """
+IF done = {wanted} THEN COMMIT; ELSE ROLLBACK; END IF;
+SELECT content, before_it, moment, done;
+"""
 
+OTHERS_FIRST = f"""EXISTS (
+    SELECT 1 FROM messages {IN_LINE}
+    WHERE generation = content AND available_at > 0 AND available_at <= moment)
+"""  # noqa: S608  the name of an index
+SEEN = f"""content, before_it, moment, away, {OTHERS_FIRST},
+    (SELECT GREATEST(moment, last_moment) FROM queues WHERE id = number)
+"""  # noqa: S608  the name of an index
+"""Whoever had the turn before may have made messages ready at a later moment, which stands in the
+queue since: a claim starts after that."""
 LOOK = f"""
     SELECT id INTO done FROM generations WHERE id = content FOR UPDATE;
-    SET done = 0, others_first = EXISTS (
-        SELECT 1 FROM messages {IN_LINE}
-        WHERE generation = content AND available_at > 0 AND available_at <= moment);
-    IF NOT others_first THEN
-        SELECT {", ".join(column.name for column in MESSAGE)} FROM messages {IN_LINE}
-        WHERE generation = content AND available_at = 0 AND claim IS NULL
-          AND expires_at > moment
-        ORDER BY position LIMIT %s;
-        SET done = FOUND_ROWS();
-    END IF;
+    SELECT {SEEN}, {", ".join(column.name for column in MESSAGE)} FROM messages {IN_LINE}
+    WHERE generation = content AND available_at = 0 AND claim IS NULL AND expires_at > moment
+    ORDER BY position LIMIT %s;
+    SET done = FOUND_ROWS();
 """  # noqa: S608  names of columns and indexes alone
 """Without a lock: only deletes come between this and the taking, and then it is not made."""
-
-UNLESS_FOUND = "IF done IS NULL OR done = 0 THEN COMMIT; END IF;"
+LOOKED = f"IF done IS NULL OR done = 0 THEN COMMIT; SELECT {SEEN}; END IF;"
 
 TAKE = """
 BEGIN NOT ATOMIC
-DECLARE starts, done BIGINT DEFAULT 0;
-SELECT GREATEST(%s, last_moment) INTO starts FROM queues WHERE id = %s;
+DECLARE done BIGINT DEFAULT 0;
 {takes}
 IF done = %s THEN COMMIT; ELSE ROLLBACK; END IF;
-SELECT starts, done;
+SELECT done;
 END
 """
 TAKE_ONE = f"""
 UPDATE messages {BY_POSITION}
-SET ttl = IF(expires_at < starts + %s, %s, ttl), expires_at = GREATEST(expires_at, starts + %s),
-    available_at = starts + %s, claim = %s, claim_count = claim_count + 1
+SET ttl = IF(expires_at < %s, %s, ttl), expires_at = GREATEST(expires_at, %s),
+    available_at = %s, claim = %s, claim_count = claim_count + 1
 WHERE generation = %s AND position IN %s
-  AND available_at = 0 AND claim IS NULL AND expires_at > starts;
+  AND available_at = 0 AND claim IS NULL AND expires_at > %s;
 SET done = done + ROW_COUNT();
-INSERT INTO claims (generation, claim, ttl, started_at, expires_at)
-VALUES (%s, %s, %s, starts, starts + %s);
+INSERT INTO claims (generation, claim, ttl, started_at, expires_at) VALUES (%s, %s, %s, %s, %s);
 """  # noqa: S608  the name of an index
-"""MariaDB assigns one after another, so the ttl is reckoned from the end as it was. Whoever had
-the locks before may have made messages ready at a later moment: the claim starts after that."""
+"""MariaDB assigns one after another, so the ttl is reckoned from the end as it was."""
 
+SEEN_COLUMNS = 6
 _Row: type[Any] = make_dataclass("_Row", [column.name for column in MESSAGE], slots=True)
 Rows = Sequence[Any]
 
 
-class Through(NamedTuple):
-    """What a block found behind the gate, and did."""
+class Behind(NamedTuple):
+    """What a block found behind the gate."""
 
-    number: int | None
-    content: int | None
-    away: bool | None
-    before_it: int | None
-    moment: int | None
-    others_first: bool | None
-    done: int | None
+    content: int
+    before_it: int
+    """The last moment of the queue, as it was."""
+    moment: int
 
 
 class Grant(NamedTuple):
-    """What was taken, for each who asked, and when."""
+    """What a claim finds, or several together, when they have their turn."""
 
+    behind: Behind | None
+    """None where there is no queue."""
     starts: Moment
     rows: Sequence[Sequence[Any]]
+    """For each who asks."""
 
 
 class MariadbAtOnce:
@@ -227,8 +229,11 @@ class MariadbAtOnce:
         positions = tuple(sorted({position for position, _ in keys}))
         values = [positions, *chain.from_iterable(keys), *(named or ())]
         end = ALL_OR_NOTHING.format(wanted=len(keys))
-        found = await self._through_gate(queue, now, (work, values, end))
-        return found is not None and found[0].done == len(keys)
+        [*_, (*behind, done)] = await self._through_gate(queue, now, work, values, end) or [(0,)]
+        if done != len(keys):
+            return False
+        await self._keep_moment(Behind(*behind))
+        return True
 
     async def _delete(self, queue: QueueRef, group: Sequence[Removal]) -> list[bool | Exception]:
         first = {removal.key[0]: index for index, removal in reversed([*enumerate(group)])}
@@ -240,110 +245,92 @@ class MariadbAtOnce:
             values += removal.key if removal.claim is None else (*removal.key, removal.claim)
         now = max(removal.now for removal in group)
         work = DELETE.format(whens=" ".join(whens))
-        found = await self._through_gate(queue, now, (work, values, "COMMIT;"))
-        gone = set() if found is None else {first[row[0]] for row in found[1]}
+        rows = await self._through_gate(queue, now, work, values, "COMMIT;")
+        if rows:
+            await self._keep_moment(Behind(*rows[0][:-1]))
+        gone = {first[row[-1]] for row in rows}
         return [index in gone for index in range(len(group))]
 
     async def _through_gate(
-        self, queue: QueueRef, now: int, block: tuple[str, Sequence[Any], str]
-    ) -> tuple[Through, Rows] | None:
-        """Do what is to be done behind the gate, and end the transaction."""
+        self, queue: QueueRef, now: int, work: str, values: Sequence[Any], end: str
+    ) -> Rows:
+        """Do what is to be done behind the gate, as a transaction: the rows that this returns."""
+        block = THROUGH_GATE.format(work=work, end=end)
+        given = [*locking.of(queue), self._database.moment(now), *values]
 
-        async def work(connection: Any) -> tuple[Through, Rows] | None:
+        async def do(connection: Any) -> Rows:
             if not _takes_blocks(connection):
-                return None
-            return await self._enter(connection, queue, now, block)
+                return ()
+            return [row for rows in await _results(connection, block, given) for row in rows]
 
-        found = await self._database.do_bare(work)
-        if found is not None:
-            await self._settle(found[0])
-        return found
+        return await self._database.do_bare(do)
 
-    async def _enter(
-        self, connection: Any, queue: QueueRef, now: int, block: tuple[str, Sequence[Any], str]
-    ) -> tuple[Through, Rows]:
-        work, values, end = block
-        sent = THROUGH_GATE.format(work=work, end=end)
-        project, name = locking.of(queue)
-        moment = self._database.moment(now)
-        *found, [last] = await _results(connection, sent, [project, name, moment, *values])
-        return Through(*last), found[0] if found else ()
-
-    async def _settle(self, through: Through, moment: int | None = None) -> None:
-        """Know what the block knew, and keep a moment that has left its mark on the queue."""
-        if through.away:
-            raise QueueAway
-        content, moment = through.content, moment or through.moment
-        if content is None or moment is None or through.before_it is None:
-            return
-        kept = self._database.moment(moment)
-        if kept > through.before_it + locking.KEPT_WITHIN:
+    async def _keep_moment(self, behind: Behind) -> None:
+        """A moment that has left its mark on the queue is known to all in time."""
+        kept = self._database.moment(behind.moment)
+        if kept > behind.before_it + locking.KEPT_WITHIN:
             await self._database.write(
-                lambda connection: locking.keep_moment(connection, [content], kept)
+                lambda connection: locking.keep_moment(connection, [behind.content], kept)
             )
 
     async def _claim(
         self, queue: QueueRef, group: Sequence[Take]
     ) -> list[Claimed | Exception | None]:
         together, now = sum(take.limit for take in group), max(take.now for take in group)
+        block = THROUGH_GATE.format(work=LOOK, end=LOOKED)
+        values = [*locking.of(queue), self._database.moment(now), together]
 
-        async def work(connection: Any) -> tuple[Through, Grant | None] | None:
+        async def work(connection: Any) -> Grant | None:
             if not _takes_blocks(connection):
                 return None
-            look = (LOOK, [together], UNLESS_FOUND)
-            through, rows = await self._enter(connection, queue, now, look)
-            if not through.done:
-                return through, None
-            return through, await _take(connection, through, rows, group)
+            found = [row for rows in await _results(connection, block, values) for row in rows]
+            *behind, away, others_first, starts = found[0][:SEEN_COLUMNS]
+            if away:
+                raise QueueAway
+            left = starmap(_Row, (row[SEEN_COLUMNS:] for row in found if len(row) > SEEN_COLUMNS))
+            given = [list(islice(left, take.limit)) for take in group]
+            if others_first or (starts is None and behind[0] is not None):
+                await connection.rollback()
+                return None
+            grant = Grant(Behind(*behind) if starts else None, starts, given)
+            return grant if not given[0] or await _take(connection, grant, group) else None
 
-        found = await self._database.do_bare(work)
-        if found is None:
-            return [None for _ in group]
-        through, grant = found
-        await self._settle(through, grant.starts if grant else None)
+        grant = await self._database.do_bare(work)
         if grant is None:
-            nothing = through.content is None or (
-                through.moment is not None and through.done == 0 and not through.others_first
-            )
-            return [Claimed([]) if nothing else None for _ in group]
+            return [None for _ in group]
+        if grant.behind is None:
+            return [Claimed([]) for _ in group]
+        await self._keep_moment(grant.behind._replace(moment=grant.starts))
         return [
-            Claimed(
-                [_lease(take, grant.starts).taken(one) for one in messages_of(rows, grant.starts)]
-            )
+            Claimed([_lease(take, grant).taken(one) for one in messages_of(rows, grant.starts)])
             for take, rows in zip(group, grant.rows, strict=True)
         ]
 
 
-async def _take(
-    connection: Any, through: Through, found: Rows, group: Sequence[Take]
-) -> Grant | None:
-    """Give messages, in their order, to those who ask for them, in theirs; None: nothing was
-    done, for some of them are not to be handed out, or have gone."""
-    left = starmap(_Row, found)
-    given = [list(islice(left, take.limit)) for take in group]
-    if any(
-        row.claim_count >= take.highest
-        for take, rows in zip(group, given, strict=True)
-        for row in rows
-    ):
+async def _take(connection: Any, grant: Grant, group: Sequence[Take]) -> bool:
+    """Give messages to those who ask; False: nothing was done, for some of the messages are not
+    to be handed out, or have gone."""
+    asked = [(take, rows) for take, rows in zip(group, grant.rows, strict=True) if rows]
+    if any(row.claim_count >= take.highest for take, rows in asked for row in rows):
         await connection.rollback()
-        return None
-    takes: list[str] = []
-    values: list[Any] = [through.moment, through.number]
-    for take, rows in zip(group, given, strict=True):
-        if rows:
-            takes.append(TAKE_ONE)
-            values += (take.life, take.life, take.life, take.ttl, take.claim, through.content)
-            values += (tuple(row.position for row in rows),)
-            values += (through.content, take.claim, take.ttl, take.ttl)
-    block = TAKE.format(takes="".join(takes))
-    [[(starts, done)]] = await _results(connection, block, [*values, len(found)])
-    return Grant(Moment(starts), given) if done == len(found) else None
+        return False
+    assert grant.behind is not None, "its rows were found in it"
+    content, starts = grant.behind.content, grant.starts
+    values: list[Any] = []
+    for take, rows in asked:
+        end, lives_until = starts + take.ttl, starts + take.life
+        values += (lives_until, take.life, lives_until, end, take.claim)
+        values += (content, tuple(row.position for row in rows), starts)
+        values += (content, take.claim, take.ttl, starts, end)
+    wanted = sum(len(rows) for _, rows in asked)
+    block = TAKE.format(takes="".join(TAKE_ONE for _ in asked))
+    [[(done,)]] = await _results(connection, block, [*values, wanted])
+    return bool(done == wanted)
 
 
-def _lease(take: Take, starts: Moment) -> Lease:
+def _lease(take: Take, grant: Grant) -> Lease:
     ttl = Duration(take.ttl)
-    return Lease(take.claim, Moment(starts + ttl), ttl, Duration(take.life - ttl))
+    return Lease(take.claim, Moment(grant.starts + ttl), ttl, Duration(take.life - ttl))
 
 
 def _takes_blocks(connection: Any) -> bool:

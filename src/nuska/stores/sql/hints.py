@@ -86,8 +86,12 @@ _NOTIFY = text("SELECT pg_notify(:channel, payload) FROM unnest(:payloads) AS pa
 class Telling:
     """What a node has to say goes out together, after a moment; whoever tells never waits."""
 
-    def __init__(self, say: Callable[[Mapping[QueueRef, int]], Awaitable[None]]) -> None:
+    def __init__(
+        self, say: Callable[[Mapping[QueueRef, int]], Awaitable[None]], *, after: float = 0
+    ) -> None:
+        """``after``: seconds for which what there is to say is gathered."""
         self._say = say
+        self._after = after
         self._to_tell: dict[QueueRef, int] = {}
         self._telling: asyncio.Task[None] | None = None
 
@@ -100,6 +104,8 @@ class Telling:
 
     async def _tell(self) -> None:
         try:
+            if self._after:
+                await asyncio.sleep(self._after)
             while self._to_tell:
                 queues, self._to_tell = self._to_tell, {}
                 with suppress(Unavailable, SQLAlchemyError):  # then others look for themselves

@@ -44,7 +44,7 @@ class Polling:
         self._database = database
         self._node = secrets.token_hex(6)
         self._said = 0
-        self._telling = Telling(self._say)
+        self._telling = Telling(self._say, after=SHORTEST_LOOK / 2)
 
     def tell(self, queue: QueueRef, messages: int) -> None:
         self._telling.tell(queue, messages)
