@@ -12,6 +12,7 @@ from msgspec import Struct
 from nuska.core.claims import ClaimService
 from nuska.core.clearing import Clearing
 from nuska.core.confirmations import ConfirmationDesk, ConfirmationRules, Confirmations
+from nuska.core.deliveries import DeliveryService
 from nuska.core.followings import Followings
 from nuska.core.health import HealthService
 from nuska.core.messages import MessageService
@@ -43,6 +44,8 @@ class Core(Struct, frozen=True, kw_only=True):
     topics: QueueService
     topic_messages: MessageService
     topic_subscriptions: SubscriptionService
+    deliveries: DeliveryService
+    topic_deliveries: DeliveryService
     followings: Followings
     """Whoever carries notifications out hears here of what changes."""
     confirmations: Confirmations
@@ -104,6 +107,9 @@ def build_core(
             namespace=namespace,
         )
 
+    def deliveries_of(namespace: Namespace) -> DeliveryService:
+        return DeliveryService(subscribable, clock, random_bytes, followings, namespace)
+
     def messages_of(namespace: Namespace) -> MessageService:
         return MessageService(
             store.messages, terms, watch, announcing, clock, limits, namespace.place
@@ -114,9 +120,11 @@ def build_core(
         messages=messages_of(QUEUES),
         claims=ClaimService(store.claims, terms, watch, announcing, clock, limits, random_bytes),
         subscriptions=subscriptions_of(QUEUES),
+        deliveries=deliveries_of(QUEUES),
         topics=QueueService(store.queues, clock, limits, clearing, TOPICS),
         topic_messages=messages_of(TOPICS),
         topic_subscriptions=subscriptions_of(TOPICS),
+        topic_deliveries=deliveries_of(TOPICS),
         followings=followings,
         confirmations=confirmations,
         desk=ConfirmationDesk(confirmation.signer, clock),

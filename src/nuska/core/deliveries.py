@@ -1,24 +1,46 @@
-"""What has been tried to tell subscribers: attempts as they are kept, for a bounded time.
+"""What has been tried to tell subscribers, and what is to be tried: as it is kept, and what a
+caller may ask of it.
 
-They stand in an internal queue of their own, many in one message: telling a subscriber must not
-cost a message for every attempt. Read by time, because positions begin with it.
+Attempts stand in an internal queue of their own, many in one message: telling a subscriber must
+not cost a message for every attempt. They are kept for a bounded time, and read by time, because
+positions begin with it. What is to be sent later stands in another queue, as rows. Who wants
+something sent again, or tried, writes a row or moves a cursor; nothing is sent from here.
 """
 
 import msgspec
 from msgspec import Struct
 
+from nuska.core.access import allow
+from nuska.core.dead_letters import Letter
+from nuska.core.followings import Followings
+from nuska.core.namespaces import Namespace
+from nuska.core.ranges import check_range, page_size
+from nuska.core.subscription_records import Cursor, Seen, SubscriptionRecords
+from nuska.domain.errors import NotFound, Unavailable
 from nuska.domain.internal import internal
-from nuska.domain.messages import QueueRef
-from nuska.domain.moments import Duration, Moment
-from nuska.domain.positions import MessageId, Position, floor_at
-from nuska.domain.subscriptions import SubscriptionId
-from nuska.interfaces.storage import MessageStore
+from nuska.domain.messages import NewMessage, QueueRef
+from nuska.domain.moments import Duration, Moment, after, seconds
+from nuska.domain.positions import SALT_BYTES, MessageId, Position, floor_at, message_id
+from nuska.domain.subscriptions import Subscription, SubscriptionId, is_subscription_id
+from nuska.interfaces.clock import Clock
+from nuska.interfaces.identity import Caller
+from nuska.interfaces.notifications import SubscribableStore
+from nuska.interfaces.records import ABSENT
+from nuska.interfaces.storage import MessageStore, RandomBytes
 
 CHUNK = 500
 """Attempts in one message, at most."""
 CHUNKS_PER_PAGE = 50
 CHUNKS_PER_LOOK = 1_000
 """What one request reads through; who wants more goes on from where it ended."""
+DEFAULT_SINCE = 3_600
+LONGEST_SINCE = 1_209_600
+"""Seconds to look back."""
+MOST_ATTEMPTS = 1_000
+"""In one page, about: what one message holds is never parted."""
+TRIAL_BODY = b'{"trial": true}'
+TRIAL_TTL = seconds(300)
+TRIES = 20
 
 
 class Attempt(Struct, frozen=True, gc=False, kw_only=True, array_like=True):
@@ -38,6 +60,19 @@ class Attempt(Struct, frozen=True, gc=False, kw_only=True, array_like=True):
     """When it is tried again; None when it is not."""
 
 
+class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A message that is to be sent, or sent again, later on."""
+
+    subscriptions: list[SubscriptionId]
+    failures: int = 0
+    """How often it was tried; 0 for a message that was not due."""
+    letter: Letter
+    error: str = ""
+    """Of the last attempt."""
+    trial: bool = False
+    """Sent once, whatever the state of the endpoint, and not kept when that fails."""
+
+
 class Attempts(Struct, frozen=True):
     """Some attempts, oldest first."""
 
@@ -50,6 +85,17 @@ class Attempts(Struct, frozen=True):
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[Attempt]).decode
+
+_encode_row = msgspec.json.Encoder().encode
+_decode_row = msgspec.json.Decoder(Row).decode
+
+
+def encode_row(row: Row) -> bytes:
+    return _encode_row(row)
+
+
+def decode_row(body: bytes) -> Row:
+    return _decode_row(body)
 
 
 def encode_attempts(attempts: list[Attempt]) -> bytes:
@@ -86,3 +132,110 @@ async def attempts_since(
         if len(page.messages) < CHUNKS_PER_PAGE:
             return Attempts(found, marker, complete=True)
     return Attempts(found, marker, complete=False)
+
+
+class DeliveryService:
+    """For subscriptions of queues, or of topics."""
+
+    def __init__(
+        self,
+        store: SubscribableStore | None,
+        clock: Clock,
+        random_bytes: RandomBytes,
+        followings: Followings,
+        namespace: Namespace,
+    ) -> None:
+        self._opened = store
+        self._clock = clock
+        self._random_bytes = random_bytes
+        self._followings = followings
+        self._place = namespace.place
+
+    async def attempts(
+        self,
+        caller: Caller,
+        name: str,
+        id_: str,
+        *,
+        since: int | None = None,
+        after: Position | None = None,
+        limit: int | None = None,
+    ) -> Attempts:
+        """What was tried in the last ``since`` seconds, oldest first."""
+        allow(caller, "subscription:get")
+        store, queue = self._store, self._place(caller.project, name)
+        await self._known(queue, id_)
+        return await attempts_since(
+            store.messages,
+            queue,
+            id_,
+            since=self._back(DEFAULT_SINCE if since is None else since),
+            after=after,
+            limit=page_size(limit, MOST_ATTEMPTS),
+            now=self._clock.now(),
+        )
+
+    async def try_out(self, caller: Caller, name: str, id_: str) -> MessageId:
+        """Have a message of the service's own sent once; its id, as attempts will show it."""
+        allow(caller, "subscription:update")
+        queue = self._place(caller.project, name)
+        seen = await self._known(queue, id_)
+        now = self._clock.now()
+        position = floor_at(now)
+        letter = Letter(
+            id=message_id(position, self._random_bytes(SALT_BYTES)),
+            position=position,
+            body=msgspec.Raw(TRIAL_BODY),
+            ttl=TRIAL_TTL,
+            created_at=now,
+            expires_at=after(now, TRIAL_TTL),
+            available_at=now,
+        )
+        row = Row(subscriptions=[seen.value.id], letter=letter, trial=True)
+        await self._store.messages.add(
+            internal("retries", queue), [NewMessage(body=encode_row(row), ttl=TRIAL_TTL)], now=now
+        )
+        await self._tell(queue)
+        return letter.id
+
+    async def replay(self, caller: Caller, name: str, id_: str, *, since: int) -> None:
+        """Tell the subscriber again of what was posted in the last ``since`` seconds, as far as
+        it is kept."""
+        allow(caller, "subscription:update")
+        queue = self._place(caller.project, name)
+        seen = await self._known(queue, id_)
+        start = Position(floor_at(self._back(since)) - 1)
+        records = SubscriptionRecords(self._store.records)
+        for _ in range(TRIES):
+            own = await records.cursor(queue, seen.value.id)
+            at = start if own is None else Position(min(start, own.value.position))
+            if await records.put_cursor(
+                queue,
+                seen.value.id,
+                Cursor(position=at),
+                version=ABSENT if own is None else own.version,
+            ):
+                await self._tell(queue)
+                return
+        raise Unavailable("The subscription is too busy to be started anew. Try again.")
+
+    @property
+    def _store(self) -> SubscribableStore:
+        if self._opened is None:
+            raise Unavailable("This store cannot keep subscriptions yet.")
+        return self._opened
+
+    def _back(self, since: int) -> Moment:
+        check_range("since", since, 0, LONGEST_SINCE)
+        return Moment(self._clock.now() - seconds(since))
+
+    async def _known(self, queue: QueueRef, id_: str) -> Seen[Subscription]:
+        if is_subscription_id(id_):
+            seen = await SubscriptionRecords(self._store.records).subscription(queue, id_)
+            if seen is not None and seen.value.expires_at > self._clock.now():
+                return seen
+        raise NotFound("There is no subscription of this id.")
+
+    async def _tell(self, queue: QueueRef) -> None:
+        await SubscriptionRecords(self._store.records).note_change(queue)
+        self._followings.changed(queue)

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from nuska.core.deliveries import Attempt
 from nuska.delivery.counters import DeliveryCounters
@@ -72,11 +73,14 @@ class Attempting:
         *,
         failures: int,
         probe: bool,
+        once: bool = False,
     ) -> Verdict:
-        """Try once, and again at once for as long as the policy says so."""
+        """Try once, and again at once for as long as the policy says so, unless only ``once``."""
         while True:
             outcome = await self._send(subscription, message, failures + 1)
             verdict = await self._judge(outcome, subscription, failures, queue_policy)
+            if once:
+                verdict = replace(verdict, next_at=None)
             self._note(verdict, outcome, endpoint, probe=probe)
             now = self._clock.now()
             journal.attempt(

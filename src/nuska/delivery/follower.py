@@ -11,10 +11,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from nuska.core.dead_letters import Buried, Letter, letter_of
+from nuska.core.deliveries import Row
 from nuska.core.subscription_records import Followed, Seen, Trouble
 from nuska.delivery.attempting import POLICY_KEY, Verdict
 from nuska.delivery.cursors import Cursors
-from nuska.delivery.journal import DueRow, Journal, Row
+from nuska.delivery.journal import DueRow, Journal
 from nuska.delivery.node import MOST_WAITING, Node
 from nuska.delivery.pages import LogPages, Page, after_in
 from nuska.delivery.recipients import Post, Recipient
@@ -351,9 +352,11 @@ class Follower:
 
     async def _deliver_late(self, late: LateDelivery, *, probe: bool) -> None:
         recipient, row = late.recipient, late.leased.row
-        verdict = await self._attempt(recipient, late.leased.message, row.failures, probe=probe)
+        verdict = await self._attempt(
+            recipient, late.leased.message, row.failures, probe=probe, once=row.trial
+        )
         self.touched = True
-        if recipient.gone or verdict.ok:
+        if recipient.gone or verdict.ok or row.trial:
             self.retries.dealt_with(late)
         elif verdict.gone:
             self._disable(recipient, verdict.error)
@@ -365,7 +368,13 @@ class Follower:
             self.retries.again(late, verdict.failures, verdict.error, verdict.next_at)
 
     async def _attempt(
-        self, recipient: Recipient, message: Message, failures: int, *, probe: bool
+        self,
+        recipient: Recipient,
+        message: Message,
+        failures: int,
+        *,
+        probe: bool,
+        once: bool = False,
     ) -> Verdict:
         verdict = await self.node.attempting.attempt(
             recipient.subscription,
@@ -375,6 +384,7 @@ class Follower:
             self._queue_policy,
             failures=failures,
             probe=probe,
+            once=once,
         )
         breaker = recipient.endpoint.breaker
         if verdict.ok and recipient.troubled:

@@ -9,16 +9,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import msgspec
 from msgspec import Struct
 
-from nuska.core.dead_letters import Buried, Letter, encode_buried
-from nuska.core.deliveries import CHUNK, Attempt, encode_attempts
+from nuska.core.dead_letters import Buried, encode_buried
+from nuska.core.deliveries import CHUNK, Attempt, Row, encode_attempts, encode_row
 from nuska.delivery.bounds import DeliveryBounds
 from nuska.domain.internal import internal
 from nuska.domain.messages import Idempotency, NewMessage, QueueRef
 from nuska.domain.moments import Duration, Moment, seconds
-from nuska.domain.subscriptions import SubscriptionId
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.storage import RandomBytes, Store
 
@@ -34,30 +32,11 @@ AT_ONCE = 50
 T = TypeVar("T")
 
 
-class Row(Struct, frozen=True, kw_only=True):
-    """A message that is to be sent, or sent again, later on."""
-
-    subscriptions: list[SubscriptionId]
-    failures: int
-    """How often it was tried; 0 for a message that was not due."""
-    letter: Letter
-    error: str = ""
-    """Of the last attempt."""
-
-
 class DueRow(Struct, frozen=True):
     key: str
     """Says which row this is, when it has to be written again."""
     row: Row
     due: Moment
-
-
-_encode_row = msgspec.json.Encoder().encode
-_decode_row = msgspec.json.Decoder(Row).decode
-
-
-def decode_row(body: bytes) -> Row:
-    return _decode_row(body)
 
 
 class Journal:
@@ -163,7 +142,7 @@ class Journal:
         left = max(due.row.letter.expires_at - now, 0)
         delay = Duration(max(due.due - now, 0))
         ttl = Duration(max(left, delay) + ROW_OUTLIVES)
-        await self._add(self._rows_queue, due.key, _encode_row(due.row), ttl, delay)
+        await self._add(self._rows_queue, due.key, encode_row(due.row), ttl, delay)
 
     async def _write_buried(self, entry: tuple[str, Buried]) -> None:
         key, buried = entry

@@ -55,6 +55,7 @@ async def _load(follower: Follower) -> None:
             follower.loaded_version = followed.version
             follower.cleared = max(follower.cleared, followed.value.cleared)
             follower.log.forget()
+            follower.retries.expect(now)  # somebody may have put a row there
             _adopt(follower, found, cursors, troubled)
 
 

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from nuska.core.dead_letters import Letter
+from nuska.core.deliveries import Row, decode_row
 from nuska.delivery.dispatch import Endpoint
-from nuska.delivery.journal import DueRow, Row, decode_row
+from nuska.delivery.journal import DueRow
 from nuska.delivery.recipients import Recipient
 from nuska.domain.internal import internal
 from nuska.domain.messages import Message, QueueRef
@@ -62,7 +63,7 @@ class LateDelivery:
 
     @property
     def is_retry(self) -> bool:
-        return self.leased.row.failures > 0
+        return self.leased.row.failures > 0 or self.leased.row.trial
 
     def has_more(self) -> bool:
         return False
@@ -172,7 +173,7 @@ class Retries:
             endpoint = recipient.endpoint
             self._per_endpoint[endpoint] = self._per_endpoint.get(endpoint, 0) + 1
             late = LateDelivery(self, leased, recipient)
-            if recipient.subscription.disabled is not None:
+            if recipient.subscription.disabled is not None and not row.trial:
                 self.postpone(late, after(now, REPAIR_AWAITED))
             elif not late.is_retry and not endpoint.breaker.may_begin(now):
                 self.postpone(late, endpoint.breaker.next_at)

@@ -7,6 +7,7 @@ not described: what they do is in the module of their noun.
 
 from nuska.domain.limits import Limits
 from nuska.transport.http.table.claims import CLAIM, CLAIMS
+from nuska.transport.http.table.deliveries import ATTEMPTS, REPLAY, TRIAL
 from nuska.transport.http.table.messages import MESSAGE, MESSAGES
 from nuska.transport.http.table.pools import DRAIN, FLAVOR, FLAVORS, MOVE, POOL, POOLS
 from nuska.transport.http.table.queues import PURGE, QUEUE, QUEUES, SHARE, STATS
@@ -43,6 +44,9 @@ def routes_for(limits: Limits) -> tuple[Route, ...]:
         SUBSCRIPTIONS,
         SUBSCRIPTION,
         CONFIRM,
+        ATTEMPTS,
+        TRIAL,
+        REPLAY,
         *TOPIC_ROUTES,
         PING,
         CONFIRM_PAGE,

@@ -4,6 +4,7 @@ Named by the route table, shown by the OpenAPI document. Reserved metadata keys 
 table that checks them.
 """
 
+from nuska.core.deliveries import LONGEST_SINCE
 from nuska.core.namespaces import QUEUES, TOPICS
 from nuska.domain.limits import (
     MAX_SUBSCRIBER,
@@ -327,6 +328,26 @@ def _subscriptions() -> dict[str, Schema]:
             links=ref("Links"),
         ),
         "Confirmed": _object(("confirmed",), confirmed=_FLAG),
+        **_deliveries(),
+    }
+
+
+def _deliveries() -> dict[str, Schema]:
+    attempt = _object(
+        ("message_id", "attempt", "at", "ok", "status", "error", "latency_ms", "next_at"),
+        message_id=_TEXT,
+        attempt=_COUNT,
+        at=_TEXT,
+        ok=_FLAG,
+        status=_or_null(_COUNT),
+        error=_or_null(_TEXT),
+        latency_ms=_COUNT,
+        next_at=_or_null(_TEXT),
+    )
+    return {
+        "AttemptList": _object(("attempts", "links"), attempts=_array(attempt), links=ref("Links")),
+        "Trial": _object(("message_id",), message_id=_TEXT),
+        "Replay": _object(("since",), since=_whole(0, LONGEST_SINCE)),
     }
 
 

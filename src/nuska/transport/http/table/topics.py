@@ -7,6 +7,7 @@ below a topic are the same.
 from msgspec.structs import replace
 
 from nuska.transport.http import queues
+from nuska.transport.http.table.deliveries import ATTEMPTS, REPLAY, TRIAL
 from nuska.transport.http.table.messages import MESSAGE, MESSAGES
 from nuska.transport.http.table.queues import PURGE, QUEUE, QUEUES, STATS
 from nuska.transport.http.table.rows import Operation, Route
@@ -57,5 +58,8 @@ TOPIC_ROUTES = tuple(
         SUBSCRIPTIONS,
         SUBSCRIPTION,
         CONFIRM,
+        ATTEMPTS,
+        TRIAL,
+        REPLAY,
     )
 )

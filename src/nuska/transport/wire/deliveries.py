@@ -1,0 +1,37 @@
+"""Attempts to tell a subscriber, on the wire (docs/deliveries.md): additions to Zaqar's API."""
+
+from nuska.core.deliveries import Attempt, Attempts
+from nuska.domain.errors import InvalidBody
+from nuska.domain.moments import Moment, iso
+from nuska.domain.positions import MessageId
+from nuska.transport.wire.json import decode_object, encode
+
+
+def encode_attempts(found: Attempts, links: bytes) -> bytes:
+    items = encode([_shown(attempt) for attempt in found.attempts])
+    return b'{"attempts": ' + items + b", " + links + b"}"
+
+
+def encode_trial(message_id: MessageId) -> bytes:
+    return encode({"message_id": message_id})
+
+
+def decode_replay(data: bytes) -> int:
+    """How many seconds back."""
+    since = decode_object(data).get("since") if data else None
+    if not isinstance(since, int) or isinstance(since, bool):
+        raise InvalidBody('The request body must have "since", a number of seconds.')
+    return since
+
+
+def _shown(attempt: Attempt) -> dict[str, object]:
+    return {
+        "message_id": attempt.message,
+        "attempt": attempt.number,
+        "at": iso(attempt.at),
+        "ok": attempt.ok,
+        "status": attempt.status,
+        "error": attempt.error,
+        "latency_ms": attempt.latency,
+        "next_at": None if attempt.next_at is None else iso(Moment(attempt.next_at)),
+    }
