@@ -7,10 +7,11 @@ import pytest
 
 from nuska.testing.conformance.nodes import NodesConformance
 from nuska.testing.conformance.skewed_nodes import SkewedNodesConformance
+from nuska.testing.conformance.subscribing_nodes import SubscribingNodesConformance
 from nuska.testing.engines import ENGINES
 
 
-class TestNodes(NodesConformance, SkewedNodesConformance):
+class TestNodes(NodesConformance, SkewedNodesConformance, SubscribingNodesConformance):
     @pytest.fixture
     def engine_name(self) -> str:
         return "mariadb"
