@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nuska.domain.positions import BEFORE_ALL
 from nuska.stores.sql import locking
+from nuska.stores.sql import store as opened
 from nuska.stores.sql.announcing import PAGE, TRIMMED_AT_ONCE, SqlAnnouncements
-from nuska.stores.sql.at_once import Nothing
 from nuska.stores.sql.database import Database, T, Work
 from nuska.stores.sql.messages import SqlMessages
 from nuska.stores.sql.store import SqlStore
@@ -114,7 +114,7 @@ async def test_a_page_and_a_trim_read_little_of_a_long_log(
         page = await counting.write(lambda connection: connection.execute(PAGE, values))  # noqa: B023
         assert len(page.all()) == LIMIT
         assert counting.read_rows <= ROWS_AT_MOST
-    logs = SqlAnnouncements(counting, seeded_bytes(9))
+    logs = SqlAnnouncements(counting)
     assert await logs.trim(inbox.ref, through=middle.position, now=clock.now())
     assert counting.read_rows <= 2 * TRIMMED_AT_ONCE + ROWS_AT_MOST
     assert len(await log.bodies(limit=MANY)) == MANY - TRIMMED_AT_ONCE
@@ -140,7 +140,8 @@ async def test_a_page_of_messages_reads_little_of_a_long_queue(
     for start in range(0, MANY, AT_ONCE):
         await inbox.post(*(str(number) for number in range(start, start + AT_ONCE)))
     await analyse("by now")
-    messages = SqlMessages(counting, Nothing(), Takers(counting), seeded_bytes(9))
+    at_once = opened.AT_ONCE[counting.dialect.migrations](counting)
+    messages = SqlMessages(counting, at_once, Takers(counting), seeded_bytes(9))
     page = await messages.page(
         inbox.ref,
         after=BEFORE_ALL,

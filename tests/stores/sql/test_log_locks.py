@@ -12,7 +12,7 @@ from nuska.stores.sql.database import Database, T, Work
 from nuska.stores.sql.queues import SqlQueues
 from nuska.stores.sql.store import SqlStore
 from nuska.stores.sql.url import parse
-from nuska.testing.clock import ManualClock, seeded_bytes
+from nuska.testing.clock import ManualClock
 from nuska.testing.conformance.announcements import Log
 from nuska.testing.conformance.inbox import Inbox
 
@@ -44,7 +44,7 @@ class Elsewhere:
         self.database = HeldUp(url)
         self._inbox = inbox
         self._queues = SqlQueues(self.database)
-        self._logs = SqlAnnouncements(self.database, seeded_bytes(99))
+        self._logs = SqlAnnouncements(self.database)
 
     async def create(self) -> None:
         assert await self._queues.create(self._inbox.ref, {}, now=self._inbox.now)

@@ -31,7 +31,6 @@ from nuska.domain.messages import Message, QueueRef
 from nuska.domain.moments import Duration, Moment
 from nuska.domain.positions import Position, floor_at, message_id
 from nuska.interfaces.announcing import OpenLog
-from nuska.interfaces.storage import RandomBytes
 from nuska.stores.sql import locking
 from nuska.stores.sql.choosing import BY_POSITION
 from nuska.stores.sql.database import Database
@@ -41,8 +40,6 @@ from nuska.stores.sql.rows import AnyRow, QueueRow
 from nuska.stores.sql.statements import Statement
 from nuska.stores.sql.tables import READY, announcements, logs, messages, queues, unindexed
 
-VERSION_BYTES = 12
-"""Random: a version is not met again when a log is opened again."""
 TRIMMED_AT_ONCE = 200
 
 
@@ -86,25 +83,24 @@ STATE = select(
 class SqlAnnouncements:
     """``AnnouncementStore`` on one database."""
 
-    def __init__(self, database: Database, random_bytes: RandomBytes) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._random_bytes = random_bytes
         self._looking = Statement(database, STATE)
         self._paging = Statement(database, PAGE)
 
     async def open(self, queue: QueueRef, *, now: Moment) -> OpenLog:
-        version = new_version(self._random_bytes)
         moment = self._database.moment(now)
 
         async def work(connection: AsyncConnection) -> OpenLog:
             row = await _hold(connection, queue)
             last = floor_at(moment) - 1 if row is None else row.last_position
-            heard = await open_log(connection, queue, version, last)
-            if row is None:
-                return OpenLog(version, Position(heard))
-            if row.log is None:
-                await _name_log(connection, row, await locking.new_generation(connection))
-            return OpenLog(version, Position(last))
+            number = await locking.new_generation(connection)
+            heard = await open_log(connection, queue, number, last)
+            if row is not None and row.log is None:
+                await _name_log(connection, row, number)
+            else:
+                await locking.forget_generation(connection, number)
+            return OpenLog(str(number), Position(heard if row is None else last))
 
         return await self._database.write(work)
 
@@ -185,13 +181,11 @@ class SqlAnnouncements:
         return await self._database.write(work)
 
 
-def new_version(random_bytes: RandomBytes) -> str:
-    return random_bytes(VERSION_BYTES).hex()
-
-
-async def open_log(connection: AsyncConnection, ref: QueueRef, version: str, last: int) -> int:
+async def open_log(connection: AsyncConnection, ref: QueueRef, number: int, last: int) -> int:
     """Write down that the log is open, for who holds the queue or its name; above which position
-    everything will stand that is posted, if nobody makes or made the queue."""
+    everything will stand that is posted, if nobody makes or made the queue. Its version is the
+    number of a new generation, whether or not that is used, since no other ever has it."""
+    version = str(number)
     own = _at(logs, ref)
     change = update(logs).where(*own).values(version=version.encode())
     if (await connection.execute(change)).rowcount == 1:

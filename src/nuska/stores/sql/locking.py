@@ -143,7 +143,7 @@ async def create(
         relaxed=relaxed,
     )
     if row_id is None:
-        await connection.execute(generations.delete().where(generations.c.id == generation))
+        await forget_generation(connection, generation)
         return None
     ended, heard = await _take_what_is_left(connection, ref)
     log = None if heard is None else await new_generation(connection)
@@ -207,6 +207,11 @@ async def new_generation(connection: AsyncConnection) -> int:
     key = made.inserted_primary_key
     assert key is not None, "one row was inserted"
     return int(key[0])
+
+
+async def forget_generation(connection: AsyncConnection, generation: int) -> None:
+    """One that was just made, and that nothing carries; nor will anything carry its number."""
+    await connection.execute(generations.delete().where(generations.c.id == generation))
 
 
 async def retire(connection: AsyncConnection, *over: int | None) -> None:

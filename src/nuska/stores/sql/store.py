@@ -74,8 +74,8 @@ class SqlStore:
         self.messages = SqlMessages(database, self._at_once, self._takers, options.random_bytes)
         self.claims = SqlClaims(database, self._at_once, self._takers)
         self.records = SqlRecords(database, options.random_bytes)
-        self.announcements = SqlAnnouncements(database, options.random_bytes)
-        self.transfers = SqlTransfers(database, self.announcements, options.random_bytes)
+        self.announcements = SqlAnnouncements(database)
+        self.transfers = SqlTransfers(database, self.announcements)
         self._sweeper = Sweeper(database)
         carrier = HINTS[database.dialect.migrations]
         self._hints: Hints = carrier(database) if database.carries_hints else Looking()

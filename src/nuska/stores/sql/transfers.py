@@ -19,13 +19,11 @@ from nuska.domain.messages import Message, QueueRef
 from nuska.domain.moments import Duration, Moment
 from nuska.domain.positions import Position, next_position, parse_message_id
 from nuska.interfaces.pooling import LATER, NOT_FENCED, Lease, Outline, RememberedPost
-from nuska.interfaces.storage import RandomBytes
 from nuska.stores.sql import locking
 from nuska.stores.sql.announcing import (
     SqlAnnouncements,
     close_log,
     columns_of_announcement,
-    new_version,
     open_log,
 )
 from nuska.stores.sql.database import Database
@@ -49,12 +47,9 @@ from nuska.stores.sql.tables import announcements, arrivals, claims, messages, p
 class SqlTransfers:
     """``TransferStore`` on one database."""
 
-    def __init__(
-        self, database: Database, logs: SqlAnnouncements, random_bytes: RandomBytes
-    ) -> None:
+    def __init__(self, database: Database, logs: SqlAnnouncements) -> None:
         self._database = database
         self._logs = logs
-        self._random_bytes = random_bytes
 
     async def outline(self, queue: QueueRef) -> Outline | None:
         project, name = locking.of(queue)
@@ -197,8 +192,9 @@ class SqlTransfers:
             return None
         if log is not None:
             return log
-        await open_log(connection, queue, new_version(self._random_bytes), outline.last)
-        return await locking.new_generation(connection)
+        generation = await locking.new_generation(connection)
+        await open_log(connection, queue, generation, outline.last)
+        return generation
 
     async def load(
         self,
