@@ -165,9 +165,14 @@ async def test_one_who_cannot_be_reached_is_tried_ever_more_rarely_and_then_left
     assert waits == [60, 120, 240, 480, 960]
 
 
-async def test_nothing_is_left_of_an_ask_when_its_subscription_has_gone() -> None:
+@pytest.mark.parametrize("asked_before", [False, True])
+async def test_nothing_is_left_of_an_ask_when_its_subscription_has_gone(
+    asked_before: bool,
+) -> None:
     house = House(RULES)
     made = await house.subscribe(MAIL)
+    if asked_before:
+        await house.deliver()
     await house.core.subscriptions.delete(ACME, "jobs", made.id)
     assert await house.deliver() == []
     assert await house.store.records.page("asks", limit=10) == []

@@ -113,11 +113,12 @@ class Confirmations:
         assert self._records is not None, "asked by the caller"
         asked, now = msgspec.json.decode(record.value, type=Ask), self._clock.now()
         subscription = await self._subscription(queue, record.key.rpartition(key_of("", ""))[2])
-        if asked.next_at > now:
-            return asked.next_at
-        if subscription is None or subscription.expires_at <= now or asked.type is None:
+        gone = subscription is None or subscription.expires_at <= now
+        if subscription is None or gone or (asked.type is None and asked.next_at <= now):
             await self._records.remove(ASKS, record.key, version=record.version)
             return None
+        if asked.type is None or asked.next_at > now:
+            return asked.next_at
         done = asked.type == "SubscriptionConfirmation" and subscription.confirmed
         request = self._request(subscription, asked.type)
         sender = senders.get(subscription.scheme)

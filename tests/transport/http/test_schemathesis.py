@@ -26,7 +26,7 @@ CANNOT_SAY_WHAT_IS_ACCEPTED = {
     "createQueue",  # of the two delays of a retry policy, how far they are apart
     "createSubscription",  # which URLs may be called
     "deleteMessages",  # exactly one of two query parameters
-    "shareQueue",  # nothing, without a signing key
+    "shareQueue",  # nothing: there are no pre-signed URLs yet
     "updateSubscription",  # which URLs may be called
     "updateQueue",  # a value exactly where the operation needs one
 }

@@ -103,7 +103,7 @@ def _operation(route: Route, operation: Operation, limits: Limits) -> Schema:
 
 
 def _project(route: Route) -> Schema:
-    schema: Schema = {"type": "string", "minLength": 1}
+    schema: Schema = {"type": "string", "minLength": 1, "pattern": "^[^\\x00-\\x1f\\x7f]+$"}
     if (
         "{queue_name}" in route.path or "{topic_name}" in route.path
     ):  # elsewhere its length is not looked at (README §5)

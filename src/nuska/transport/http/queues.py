@@ -95,7 +95,7 @@ async def purge_queue(core: Core, req: ApiRequest, resp: Response) -> None:
 async def share_queue(core: Core, req: ApiRequest, _resp: Response) -> None:
     data = await req.read(MAX_SMALL_BODY, "The request body of a share")
     signing.decode_share(data, core.clock.now())
-    raise InvalidInput("This server cannot sign URLs: no signing key is configured.")
+    raise InvalidInput("This server does not make pre-signed URLs yet.")
 
 
 def queues_at(core: Core, req: ApiRequest) -> QueueService:
