@@ -44,7 +44,7 @@ MAX_ANSWER = 65_536
 """Bytes of an answer's body that are read, so that the connection can be used again."""
 ANSWER_PATIENCE = 1.0
 """Seconds for which they are waited for: what was decided stands in the head."""
-PREPARED_KEPT = 4096
+PREPARED_KEPT = 2048
 """Subscriptions whose options are not parsed again for the next message."""
 
 log = logging.getLogger("nuska.delivery")
