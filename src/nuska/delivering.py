@@ -47,6 +47,7 @@ async def delivering(
             random_bytes,
             senders,
             bounds=settings.delivery,
+            announce=core.announcing.wake,
             may_be_told=core.confirmations.may_be_told,
             remove=SubscriberIndex(SubscriptionRecords(store.records)).remove,
             ask=core.confirmations.carry_out,

@@ -19,6 +19,7 @@ from nuska.core.messages import MessageService
 from nuska.core.namespaces import QUEUES, TOPICS, Namespace
 from nuska.core.pools import FlavorService, PoolService
 from nuska.core.queues import QueueService
+from nuska.core.redriving import RedriveService
 from nuska.core.subscriptions import SubscriberRules, SubscriptionService
 from nuska.core.terms import Terms
 from nuska.core.waiting import Watch
@@ -46,6 +47,8 @@ class Core(Struct, frozen=True, kw_only=True):
     topic_subscriptions: SubscriptionService
     deliveries: DeliveryService
     topic_deliveries: DeliveryService
+    redriving: RedriveService
+    topic_redriving: RedriveService
     followings: Followings
     """Whoever carries notifications out hears here of what changes."""
     confirmations: Confirmations
@@ -125,6 +128,8 @@ def build_core(
         topic_messages=messages_of(TOPICS),
         topic_subscriptions=subscriptions_of(TOPICS),
         topic_deliveries=deliveries_of(TOPICS),
+        redriving=RedriveService(subscribable, followings, announcing, clock, QUEUES),
+        topic_redriving=RedriveService(subscribable, followings, announcing, clock, TOPICS),
         followings=followings,
         confirmations=confirmations,
         desk=ConfirmationDesk(confirmation.signer, clock),

@@ -1,16 +1,20 @@
-"""What could not be delivered to a subscriber, as it is kept where its queue names no place.
+"""What could not be delivered to a subscriber, as it is kept.
 
-One document for each message and subscriber: why, how often it was tried, and the message whole,
-so that it can be sent again.
+Where the queue names a dead-letter queue, it stands there as a message like the one posted, and
+its ``attributes`` say why; else in an internal queue, one document for each message and
+subscriber: why, how often it was tried, and the message whole, so that it can be sent again.
 """
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from nuska.domain.messages import Message
 from nuska.domain.moments import Duration, Moment
 from nuska.domain.positions import MessageId, Position
 from nuska.domain.subscriptions import SubscriptionId
+
+NULL = b"null"
+NO_ATTRIBUTES = Raw(NULL)
 
 
 class Letter(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -18,12 +22,18 @@ class Letter(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     id: MessageId
     position: Position
-    body: msgspec.Raw
+    body: Raw
     ttl: Duration
     created_at: Moment
     expires_at: Moment
     available_at: Moment
-    attributes: msgspec.Raw | None = None
+    attributes: Raw = NO_ATTRIBUTES
+    """JSON; not ``Raw | None``, which the library decodes as null alone."""
+
+    @property
+    def attributes_as_posted(self) -> bytes | None:
+        attributes = bytes(self.attributes)
+        return None if attributes == NULL else attributes
 
     def message(self) -> Message:
         return Message(
@@ -34,7 +44,7 @@ class Letter(Struct, frozen=True, kw_only=True, omit_defaults=True):
             created_at=self.created_at,
             expires_at=self.expires_at,
             available_at=self.available_at,
-            attributes=None if self.attributes is None else bytes(self.attributes),
+            attributes=self.attributes_as_posted,
         )
 
 
@@ -43,12 +53,12 @@ def letter_of(message: Message) -> Letter:
     return Letter(
         id=message.id,
         position=message.position,
-        body=msgspec.Raw(message.body),
+        body=Raw(message.body),
         ttl=message.ttl,
         created_at=message.created_at,
         expires_at=message.expires_at,
         available_at=message.available_at,
-        attributes=None if attributes is None else msgspec.Raw(attributes),
+        attributes=NO_ATTRIBUTES if attributes is None else Raw(attributes),
     )
 
 
@@ -74,3 +84,50 @@ def encode_buried(buried: Buried) -> bytes:
 
 def decode_buried(body: bytes) -> Buried:
     return _decode(body)
+
+
+DEAD_DELIVERY = "dead_delivery"
+"""The attribute that says why a message is in a dead-letter queue."""
+
+
+class DeadDelivery(Struct, frozen=True, kw_only=True):
+    """That attribute."""
+
+    origin: str
+    """The queue or topic that the message was posted to, in the same project."""
+    is_topic: bool = False
+    message: MessageId
+    subscription: SubscriptionId
+    subscriber: str
+    reason: str
+    attempts: int
+    at: Moment
+
+
+_decode_attributes = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_dead_delivery = msgspec.json.Decoder(DeadDelivery).decode
+
+
+def with_dead_delivery(attributes: bytes | None, dead: DeadDelivery) -> bytes:
+    """A message's attributes, and why it is dead."""
+    held = {} if attributes is None else _decode_attributes(attributes)
+    return _encode({**held, DEAD_DELIVERY: dead})
+
+
+def without_dead_delivery(attributes: bytes) -> bytes | None:
+    """The attributes as they were posted."""
+    held = _decode_attributes(attributes)
+    held.pop(DEAD_DELIVERY, None)
+    return _encode(held) if held else None
+
+
+def dead_delivery_of(attributes: bytes | None) -> DeadDelivery | None:
+    """Why a message is in a dead-letter queue; None if it is no delivery, or says nothing that
+    we have written."""
+    if attributes is None or DEAD_DELIVERY.encode() not in attributes:
+        return None
+    held = _decode_attributes(attributes).get(DEAD_DELIVERY)
+    try:
+        return None if held is None else _decode_dead_delivery(held)
+    except msgspec.ValidationError:  # somebody posts attributes of that name
+        return None

@@ -41,6 +41,7 @@ MOST_ATTEMPTS = 1_000
 TRIAL_BODY = b'{"trial": true}'
 TRIAL_TTL = seconds(300)
 TRIES = 20
+ROW_OUTLIVES = seconds(3_600)
 
 
 class Attempt(Struct, frozen=True, gc=False, kw_only=True, array_like=True):
@@ -96,6 +97,13 @@ def encode_row(row: Row) -> bytes:
 
 def decode_row(body: bytes) -> Row:
     return _decode_row(body)
+
+
+def row_life(row: Row, delay: Duration, now: Moment) -> Duration:
+    """How long a row is kept that is due after ``delay``: longer than its message lives, so that
+    whoever is told finds out that it was too late."""
+    left = max(row.letter.expires_at - now, 0)
+    return Duration(max(left, delay) + ROW_OUTLIVES)
 
 
 def encode_attempts(attempts: list[Attempt]) -> bytes:

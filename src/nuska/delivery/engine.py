@@ -98,6 +98,7 @@ class Engine:
         bounds: DeliveryBounds | None = None,
         may_be_told: Callable[[Subscription], bool] = lambda _: True,
         remove: Callable[[Seen[Subscription]], Awaitable[None]] | None = None,
+        announce: Callable[[QueueRef, int], None] = lambda _, __: None,
         ask: Ask | None = None,
         hearing: Hearing | None = None,
     ) -> None:
@@ -123,6 +124,7 @@ class Engine:
             remove=self._remove if remove is None else remove,
             wake=self._wake,
             wake_at=self._wake_at,
+            announce=announce,
         )
         self._senders = senders
         self._ask = ask

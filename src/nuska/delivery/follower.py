@@ -47,7 +47,9 @@ class Follower:
         self.queue = queue
         self.node = node
         self.log = LogPages(queue, node.store.announcements, node.clock, node.budget)
-        self.journal = Journal(queue, node.store, node.clock, node.random_bytes, node.bounds)
+        self.journal = Journal(
+            queue, node.store, node.clock, node.random_bytes, node.bounds, node.announce
+        )
         self.cursors = Cursors(queue, node.records)
         self.retries = Retries(self, node.store, node.clock, node.random_bytes)
         self.recipients: dict[SubscriptionId, Recipient] = {}

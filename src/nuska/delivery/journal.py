@@ -11,21 +11,28 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from nuska.core.dead_letters import Buried, encode_buried
-from nuska.core.deliveries import CHUNK, Attempt, Row, encode_attempts, encode_row
+from nuska.core.dead_letters import (
+    Buried,
+    DeadDelivery,
+    dead_delivery_of,
+    encode_buried,
+    with_dead_delivery,
+)
+from nuska.core.deliveries import CHUNK, Attempt, Row, encode_attempts, encode_row, row_life
 from nuska.delivery.bounds import DeliveryBounds
-from nuska.domain.internal import internal
+from nuska.domain.internal import internal, is_internal, owner_of
 from nuska.domain.messages import Idempotency, NewMessage, QueueRef
+from nuska.domain.metadata import DEAD_LETTER_QUEUE_KEY, DEAD_LETTER_TTL_KEY
 from nuska.domain.moments import Duration, Moment, seconds
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.storage import RandomBytes, Store
 
 CHUNKS_KEPT = 2_000
 """Messages of attempts that one queue keeps, whatever their age."""
+SHORTEST_DEATH = seconds(3_600)
+"""What is dead stays for somebody to see, although its message may have had less to live."""
 FULL = 2_000
 """Entries; with so many unwritten nothing more is begun."""
-ROW_OUTLIVES = seconds(3_600)
-"""What waits to be tried again is there for longer than its message lives: it is missed then."""
 AT_ONCE = 50
 """Writes under way for one queue."""
 
@@ -49,7 +56,11 @@ class Journal:
         clock: Clock,
         random_bytes: RandomBytes,
         bounds: DeliveryBounds,
+        wake: Callable[[QueueRef, int], None] = lambda _, __: None,
     ) -> None:
+        """``wake``: told of what became available in queues of callers."""
+        self._queue = queue
+        self._wake = wake
         self._store = store
         self._clock = clock
         self._random_bytes = random_bytes
@@ -139,15 +150,58 @@ class Journal:
 
     async def _write_row(self, due: DueRow) -> None:
         now = self._clock.now()
-        left = max(due.row.letter.expires_at - now, 0)
         delay = Duration(max(due.due - now, 0))
-        ttl = Duration(max(left, delay) + ROW_OUTLIVES)
+        ttl = row_life(due.row, delay, now)
         await self._add(self._rows_queue, due.key, encode_row(due.row), ttl, delay)
 
     async def _write_buried(self, entry: tuple[str, Buried]) -> None:
         key, buried = entry
-        ttl = seconds(self._bounds.dead_letters_kept)
-        await self._add(self._dead_queue, key, encode_buried(buried), ttl, Duration(0))
+        grave = await self._grave(buried)
+        if grave is None:
+            ttl = seconds(self._bounds.dead_letters_kept)
+            await self._add(self._dead_queue, key, encode_buried(buried), ttl, Duration(0))
+            return
+        letter, now = buried.letter, self._clock.now()
+        target, ttl_there = grave
+        dead = DeadDelivery(
+            origin=self._queue.name,
+            is_topic=is_internal(self._queue.project),
+            message=letter.id,
+            subscription=buried.subscription,
+            subscriber=buried.subscriber,
+            reason=buried.reason,
+            attempts=buried.attempts,
+            at=buried.at,
+        )
+        left = Duration(max(letter.expires_at - now, SHORTEST_DEATH))
+        await self._store.messages.add(
+            target,
+            [
+                NewMessage(
+                    body=bytes(letter.body),
+                    ttl=left if ttl_there is None else ttl_there,
+                    attributes=with_dead_delivery(letter.attributes_as_posted, dead),
+                )
+            ],
+            idempotency=Idempotency(key, key.encode()),
+            now=now,
+        )
+        self._wake(target, 1)
+
+    async def _grave(self, buried: Buried) -> tuple[QueueRef, Duration | None] | None:
+        """The queue's dead-letter queue, and how long what is there lives; None without one, and
+        for what has come from one: nothing goes round in circles."""
+        if dead_delivery_of(buried.letter.attributes_as_posted) is not None:
+            return None
+        queue = await self._store.queues.get(self._queue)
+        metadata = {} if queue is None else queue.metadata
+        name, ttl = metadata.get(DEAD_LETTER_QUEUE_KEY), metadata.get(DEAD_LETTER_TTL_KEY)
+        if not isinstance(name, str):
+            return None
+        target = QueueRef(owner_of(self._queue.project), name)
+        if target == self._queue:
+            return None
+        return target, seconds(ttl) if isinstance(ttl, int) else None
 
     async def _add(
         self, queue: QueueRef, key: str, body: bytes, ttl: Duration, delay: Duration

@@ -11,6 +11,7 @@ from nuska.delivery.bounds import DeliveryBounds
 from nuska.delivery.counters import DeliveryCounters
 from nuska.delivery.dispatch import Dispatch
 from nuska.delivery.pages import PageBudget
+from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.domain.subscriptions import Subscription
 from nuska.interfaces.clock import Clock
@@ -42,6 +43,8 @@ class Node(Struct):
     wake: Callable[[Woken], None]
     """Have a followed queue look what there is to do."""
     wake_at: Callable[[Woken, Moment], None]
+    announce: Callable[[QueueRef, int], None]
+    """Told of messages that became available in a queue of a caller."""
     waiting: int = 0
     """Messages that wait for somebody in memory, counted for each for whom they wait."""
     stopping: bool = False

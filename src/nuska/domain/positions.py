@@ -22,6 +22,8 @@ COUNTER_EPOCH = Moment(1_735_689_600_000)
 """2025-01-01T00:00:00Z."""
 COUNTER_SHIFT = 12
 BEFORE_ALL = Position(0)
+BEYOND_ALL = Position(2**53 - 1)
+"""No message gets there."""
 
 SALT_BYTES = 9
 CLAIM_ID_BYTES = 12

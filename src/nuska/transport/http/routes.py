@@ -7,6 +7,7 @@ not described: what they do is in the module of their noun.
 
 from nuska.domain.limits import Limits
 from nuska.transport.http.table.claims import CLAIM, CLAIMS
+from nuska.transport.http.table.dead_letters import DEAD_LETTERS, REDRIVE
 from nuska.transport.http.table.deliveries import ATTEMPTS, REPLAY, TRIAL
 from nuska.transport.http.table.messages import MESSAGE, MESSAGES
 from nuska.transport.http.table.pools import DRAIN, FLAVOR, FLAVORS, MOVE, POOL, POOLS
@@ -47,6 +48,8 @@ def routes_for(limits: Limits) -> tuple[Route, ...]:
         ATTEMPTS,
         TRIAL,
         REPLAY,
+        DEAD_LETTERS,
+        REDRIVE,
         *TOPIC_ROUTES,
         PING,
         CONFIRM_PAGE,

@@ -6,6 +6,7 @@ table that checks them.
 
 from nuska.core.deliveries import LONGEST_SINCE
 from nuska.core.namespaces import QUEUES, TOPICS
+from nuska.core.redriving import MAX_DEAD_LETTERS
 from nuska.domain.limits import (
     MAX_SUBSCRIBER,
     MIN_CLAIM_GRACE,
@@ -82,6 +83,7 @@ def schemas_for(limits: Limits) -> dict[str, Schema]:
         **_messages(limits),
         **_claims(limits),
         **_subscriptions(),
+        **_dead_letters(),
         **_pools(),
     }
 
@@ -348,6 +350,45 @@ def _deliveries() -> dict[str, Schema]:
         "AttemptList": _object(("attempts", "links"), attempts=_array(attempt), links=ref("Links")),
         "Trial": _object(("message_id",), message_id=_TEXT),
         "Replay": _object(("since",), since=_whole(0, LONGEST_SINCE)),
+    }
+
+
+def _dead_letters() -> dict[str, Schema]:
+    letter = _object(
+        ("id", "kind", "message_id", "reason", "count", "at", "body"),
+        id=_TEXT,
+        kind={"enum": ["message", "delivery"]},
+        message_id=_TEXT,
+        reason=_TEXT,
+        count=_COUNT,
+        at=_TEXT,
+        subscription_id=_TEXT,
+        subscriber=_TEXT,
+        body={},
+        attributes={"type": "object"},
+    )
+    ids = {**_array(_TEXT), "minItems": 1, "maxItems": MAX_DEAD_LETTERS}
+    return {
+        "DeadLetterList": _object(
+            ("dead_letters", "links"), dead_letters=_array(letter), links=ref("Links")
+        ),
+        "Redrive": {
+            **_object(
+                ids=_or_null(ids),
+                reason=_or_null(_TEXT),
+                limit=_or_null({"type": "integer", "minimum": 1, "maximum": MAX_DEAD_LETTERS}),
+                marker=_or_null(_TEXT),
+                dry_run=_FLAG,
+            ),
+            "additionalProperties": False,
+        },
+        "Redriven": _object(
+            ("ids", "skipped", "marker", "complete"),
+            ids=_array(_TEXT),
+            skipped=_COUNT,
+            marker=_TEXT,
+            complete=_FLAG,
+        ),
     }
 
 

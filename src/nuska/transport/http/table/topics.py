@@ -7,6 +7,7 @@ below a topic are the same.
 from msgspec.structs import replace
 
 from nuska.transport.http import queues
+from nuska.transport.http.table.dead_letters import DEAD_LETTERS, REDRIVE
 from nuska.transport.http.table.deliveries import ATTEMPTS, REPLAY, TRIAL
 from nuska.transport.http.table.messages import MESSAGE, MESSAGES
 from nuska.transport.http.table.queues import PURGE, QUEUE, QUEUES, STATS
@@ -61,5 +62,7 @@ TOPIC_ROUTES = tuple(
         ATTEMPTS,
         TRIAL,
         REPLAY,
+        DEAD_LETTERS,
+        REDRIVE,
     )
 )
