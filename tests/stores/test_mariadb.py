@@ -19,8 +19,8 @@ from nuska.testing.conformance import (
     SharedLogConformance,
     TransferConformance,
 )
+from nuska.testing.listening_machine import LockstepWithLogs
 from nuska.testing.mariadb_server import MariadbServer, mariadb_server
-from nuska.testing.state_machine import LockstepWithCarriages
 
 NUMBERS = count()
 QUICK = settings(
@@ -39,10 +39,10 @@ def server() -> Iterator[MariadbServer]:
         yield server
 
 
-def beside(there: MariadbServer) -> type[LockstepWithCarriages]:
+def beside(there: MariadbServer) -> type[LockstepWithLogs]:
     """The model store and a MariaDB store on this server."""
 
-    class BesideMariadb(LockstepWithCarriages):
+    class BesideMariadb(LockstepWithLogs):
         durable = True
         server: ClassVar[MariadbServer] = there
 

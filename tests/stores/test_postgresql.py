@@ -19,8 +19,8 @@ from nuska.testing.conformance import (
     SharedLogConformance,
     TransferConformance,
 )
+from nuska.testing.listening_machine import LockstepWithLogs
 from nuska.testing.postgresql_server import PostgresqlServer, postgresql_server
-from nuska.testing.state_machine import LockstepWithCarriages
 
 NUMBERS = count()
 QUICK = settings(
@@ -39,10 +39,10 @@ def server() -> Iterator[PostgresqlServer]:
         yield server
 
 
-def beside(there: PostgresqlServer) -> type[LockstepWithCarriages]:
+def beside(there: PostgresqlServer) -> type[LockstepWithLogs]:
     """The model store and a PostgreSQL store on this server."""
 
-    class BesidePostgresql(LockstepWithCarriages):
+    class BesidePostgresql(LockstepWithLogs):
         durable = True
         server: ClassVar[PostgresqlServer] = there
 
