@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "nuska.cli.subscription:app",
         "Whom a queue or topic tells of what is posted.",
     ),
+    "dead": ("nuska.cli.dead:app", "What got nowhere: look at it, send it on its way again."),
     "pool": ("nuska.cli.pool:app", "Pools: the stores that queues are placed over."),
     "flavor": ("nuska.cli.flavor:app", "Flavors: names for pools that can do the same."),
     "message": ("nuska.cli.message:app", "Post, look at, delete and pop messages."),

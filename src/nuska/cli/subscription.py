@@ -1,5 +1,6 @@
 """``nuska subscription``: whom a queue or topic tells of what is posted."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -28,6 +29,10 @@ Option = Annotated[
         help="KEY=VALUE, where the value is JSON, or else text; may be repeated.",
     ),
 ]
+LOOKS = 60
+LOOK_EVERY = 0.5
+"""Seconds between two looks at what came of a test."""
+TEST_WITHIN = 60
 COLUMNS = ("ID", "SUBSCRIBER", "TTL", "AGE", "CONFIRMED", "STATE")
 
 
@@ -137,6 +142,73 @@ async def confirm(
     async with options.client() as client:
         await _of(client, source, topic).confirm(id_, confirmed=not no)
     _told(options, id_, "unsubscribed" if no else "confirmed")
+
+
+@app.command
+async def log(
+    source: Source,
+    id_: Id,
+    /,
+    *,
+    since: Annotated[int, Parameter(help="Seconds to look back.")] = 3600,
+    topic: OfTopic = False,
+    options: Options = DEFAULTS,
+) -> None:
+    """Show what was tried to tell the subscriber, oldest first."""
+    async with options.client() as client:
+
+        async def records() -> AsyncIterator[tuple[Mapping[str, Any], Cells]]:
+            async for one in _of(client, source, topic).attempts(id_, since=since):
+                what = "ok" if one.ok else one.error or "failed"
+                cells = (one.at, one.message_id, one.attempt, one.status or "", what)
+                yield document(one), (*cells, f"{one.latency_ms} ms", one.next_at or "")
+
+        columns = ("AT", "MESSAGE", "ATTEMPT", "STATUS", "OUTCOME", "TOOK", "NEXT")
+        if not await options.output.rows(columns, records()):
+            options.output.note("Nothing was tried in that time.")
+
+
+@app.command(name="test")
+async def try_out(
+    source: Source, id_: Id, /, *, topic: OfTopic = False, options: Options = DEFAULTS
+) -> None:
+    """Tell the subscriber of a message of the service's own, and show what came of it."""
+    async with options.client() as client:
+        subscriptions = _of(client, source, topic)
+        message = await subscriptions.test(id_)
+        for _ in range(LOOKS):
+            async for one in subscriptions.attempts(id_, since=TEST_WITHIN):
+                if one.message_id == message:
+                    break
+            else:
+                await asyncio.sleep(LOOK_EVERY)
+                continue
+            break
+        else:
+            sentence = "Nothing was tried within half a minute. Does a server deliver?"
+            raise CommandFailed(Exit.REFUSED, sentence)
+    if options.as_json:
+        options.output.json(document(one))
+    elif one.ok:
+        options.output.note(f"The subscriber answered in {one.latency_ms} ms.")
+    if not one.ok:
+        raise CommandFailed(Exit.REFUSED, f"It failed: {one.error}")
+
+
+@app.command
+async def replay(
+    source: Source,
+    id_: Id,
+    /,
+    *,
+    since: Annotated[int, Parameter(help="How many seconds of the past.")],
+    topic: OfTopic = False,
+    options: Options = DEFAULTS,
+) -> None:
+    """Tell the subscriber again of what was posted lately, as far as the server keeps it."""
+    async with options.client() as client:
+        await _of(client, source, topic).replay(id_, since)
+    _told(options, id_, "starts anew")
 
 
 def _of(client: Client, source: str, topic: bool) -> Subscriptions:

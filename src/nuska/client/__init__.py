@@ -14,6 +14,7 @@ the public HTTP API and nothing of the server's code.
 
 from nuska.client.client import DEFAULT_TIMEOUT, DEFAULT_URL, Client
 from nuska.client.connection import Timing
+from nuska.client.dead_letters import DeadLetter, DeadLetters, Redriven
 from nuska.client.errors import (
     BadRequest,
     CannotConnect,
@@ -44,7 +45,7 @@ from nuska.client.records import (
     Stats,
 )
 from nuska.client.retries import RetryPolicy
-from nuska.client.subscriptions import Disabled, Subscription, Subscriptions
+from nuska.client.subscriptions import Attempt, Disabled, Subscription, Subscriptions
 from nuska.client.topics import Topic, TopicStats
 from nuska.client.worker import GiveBack, Worker, WorkReport
 
@@ -52,6 +53,7 @@ __all__ = [
     "ADMIN",
     "DEFAULT_TIMEOUT",
     "DEFAULT_URL",
+    "Attempt",
     "BadRequest",
     "CannotConnect",
     "Carriage",
@@ -62,6 +64,8 @@ __all__ = [
     "ClientError",
     "Conflict",
     "ConnectionBroken",
+    "DeadLetter",
+    "DeadLetters",
     "DeadlinePassed",
     "Disabled",
     "ErrorAnswer",
@@ -82,6 +86,7 @@ __all__ = [
     "Queue",
     "QueueEntry",
     "RawMessage",
+    "Redriven",
     "RetryPolicy",
     "Stats",
     "Subscription",

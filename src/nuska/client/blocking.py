@@ -13,7 +13,12 @@ from typing import Any, Generic, Self, TypeVar
 from uuid import UUID
 
 from nuska.client.blocking_pools import BlockingFlavor, BlockingPool
-from nuska.client.blocking_subscriptions import BlockingSubscriptions, BlockingTopic, Iterated
+from nuska.client.blocking_subscriptions import (
+    BlockingDeadLetters,
+    BlockingSubscriptions,
+    BlockingTopic,
+    Iterated,
+)
 from nuska.client.claims import CLAIM_TTL
 from nuska.client.client import (
     DEFAULT_CONNECTIONS,
@@ -185,6 +190,10 @@ class BlockingQueue:
         return BlockingSubscriptions(
             self._portal, self._queue.subscriptions, _iterated(self._portal)
         )
+
+    @property
+    def dead_letters(self) -> BlockingDeadLetters:
+        return BlockingDeadLetters(self._portal, self._queue.dead_letters, _iterated(self._portal))
 
     def create(self, metadata: Mapping[str, Any] | None = None) -> bool:
         return self._portal.run(self._queue.create(metadata))

@@ -1,13 +1,14 @@
 """Subscriptions and topics for programs without an event loop; see ``subscriptions`` and
 ``topics`` for what each call does."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from nuska.client.blocking_pools import Runner
+from nuska.client.dead_letters import DeadLetter, DeadLetters, Redriven
 from nuska.client.paging import Listing
 from nuska.client.records import Message, Metadata, NewMessage
-from nuska.client.subscriptions import Subscription, Subscriptions
+from nuska.client.subscriptions import Attempt, Subscription, Subscriptions
 from nuska.client.topics import Topic, TopicStats
 
 T = TypeVar("T")
@@ -58,6 +59,42 @@ class BlockingSubscriptions:
     def confirm(self, subscription_id: str, confirmed: bool = True) -> None:
         self._portal.run(self._subscriptions.confirm(subscription_id, confirmed))
 
+    def attempts(self, subscription_id: str, *, since: int | None = None) -> Iterator[Attempt]:
+        return self._iterated(self._subscriptions.attempts(subscription_id, since=since))
+
+    def test(self, subscription_id: str) -> str:
+        return self._portal.run(self._subscriptions.test(subscription_id))
+
+    def replay(self, subscription_id: str, since: int) -> None:
+        self._portal.run(self._subscriptions.replay(subscription_id, since))
+
+
+class BlockingDeadLetters:
+    """See ``DeadLetters``."""
+
+    def __init__(self, portal: Runner, letters: DeadLetters, iterated: Iterated) -> None:
+        self._portal = portal
+        self._letters = letters
+        self._iterated = iterated
+
+    def list(self, *, reason: str | None = None, page: int | None = None) -> Iterator[DeadLetter]:
+        return self._iterated(self._letters.list(reason=reason, page=page))
+
+    def redrive(
+        self,
+        *,
+        ids: Sequence[str] | None = None,
+        reason: str | None = None,
+        limit: int | None = None,
+        marker: str | None = None,
+        dry_run: bool = False,
+    ) -> Redriven:
+        return self._portal.run(
+            self._letters.redrive(
+                ids=ids, reason=reason, limit=limit, marker=marker, dry_run=dry_run
+            )
+        )
+
 
 class BlockingTopic:
     """See ``Topic``."""
@@ -71,6 +108,10 @@ class BlockingTopic:
     @property
     def subscriptions(self) -> BlockingSubscriptions:
         return BlockingSubscriptions(self._portal, self._topic.subscriptions, self._iterated)
+
+    @property
+    def dead_letters(self) -> BlockingDeadLetters:
+        return BlockingDeadLetters(self._portal, self._topic.dead_letters, self._iterated)
 
     def create(self, metadata: Mapping[str, Any] | None = None) -> bool:
         return self._portal.run(self._topic.create(metadata))

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from nuska.client.claims import CLAIM_TTL, QueueClaims
 from nuska.client.connection import Answer
+from nuska.client.dead_letters import DeadLetters
 from nuska.client.encoding import encode_json
 from nuska.client.errors import NotFound
 from nuska.client.held import HeldClaim
@@ -36,6 +37,11 @@ class Queue(QueueClaims):
     def subscriptions(self) -> Subscriptions:
         """Whom the queue tells of what is posted."""
         return Subscriptions(self._connection, self._href)
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """What got nowhere: its messages, and notifications of them."""
+        return DeadLetters(self._connection, self._href)
 
     async def create(self, metadata: Mapping[str, Any] | None = None) -> bool:
         """Make sure the queue exists. False when it did before; then ``metadata`` is ignored."""

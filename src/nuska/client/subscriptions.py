@@ -38,6 +38,30 @@ class Subscription(Struct, frozen=True, kw_only=True):
     disabled: Disabled | None = None
 
 
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One attempt to tell a subscriber of a message."""
+
+    message_id: str
+    attempt: int
+    """Counts from 1."""
+    at: str
+    ok: bool
+    status: int | None = None
+    error: str | None = None
+    latency_ms: int = 0
+    next_at: str | None = None
+    """When it is tried again; None when it is not."""
+
+
+class _Attempts(Struct, frozen=True):
+    attempts: list[Attempt]
+    links: list[Link] = []
+
+
+class _Trial(Struct, frozen=True):
+    message_id: str
+
+
 class _Created(Struct, frozen=True):
     subscription_id: str
 
@@ -109,6 +133,26 @@ class Subscriptions:
             headers=_JSON,
         )
 
+    def attempts(self, subscription_id: str, *, since: int | None = None) -> Listing[Attempt]:
+        """What was tried in the last ``since`` seconds (an hour), oldest first."""
+        href = f"{self._one(subscription_id)}/attempts"
+        return Listing(self._connection, href, {"since": since}, _attempts)
+
+    async def test(self, subscription_id: str) -> str:
+        """Have the subscriber told, once, of a message of the service's own; its id, as
+        ``attempts`` shows it."""
+        answer = await self._connection.call("POST", f"{self._one(subscription_id)}/test")
+        return answer.read(_Trial).message_id
+
+    async def replay(self, subscription_id: str, since: int) -> None:
+        """Tell the subscriber again of the last ``since`` seconds, as far as they are kept."""
+        await self._connection.call(
+            "POST",
+            f"{self._one(subscription_id)}/replay",
+            body=encode_json({"since": since}),
+            headers=_JSON,
+        )
+
     def _one(self, subscription_id: str) -> str:
         return f"{self._href}/{segment(subscription_id)}"
 
@@ -120,3 +164,8 @@ def _given(**values: object) -> dict[str, object]:
 def _page(answer: Answer) -> Page[Subscription]:
     page = answer.read(_Subscriptions)
     return page.subscriptions, page.links
+
+
+def _attempts(answer: Answer) -> Page[Attempt]:
+    page = answer.read(_Attempts)
+    return page.attempts, page.links

@@ -6,6 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from nuska.client.connection import Answer, Connection
+from nuska.client.dead_letters import DeadLetters
 from nuska.client.paging import Link, Listing, Page
 from nuska.client.queues import Queue
 from nuska.client.records import Landmark, Message, Metadata, NewMessage, QueueEntry
@@ -41,6 +42,10 @@ class Topic:
     @property
     def subscriptions(self) -> Subscriptions:
         return self._queue.subscriptions
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        return self._queue.dead_letters
 
     async def create(self, metadata: Mapping[str, Any] | None = None) -> bool:
         return await self._queue.create(metadata)
