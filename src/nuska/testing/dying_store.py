@@ -1,8 +1,10 @@
-"""A store whose process dies at a chosen call: before it takes effect, or right after."""
+"""A store whose process dies at a chosen call, before it takes effect or right after; and one that
+does not answer for a while."""
 
 import asyncio
 from typing import Any
 
+from nuska.domain.errors import Unavailable
 from nuska.interfaces.notifications import SubscribableStore
 
 _PARTS = ("queues", "messages", "claims", "announcements", "records")
@@ -39,8 +41,29 @@ class DyingStore:
         raise Died
 
 
+class DumbStore:
+    """Answers nothing, with ``Unavailable``, for as long as ``is_dumb``."""
+
+    def __init__(self, store: SubscribableStore) -> None:
+        self._store = store
+        self.is_dumb = False
+        self.refused = asyncio.Event()
+        """Somebody was not answered."""
+        for name in _PARTS:
+            setattr(self, name, _Part(self, getattr(store, name)))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def passed_on(self, call: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.is_dumb:
+            self.refused.set()
+            raise Unavailable("The store does not answer.")
+        return await call(*args, **kwargs)
+
+
 class _Part:
-    def __init__(self, owner: DyingStore, part: object) -> None:
+    def __init__(self, owner: "DyingStore | DumbStore", part: object) -> None:
         self._owner = owner
         self._part = part
 
