@@ -6,11 +6,13 @@ import tracemalloc
 
 import pytest
 
+from nuska.core import build_core
 from nuska.delivery.bounds import DeliveryBounds
 from nuska.delivery.breaker import FAILURES
 from nuska.delivery.dispatch import UNPROVEN_SLOTS
 from nuska.delivery.node import MOST_WAITING
 from nuska.domain.messages import QueueRef
+from nuska.interfaces.identity import Caller
 from nuska.testing.clock import START
 from nuska.testing.delivering import OK, REFUSED, DeliveryBench
 
@@ -122,6 +124,9 @@ async def test_an_open_breaker_lets_the_backlog_wait_in_the_log_and_all_of_it_ar
     seen = await bench.records.trouble(bench.queue, subscription)
     assert seen is not None
     assert seen.value.error == "connection refused"
+    core = build_core(store=bench.store, clock=bench.clock)
+    shown = await core.deliveries.attempts(Caller(project="acme"), "jobs", subscription)
+    assert shown.trouble == seen.value
     assert bench.engine.waiting < 10
     bench.sender.answers[subscriber] = OK
     await bench.pass_time(45)

@@ -9,13 +9,14 @@ something sent again, or tried, writes a row or moves a cursor; nothing is sent 
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from nuska.core.access import allow
 from nuska.core.dead_letters import Letter
 from nuska.core.followings import Followings
 from nuska.core.namespaces import Namespace
 from nuska.core.ranges import check_range, page_size
-from nuska.core.subscription_records import Cursor, Seen, SubscriptionRecords
+from nuska.core.subscription_records import Cursor, Seen, SubscriptionRecords, Trouble
 from nuska.domain.errors import NotFound, Unavailable
 from nuska.domain.internal import internal
 from nuska.domain.messages import NewMessage, QueueRef
@@ -82,6 +83,8 @@ class Attempts(Struct, frozen=True):
     """Go on after this."""
     complete: bool
     """There are no more at the moment."""
+    trouble: Trouble | None = None
+    """Why nothing new is tried at the moment."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -173,7 +176,8 @@ class DeliveryService:
         allow(caller, "subscription:get")
         store, queue = self._store, self._place(caller.project, name)
         await self._known(queue, id_)
-        return await attempts_since(
+        trouble = await SubscriptionRecords(store.records).trouble(queue, id_)
+        found = await attempts_since(
             store.messages,
             queue,
             id_,
@@ -182,6 +186,7 @@ class DeliveryService:
             limit=page_size(limit, MOST_ATTEMPTS),
             now=self._clock.now(),
         )
+        return found if trouble is None else replace(found, trouble=trouble.value)
 
     async def try_out(self, caller: Caller, name: str, id_: str) -> MessageId:
         """Have a message of the service's own sent once; its id, as attempts will show it."""

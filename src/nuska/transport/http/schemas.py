@@ -346,8 +346,20 @@ def _deliveries() -> dict[str, Schema]:
         latency_ms=_COUNT,
         next_at=_or_null(_TEXT),
     )
+    trouble = _object(
+        ("since", "error", "failures", "next_at"),
+        since=_TEXT,
+        error=_TEXT,
+        failures=_COUNT,
+        next_at=_TEXT,
+    )
     return {
-        "AttemptList": _object(("attempts", "links"), attempts=_array(attempt), links=ref("Links")),
+        "AttemptList": _object(
+            ("attempts", "trouble", "links"),
+            attempts=_array(attempt),
+            trouble=_or_null(trouble),
+            links=ref("Links"),
+        ),
         "Trial": _object(("message_id",), message_id=_TEXT),
         "Replay": _object(("since",), since=_whole(0, LONGEST_SINCE)),
     }

@@ -1,6 +1,7 @@
 """Attempts to tell a subscriber, on the wire (docs/deliveries.md): additions to Zaqar's API."""
 
 from nuska.core.deliveries import Attempt, Attempts
+from nuska.core.subscription_records import Trouble
 from nuska.domain.errors import InvalidBody
 from nuska.domain.moments import Moment, iso
 from nuska.domain.positions import MessageId
@@ -9,7 +10,8 @@ from nuska.transport.wire.json import decode_object, encode
 
 def encode_attempts(found: Attempts, links: bytes) -> bytes:
     items = encode([_shown(attempt) for attempt in found.attempts])
-    return b'{"attempts": ' + items + b", " + links + b"}"
+    trouble = encode(_in_words(found.trouble))
+    return b'{"attempts": ' + items + b', "trouble": ' + trouble + b", " + links + b"}"
 
 
 def encode_trial(message_id: MessageId) -> bytes:
@@ -22,6 +24,17 @@ def decode_replay(data: bytes) -> int:
     if not isinstance(since, int) or isinstance(since, bool):
         raise InvalidBody('The request body must have "since", a number of seconds.')
     return since
+
+
+def _in_words(trouble: Trouble | None) -> dict[str, object] | None:
+    if trouble is None:
+        return None
+    return {
+        "since": iso(trouble.since),
+        "error": trouble.error,
+        "failures": trouble.failures,
+        "next_at": iso(trouble.next_at),
+    }
 
 
 def _shown(attempt: Attempt) -> dict[str, object]:
