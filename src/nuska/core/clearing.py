@@ -6,6 +6,7 @@ then, to be tried again later, is given up: everything up to this position is to
 
 from nuska.core.followings import Followings
 from nuska.core.subscription_records import SubscriptionRecords
+from nuska.domain.internal import Kind, internal
 from nuska.domain.messages import QueueRef
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.notifications import SubscribableStore
@@ -19,8 +20,9 @@ class Clearing:
         self._followings = followings
         self._clock = clock
 
-    async def cleared(self, queue: QueueRef) -> None:
-        """The queue holds nothing now of what it held before."""
+    async def cleared(self, queue: QueueRef, *, deleted: bool = False) -> None:
+        """The queue holds nothing now of what it held before. If it was ``deleted``, what is
+        known of past deliveries goes, too (I16)."""
         if self._store is None:
             return
         records = SubscriptionRecords(self._store.records)
@@ -30,3 +32,8 @@ class Clearing:
         if log is not None:
             await records.note_change(queue, cleared=log.last)
             self._followings.changed(queue)
+        # What waits to be repeated stays until it is due, and is passed over then: by now there
+        # may be something newer among it.
+        gone: tuple[Kind, ...] = ("attempts", "dead") if deleted else ()
+        for kind in gone:
+            await self._store.queues.delete(internal(kind, queue), now=self._clock.now())

@@ -108,7 +108,7 @@ class QueueService:
         self._allow(caller, "delete")
         ref = self._namespace.place(caller.project, name)
         await self._store.delete(ref, now=self._clock.now())
-        await self._clearing.cleared(ref)
+        await self._clearing.cleared(ref, deleted=True)
 
     async def page(
         self,

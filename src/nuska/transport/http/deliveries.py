@@ -4,7 +4,6 @@ from falcon.asgi import Response
 
 from nuska.core import Core
 from nuska.core.deliveries import DeliveryService
-from nuska.domain.errors import InvalidParameter
 from nuska.domain.positions import Position, parse_marker
 from nuska.transport.http.request import ApiRequest
 from nuska.transport.wire import deliveries as wire
@@ -12,6 +11,8 @@ from nuska.transport.wire.paging import NO_LINKS, next_link
 
 MAX_REPLAY_BODY = 1024
 """Bytes."""
+BEYOND_ALL = Position(2**53 - 1)
+"""After what is no marker nothing comes, as in other lists."""
 
 
 async def list_attempts(core: Core, req: ApiRequest, resp: Response) -> None:
@@ -44,10 +45,7 @@ async def replay(core: Core, req: ApiRequest, resp: Response) -> None:
 def _marker(text: str | None) -> Position | None:
     if text is None:
         return None
-    position = parse_marker(text)
-    if position is None:
-        raise InvalidParameter("The value of marker is not one of a next link.")
-    return position
+    return parse_marker(text) or BEYOND_ALL
 
 
 def _service(core: Core, req: ApiRequest) -> DeliveryService:

@@ -21,9 +21,9 @@ def encode_trial(message_id: MessageId) -> bytes:
 def decode_replay(data: bytes) -> int:
     """How many seconds back."""
     since = decode_object(data).get("since") if data else None
-    if not isinstance(since, int) or isinstance(since, bool):
+    if not isinstance(since, int):  # a boolean passes as the integer it is (contract README §12)
         raise InvalidBody('The request body must have "since", a number of seconds.')
-    return since
+    return int(since)
 
 
 def _in_words(trouble: Trouble | None) -> dict[str, object] | None:
