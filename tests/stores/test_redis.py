@@ -38,7 +38,7 @@ QUICK = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-THOROUGH = settings(QUICK, max_examples=150, stateful_step_count=80)
+THOROUGH = settings(QUICK, max_examples=25, stateful_step_count=80)
 
 
 class Beside(LockstepWithLogs):
