@@ -12,7 +12,7 @@ from nuska.client.blocking import BlockingClient, BlockingQueue
 from nuska.testing.server_process import ServerProcess
 from nuska.testing.timing import ManualTiming
 
-ONLY_ASYNC = {"post_encoded", "max_post_size", "timing"}
+ONLY_ASYNC = {"href", "post_encoded", "max_post_size", "timing"}
 """Building blocks that the blocking face has no use for of its own."""
 
 

@@ -111,7 +111,9 @@ def build_core(
         )
 
     def deliveries_of(namespace: Namespace) -> DeliveryService:
-        return DeliveryService(subscribable, clock, random_bytes, followings, namespace)
+        return DeliveryService(
+            subscribable, clock, random_bytes, followings, confirmations.may_be_told, namespace
+        )
 
     def messages_of(namespace: Namespace) -> MessageService:
         return MessageService(

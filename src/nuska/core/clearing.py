@@ -8,6 +8,7 @@ from nuska.core.followings import Followings
 from nuska.core.subscription_records import SubscriptionRecords
 from nuska.domain.internal import Kind, internal
 from nuska.domain.messages import QueueRef
+from nuska.domain.positions import Position
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.notifications import SubscribableStore
 
@@ -20,17 +21,25 @@ class Clearing:
         self._followings = followings
         self._clock = clock
 
-    async def cleared(self, queue: QueueRef, *, deleted: bool = False) -> None:
-        """The queue holds nothing now of what it held before. If it was ``deleted``, what is
-        known of past deliveries goes, too (I16)."""
+    async def mark(self, queue: QueueRef) -> Position | None:
+        """Taken before the store empties the queue: what is posted later is owed to everybody."""
+        if self._store is None:
+            return None
+        log = await self._store.announcements.state(queue, now=self._clock.now())
+        return None if log is None else log.last
+
+    async def cleared(
+        self, queue: QueueRef, mark: Position | None, *, deleted: bool = False
+    ) -> None:
+        """The queue holds nothing now of what it held at ``mark``. If it was ``deleted``, what
+        is known of past deliveries goes, too (I16)."""
         if self._store is None:
             return
         records = SubscriptionRecords(self._store.records)
         if await records.followed(queue) is None:
             return
-        log = await self._store.announcements.state(queue, now=self._clock.now())
-        if log is not None:
-            await records.note_change(queue, cleared=log.last)
+        if mark is not None:
+            await records.note_change(queue, cleared=mark)
             self._followings.changed(queue)
         # What waits to be repeated stays until it is due, and is passed over then: by now there
         # may be something newer among it.

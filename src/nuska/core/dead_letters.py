@@ -9,9 +9,9 @@ import msgspec
 from msgspec import Raw, Struct
 
 from nuska.domain.messages import Message
-from nuska.domain.moments import Duration, Moment
-from nuska.domain.positions import MessageId, Position
-from nuska.domain.subscriptions import SubscriptionId
+from nuska.domain.moments import LAST_MOMENT, Duration, Moment
+from nuska.domain.positions import MessageId, Position, parse_message_id
+from nuska.domain.subscriptions import SubscriptionId, is_subscription_id
 
 NULL = b"null"
 NO_ATTRIBUTES = Raw(NULL)
@@ -128,6 +128,10 @@ def dead_delivery_of(attributes: bytes | None) -> DeadDelivery | None:
         return None
     held = _decode_attributes(attributes).get(DEAD_DELIVERY)
     try:
-        return None if held is None else _decode_dead_delivery(held)
+        dead = None if held is None else _decode_dead_delivery(held)
     except msgspec.ValidationError:  # somebody posts attributes of that name
         return None
+    if dead is None or not (0 <= dead.at <= LAST_MOMENT and dead.attempts >= 0):
+        return None
+    ids = is_subscription_id(dead.subscription), parse_message_id(dead.message)
+    return dead if all(ids) else None

@@ -7,6 +7,8 @@ positions begin with it. What is to be sent later stands in another queue, as ro
 something sent again, or tried, writes a row or moves a cursor; nothing is sent from here.
 """
 
+from collections.abc import Callable
+
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,8 +18,8 @@ from nuska.core.dead_letters import Letter
 from nuska.core.followings import Followings
 from nuska.core.namespaces import Namespace
 from nuska.core.ranges import check_range, page_size
-from nuska.core.subscription_records import Cursor, Seen, SubscriptionRecords, Trouble
-from nuska.domain.errors import NotFound, Unavailable
+from nuska.core.subscription_records import SHARED, Cursor, Seen, SubscriptionRecords, Trouble
+from nuska.domain.errors import Conflict, NotFound, Unavailable
 from nuska.domain.internal import internal
 from nuska.domain.messages import NewMessage, QueueRef
 from nuska.domain.moments import Duration, Moment, after, seconds
@@ -154,12 +156,14 @@ class DeliveryService:
         clock: Clock,
         random_bytes: RandomBytes,
         followings: Followings,
+        may_be_told: Callable[[Subscription], bool],
         namespace: Namespace,
     ) -> None:
         self._opened = store
         self._clock = clock
         self._random_bytes = random_bytes
         self._followings = followings
+        self._may_be_told = may_be_told
         self._place = namespace.place
 
     async def attempts(
@@ -193,6 +197,8 @@ class DeliveryService:
         allow(caller, "subscription:update")
         queue = self._place(caller.project, name)
         seen = await self._known(queue, id_)
+        if not self._may_be_told(seen.value):
+            raise Conflict("The subscriber has not confirmed, and is sent nothing before.")
         now = self._clock.now()
         position = floor_at(now)
         letter = Letter(
@@ -221,7 +227,8 @@ class DeliveryService:
         records = SubscriptionRecords(self._store.records)
         for _ in range(TRIES):
             own = await records.cursor(queue, seen.value.id)
-            at = start if own is None else Position(min(start, own.value.position))
+            stands = own or await records.cursor(queue, SHARED)
+            at = Position(min(start, seen.value.since if stands is None else stands.value.position))
             if await records.put_cursor(
                 queue,
                 seen.value.id,

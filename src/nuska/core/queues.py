@@ -107,8 +107,9 @@ class QueueService:
     async def delete(self, caller: Caller, name: str) -> None:
         self._allow(caller, "delete")
         ref = self._namespace.place(caller.project, name)
+        mark = await self._clearing.mark(ref)
         await self._store.delete(ref, now=self._clock.now())
-        await self._clearing.cleared(ref, deleted=True)
+        await self._clearing.cleared(ref, mark, deleted=True)
 
     async def page(
         self,
@@ -153,8 +154,9 @@ class QueueService:
         self._allow(caller, "purge")
         if messages:
             ref = self._namespace.place(caller.project, name)
+            mark = await self._clearing.mark(ref)
             await self._store.purge(ref, now=self._clock.now())
-            await self._clearing.cleared(ref)
+            await self._clearing.cleared(ref, mark)
 
     def _allow(self, caller: Caller, action: str) -> None:
         allow(caller, f"{self._namespace.noun}:{action}")

@@ -32,7 +32,14 @@ from nuska.domain.internal import internal, is_internal, owner_of
 from nuska.domain.messages import Idempotency, Message, NewMessage, QueueRef
 from nuska.domain.metadata import DEAD_LETTER_QUEUE_KEY
 from nuska.domain.moments import Duration, Moment, after
-from nuska.domain.positions import BEFORE_ALL, BEYOND_ALL, MessageId, Position, parse_marker
+from nuska.domain.positions import (
+    BEFORE_ALL,
+    BEYOND_ALL,
+    MessageId,
+    Position,
+    floor_at,
+    parse_marker,
+)
 from nuska.domain.subscriptions import SubscriptionId
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.identity import Caller
@@ -216,7 +223,12 @@ class RedriveService:
         letter = dead.letter
         if dead.subscription is not None:
             # It had its time; it gets as much again.
-            alive = replace(letter, expires_at=after(now, letter.ttl), available_at=now)
+            alive = replace(
+                letter,
+                position=floor_at(now),  # a purge before this moment is no reason to drop it
+                expires_at=after(now, letter.ttl),
+                available_at=now,
+            )
             row = Row(subscriptions=[dead.subscription], failures=0, letter=alive)
             new = NewMessage(body=encode_row(row), ttl=row_life(row, Duration(0), now))
             target = internal("retries", queue)

@@ -40,6 +40,8 @@ class Verdict(Struct, frozen=True, gc=False, kw_only=True):
     gone: bool = False
     """The subscriber wants nothing any more."""
     error: str = ""
+    answered: bool = False
+    """Somebody was there, whatever he said."""
 
 
 class Attempting:
@@ -129,15 +131,17 @@ class Attempting:
             return Verdict(ok=True, failures=failures)
         error = outcome.error or "It failed."
         failures += 1
+        answered = outcome.status is not None
         if outcome.gone or outcome.permanent:
-            return Verdict(failures=failures, gone=outcome.gone, error=error)
+            return Verdict(failures=failures, gone=outcome.gone, error=error, answered=answered)
         chosen = choose(await policy(), _own_policy(subscription))
         delay = chosen.delay_after(failures)
         if delay is None:
-            return Verdict(failures=failures, error=error)
+            return Verdict(failures=failures, error=error, answered=answered)
         if outcome.retry_after is not None:
             delay = Duration(max(delay, min(outcome.retry_after, LONGEST_WISH)))
-        return Verdict(failures=failures, next_at=after(self._clock.now(), delay), error=error)
+        next_at = after(self._clock.now(), delay)
+        return Verdict(failures=failures, next_at=next_at, error=error, answered=answered)
 
     def _note(self, verdict: Verdict, outcome: Outcome, endpoint: Endpoint, *, probe: bool) -> None:
         """The endpoint's health; an answer that is final says nothing bad about it."""
@@ -150,7 +154,7 @@ class Attempting:
             counters.exhausted += not verdict.gone
         else:
             counters.failed += 1
-        if not (outcome.permanent or outcome.gone):
+        if not (outcome.permanent or outcome.gone or verdict.answered):
             self._dispatch.unwell(endpoint, verdict.error, probe=probe)
 
 

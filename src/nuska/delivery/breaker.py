@@ -1,4 +1,6 @@
-"""Whether an endpoint is worth trying: opens after failures in a row, and tries again by itself.
+"""Whether an endpoint, or one subscriber, is worth trying: opens after failures in a row, and
+tries again by itself. Who answers with an error is there: that is the subscriber's own trouble,
+and none of its neighbours' at the same host.
 
 While it is open no message is begun that has not been tried yet. What failed before follows its
 own schedule and shows when the endpoint is well again; where there is nothing of that kind, one
@@ -52,9 +54,10 @@ class Breaker:
         if probe:
             self.probing = False
             self.pause = Duration(min(2 * self.pause, LONGEST_PAUSE))
-        if self.is_open:
-            self.next_at = after(now, self.pause)
-        if self.is_open and not was_open:
+        opened = self.is_open and not was_open
+        if opened:
             self.since = now
-            return True
-        return False
+        if opened or (probe and self.is_open):
+            # A retry that fails meanwhile does not put the next probe off: retries come often.
+            self.next_at = after(now, self.pause)
+        return opened

@@ -380,6 +380,8 @@ class Engine:
                 await flush(follower)
         except (Lost, Unavailable) as error:
             logger.warning("not everything could be written down", extra={"reason": str(error)})
+        except Exception as error:
+            logger.error("writing down deliveries failed unexpectedly", exc_info=error)
 
     def _start_anew(self, follower: Follower) -> None:
         self._drop(follower)

@@ -90,6 +90,11 @@ async def _trim(follower: Follower) -> None:
             through = min(through, recipient.cursor_written.position)
     if through <= follower.trimmed_through:
         return
+    followed = await node.records.followed(follower.queue)
+    if followed is None or followed.version != follower.loaded_version:
+        follower.changed = True  # somebody may be owed this whom we do not know of yet
+        node.wake(follower)
+        return
     for _ in range(TRIMS_PER_FLUSH):
         if not await node.store.announcements.trim(follower.queue, through=through, now=now):
             follower.trimmed_through = through

@@ -273,7 +273,7 @@ class Follower:
             self.is_open()
             and subscription.disabled is None
             and subscription.expires_at > now
-            and recipient.next_at <= now
+            and recipient.may_go_on(now)
         )
 
     def deliver(
@@ -301,6 +301,7 @@ class Follower:
             message = await self.log.message(position)
         except Unavailable:
             post.in_flight = False
+            recipient.breaker.probing = False
             self.node.counters.failures += 1
             self.changed = True  # look again when the store answers
             self.node.wake(self)
@@ -309,16 +310,26 @@ class Follower:
             return
         if message is None or position <= self.cleared:
             self.miss(1)
+            recipient.breaker.probing = False
             recipient.done_with(post)
         else:
             try:
-                verdict = await self._attempt(recipient, message, recipient.failures, probe=probe)
+                verdict = await self._attempt(
+                    recipient,
+                    message,
+                    recipient.failures,
+                    probe=probe,
+                    own_probe=recipient.breaker.probing,
+                )
             except asyncio.CancelledError:
                 post.in_flight = False
+                recipient.breaker.probing = False
                 raise
             if recipient.gone:
                 return
             self._conclude(recipient, post, message, verdict)
+            if recipient.breaker.is_open:
+                self._rest(recipient)
         self.touched = True
         if recipient.has_more():
             self.node.dispatch.offer(recipient)
@@ -376,6 +387,7 @@ class Follower:
         failures: int,
         *,
         probe: bool,
+        own_probe: bool = False,
         once: bool = False,
     ) -> Verdict:
         verdict = await self.node.attempting.attempt(
@@ -388,7 +400,14 @@ class Follower:
             probe=probe,
             once=once,
         )
-        breaker = recipient.endpoint.breaker
+        if verdict.ok:
+            if recipient.breaker.succeeded() and recipient.has_more():
+                self.node.dispatch.offer(recipient)
+        elif verdict.answered and verdict.next_at is not None:
+            recipient.breaker.failed(verdict.error, self.node.clock.now(), probe=own_probe)
+        own = recipient.breaker
+        own.probing &= not own_probe
+        breaker = own if own.is_open else recipient.endpoint.breaker
         if verdict.ok and recipient.troubled:
             self.troubles[recipient.id] = None
             recipient.troubled = False
@@ -434,13 +453,13 @@ class Follower:
 
     def _rest(self, recipient: Recipient) -> None:
         self._resting[recipient] = None
-        self.node.wake_at(self, recipient.next_at)
+        self.node.wake_at(self, recipient.rests_until)
 
     def _wake_resting(self) -> None:
         now = self.node.clock.now()
         for recipient in list(self._resting):
-            if recipient.next_at > now:
-                self.node.wake_at(self, recipient.next_at)
+            if recipient.rests_until > now:
+                self.node.wake_at(self, recipient.rests_until)
                 continue
             del self._resting[recipient]
             if recipient.has_more():
@@ -467,6 +486,9 @@ class Follower:
 
     def is_cleared(self, letter: Letter) -> bool:
         return letter.position <= self.cleared
+
+    def may_be_told(self, recipient: Recipient) -> bool:
+        return self.node.may_be_told(recipient.subscription)
 
     def miss(self, recipients: int) -> None:
         self.node.counters.missed += recipients

@@ -24,6 +24,7 @@ from nuska.domain.internal import internal, is_internal, owner_of
 from nuska.domain.messages import Idempotency, NewMessage, QueueRef
 from nuska.domain.metadata import DEAD_LETTER_QUEUE_KEY, DEAD_LETTER_TTL_KEY
 from nuska.domain.moments import Duration, Moment, seconds
+from nuska.domain.subscribers import without_path
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.storage import RandomBytes, Store
 
@@ -168,7 +169,7 @@ class Journal:
             is_topic=is_internal(self._queue.project),
             message=letter.id,
             subscription=buried.subscription,
-            subscriber=buried.subscriber,
+            subscriber=without_path(buried.subscriber),
             reason=buried.reason,
             attempts=buried.attempts,
             at=buried.at,

@@ -100,6 +100,11 @@ def _adopt(
             follower.remove(known)
             _begin(follower, seen, own, own.value.position, known.troubled)
         elif seen.version != known.seen.version:
+            if (seen.value.subscriber, seen.value.confirmed) != (
+                known.subscription.subscriber,
+                known.subscription.confirmed,
+            ) and not follower.node.may_be_told(seen.value):
+                known.forget()
             _describe(follower, known, seen)
     follower.offer_all()
 

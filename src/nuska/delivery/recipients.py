@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from msgspec.structs import replace
 
 from nuska.core.subscription_records import Cursor, Seen
+from nuska.delivery.breaker import Breaker
 from nuska.delivery.dispatch import Endpoint
 from nuska.delivery.pages import Group, Matches
 from nuska.domain.messages import QueueRef
@@ -69,6 +70,7 @@ class Recipient:
 
     __slots__ = (
         "_follows",
+        "breaker",
         "cursor_version",
         "cursor_written",
         "done_before",
@@ -114,6 +116,8 @@ class Recipient:
         self.cursor_written: Cursor | None = None
         self.done_before: Position | None = None
         """What ``done`` was at the last flush."""
+        self.breaker = Breaker()
+        """Of answers that say no; a host that does not answer is the endpoint's matter."""
         self.troubled = False
         """There is a record of its trouble."""
 
@@ -134,6 +138,17 @@ class Recipient:
     @property
     def is_retry(self) -> bool:
         return self.failures > 0
+
+    def may_go_on(self, now: Moment) -> bool:
+        """Whether its next message may be begun; one that failed follows its own schedule."""
+        return self.next_at <= now and (self.failures > 0 or self.breaker.may_begin(now))
+
+    @property
+    def rests_until(self) -> Moment:
+        """Nothing is begun before."""
+        if self.failures > 0 or not self.breaker.is_open:
+            return self.next_at
+        return max(self.next_at, self.breaker.next_at)
 
     @property
     def room(self) -> int:
@@ -191,6 +206,7 @@ class Recipient:
         if post is None:
             return None
         post.in_flight = True
+        self.breaker.probing = self.breaker.is_open
         return self._follows.deliver(self, post, probe=probe)
 
     def done_with(self, post: Post) -> None:
@@ -208,6 +224,16 @@ class Recipient:
         """As the subscription's record will say it."""
         disabled = replace(self.seen.value, disabled=Disabled(reason, now))
         self.seen = Seen(disabled, self.seen.version)
+
+    def forget(self) -> None:
+        """What waits is not for whoever is the subscriber now."""
+        for post in self.posts:
+            keep = post.at + post.in_flight
+            gone = len(post.positions) - keep
+            self.waiting -= gone
+            self._follows.waiting(-gone)
+            post.positions = post.positions[:keep]
+        self.posts = [post for post in self.posts if post.in_flight]
 
     def leave(self) -> None:
         """What waits is forgotten, and what is under way counts no more."""

@@ -94,6 +94,10 @@ class Carries(Protocol):
         """Whether the message was purged."""
         ...
 
+    def may_be_told(self, recipient: Recipient) -> bool:
+        """Whether the subscriber has confirmed, or need not."""
+        ...
+
     def miss(self, recipients: int) -> None:
         """A message was over before its turn."""
         ...
@@ -160,6 +164,8 @@ class Retries:
         if now >= row.letter.expires_at or carrier.is_cleared(row.letter):
             carrier.miss(len(known))
             known = []
+        # Also a trial: nobody is sent what he has not asked for.
+        known = [r for r in known if carrier.may_be_told(r)]
         if not known:
             carrier.finish_row(row_id)
             return

@@ -4,6 +4,7 @@ Nothing is looked up. What the URL of a webhook may point to is judged by whoeve
 operator's rules for outgoing connections.
 """
 
+import re
 from collections.abc import Callable, Collection
 from urllib.parse import unquote, urlsplit
 
@@ -83,3 +84,10 @@ def _check_host(rest: str) -> None:
         host = None
     if not host:
         raise InvalidInput("The value of subscriber is not a URL with a host.")
+
+
+def without_path(subscriber: str) -> str:
+    """A subscriber as others may see it: of a URL, whose path or query may be a secret, only
+    scheme, host and port."""
+    scheme, separator, rest = subscriber.partition("://")
+    return f"{scheme}{separator}{re.split('[/?#]', rest, maxsplit=1)[0]}" if separator else scheme

@@ -17,6 +17,9 @@ from msgspec import Struct
 
 Security = Literal["tls", "starttls", "none"]
 
+_UNFOLDED = email.policy.SMTP.clone(max_line_length=998)
+"""A folded List-Unsubscribe would be written as encoded words, which nobody reads as a link."""
+_FOR_PROGRAMS = email.policy.SMTPUTF8.clone(linesep="\n", max_line_length=998)
 MAX_CONNECTIONS = 8
 """Mails under way at once from this process; the others wait within their own limit."""
 _TEMPORARY = 75
@@ -89,7 +92,11 @@ class SmtpTransport:
         )
         try:
             await client.connect()
-            refused, _ = await client.send_message(mail, sender=sender, recipients=list(recipients))
+            to = list(recipients)
+            if all(address.isascii() for address in (sender, *to)):
+                refused, _ = await client.sendmail(sender, to, mail.as_bytes(policy=_UNFOLDED))
+            else:  # the library knows what such addresses need
+                refused, _ = await client.send_message(mail, sender=sender, recipients=to)
             with contextlib.suppress(aiosmtplib.SMTPException, OSError):
                 await client.quit()  # the mail has been taken, whatever comes of this
         finally:
@@ -148,7 +155,9 @@ class CommandTransport:
                 return Handed(ok=False, error="The program that sends mail could not be started.")
             try:
                 await process.communicate(
-                    mail.as_bytes(policy=email.policy.SMTPUTF8.clone(linesep="\n"))
+                    mail.as_bytes(
+                        policy=email.policy.SMTPUTF8.clone(linesep="\n", max_line_length=998)
+                    )
                 )
             finally:
                 if process.returncode is None:

@@ -40,7 +40,7 @@ TRIAL = Route(
             summary="Have a message of the service sent once; attempts show what came of it.",
             action="subscription:update",
             answers={202: "Trial"},
-            refusals=(404,),
+            refusals=(404, 409),
         ),
     ),
 )
