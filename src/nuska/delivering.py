@@ -49,7 +49,7 @@ async def delivering(
             bounds=settings.delivery,
             announce=core.announcing.wake,
             may_be_told=core.confirmations.may_be_told,
-            remove=SubscriberIndex(SubscriptionRecords(store.records)).remove,
+            remove=SubscriberIndex(SubscriptionRecords(store.records)).expire,
             ask=core.confirmations.carry_out,
             hearing=hearing,
         )
@@ -81,7 +81,7 @@ async def _senders(
 ) -> AsyncIterator[Mapping[str, Sender]]:
     """What reaches each kind of subscriber, by the scheme of its name."""
     policy = egress_policy(settings)
-    connect, total = settings.delivery.connect_timeout, settings.delivery.timeout
+    connect, total = settings.delivery.connect_timeout, settings.delivery.attempt_timeout
     terms = Terms(store.queues, core.limits)
     tls = trusting(settings)
     links = Links(core.confirmations.link, page_link)

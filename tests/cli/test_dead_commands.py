@@ -48,4 +48,7 @@ def tried_out(here: Any, jobs: BlockingQueue, subscriber: str) -> None:
     assert lines[0] == "AT\tMESSAGE\tATTEMPT\tSTATUS\tOUTCOME\tTOOK\tNEXT"
     assert len(lines) == 2
     told = here("subscription", "replay", "jobs", id_, "--since", "60")
-    assert (told.returncode, told.stderr) == (0, f"Subscription {id_} starts anew.\n")
+    assert (told.returncode, told.stderr) == (
+        0,
+        f"Subscription {id_} is told again of the last 60 seconds.\n",
+    )

@@ -5,14 +5,19 @@ import pytest
 
 from nuska.core import Core, build_core
 from nuska.core.confirmations import ConfirmationRules
+from nuska.core.subscriber_index import SubscriberIndex
 from nuska.core.subscriptions import SubscriptionChange, SubscriptionDraft
+from nuska.core.terms import Terms
+from nuska.core.wakeups import LocalWakeups
 from nuska.delivery.bounds import DeliveryBounds
 from nuska.delivery.engine import Engine
-from nuska.domain.errors import Conflict
+from nuska.delivery.senders.queue import QueueSender
+from nuska.domain.errors import Conflict, InvalidInput
 from nuska.domain.messages import NewMessage, QueueRef
 from nuska.domain.moments import Duration, Moment, seconds
 from nuska.domain.positions import BEFORE_ALL
 from nuska.domain.signing import Signer
+from nuska.domain.templates import PLACEHOLDER, filled
 from nuska.interfaces.identity import Caller
 from nuska.interfaces.notifications import Outcome
 from nuska.testing.clock import seeded_bytes
@@ -208,3 +213,58 @@ async def test_attributes_that_only_look_like_ours_are_no_dead_letter(
     new = NewMessage(body=b"1", ttl=HOUR, attributes=forged)
     await bench.store.messages.add(QueueRef("acme", "graves"), [new], now=bench.clock.now())
     assert (await core.redriving.page(ME, QUEUE)).letters == []
+
+
+async def test_a_subscription_renewed_at_the_last_moment_is_not_removed_as_expired(
+    bench: DeliveryBench, core: Core
+) -> None:
+    made = await core.subscriptions.create(ME, QUEUE, SubscriptionDraft(subscriber=A, ttl=60))
+    bench.clock.advance(milliseconds=59_990)
+    stale = await bench.records.subscription(bench.queue, made.id)
+    assert stale is not None
+    await core.subscriptions.update(ME, QUEUE, made.id, SubscriptionChange(ttl=3600))
+    bench.clock.advance(milliseconds=20)
+    await SubscriberIndex(bench.records).expire(stale)
+    assert await bench.records.subscription(bench.queue, made.id) is not None
+
+
+async def test_queues_that_all_subscribe_to_each_other_take_a_message_once(
+    bench: DeliveryBench, core: Core
+) -> None:
+    sender = QueueSender(
+        bench.store.messages,
+        Terms(bench.store.queues, core.limits),
+        Passing(bench),
+        bench.clock,
+        total=5,
+    )
+    bench.engine = Engine(bench.store, bench.clock, seeded_bytes(9), {"queue": sender})
+    queues = [QueueRef("acme", f"q{number}") for number in range(4)]
+    for source in queues:
+        for target in queues:
+            if source != target:
+                await bench.subscribe(f"queue:{target.name}", queue=source)
+    await bench.post("x", queue=queues[0])
+    await bench.engine.settled()
+    held = [
+        (await bench.store.queues.stats(queue, now=bench.clock.now())).ready for queue in queues
+    ]
+    assert held == [2, 1, 1, 1]  # the first has what was posted, and the copy that came back
+
+
+class Passing(LocalWakeups):
+    """Passes what becomes available on to whichever engine runs."""
+
+    def __init__(self, bench: DeliveryBench) -> None:
+        super().__init__()
+        self._bench = bench
+
+    def wake(self, queue: QueueRef, messages: int) -> None:
+        self._bench.engine.overhear(queue, messages)
+
+
+def test_a_template_makes_no_hundreds_of_megabytes_of_a_message() -> None:
+    document = "x" * 262_144
+    with pytest.raises(InvalidInput, match="too large"):
+        filled(PLACEHOLDER * 1000, document)
+    assert len(filled(f"{{{PLACEHOLDER}}}", document)) == len(document) + 2

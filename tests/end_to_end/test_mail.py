@@ -84,4 +84,7 @@ async def test_mail_arrives_once_its_reader_has_confirmed_and_none_when_he_has_l
                 assert made.status == 201, await made.text()
             await post("not any more")
             await hooks.wait_for(1)
-    assert len(post_office.mails) == 2
+            await post_office.wait_for(3)
+    [goodbye] = [mailed.mail for mailed in post_office.mails[2:]]
+    assert "not any more" not in goodbye.get_content()
+    assert "/confirm?" in goodbye.get_content()

@@ -92,8 +92,8 @@ async def test_one_post_feeds_several_work_queues_and_a_ring_of_queues_ends(clie
     await client.subscribe("ping", "queue:pong")
     await client.subscribe("pong", "queue:ping")
     await client.post("ping", "ball")
-    assert await client.taken("ping", 5) == ["ball"] * 5
-    assert await client.taken("pong", 4) == ["ball"] * 4
+    assert await client.taken("pong", 1) == ["ball"]
+    assert await client.taken("ping", 2) == ["ball"] * 2
 
 
 async def test_a_filter_chooses_and_a_secret_signs_and_is_not_shown(

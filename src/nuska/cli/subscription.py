@@ -21,7 +21,9 @@ Source = Annotated[str, Parameter(name="QUEUE", help="The name of the queue, or 
 Id = Annotated[str, Parameter(name="ID", help="The subscription's id.")]
 Ids = Annotated[str, Parameter(name="ID", help="The subscriptions' ids.")]
 OfTopic = Annotated[bool, Parameter(name="--topic", help="QUEUE is the name of a topic.")]
-Ttl = Annotated[int | None, Parameter(help="Seconds it lives from now on.")]
+Ttl = Annotated[
+    int | None, Parameter(help="Seconds it lives from now on; an hour unless the server says more.")
+]
 Option = Annotated[
     tuple[str, ...],
     Parameter(
@@ -208,7 +210,7 @@ async def replay(
     """Tell the subscriber again of what was posted lately, as far as the server keeps it."""
     async with options.client() as client:
         await _of(client, source, topic).replay(id_, since)
-    _told(options, id_, "starts anew")
+    _told(options, id_, f"is told again of the last {since} seconds")
 
 
 def _of(client: Client, source: str, topic: bool) -> Subscriptions:

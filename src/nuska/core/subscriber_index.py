@@ -97,6 +97,11 @@ class SubscriberIndex:
         if version is not None:
             await self._records.remove_subscriber(queue, subscriber, version=version)
 
+    async def expire(self, seen: Seen[Subscription]) -> None:
+        """Remove a subscription that is over, unless somebody has renewed it since."""
+        if await self._records.remove_subscription(seen):
+            await self.remove(seen)
+
     async def clear(self, seen: Seen[Subscription]) -> None:
         """Remove all of a subscription but the entry of its subscriber."""
         queue, id_ = seen.value.queue, seen.value.id

@@ -23,7 +23,7 @@ class DeliveryBounds(Struct, frozen=True, kw_only=True):
     connect_timeout: Annotated[
         float, Meta(gt=0, le=60, description="Seconds for a connection to a subscriber.")
     ] = 5.0
-    timeout: Annotated[
+    attempt_timeout: Annotated[
         float,
         Meta(gt=0, le=60, description="Seconds for one attempt, from the connection to the end."),
     ] = 15.0

@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from nuska.domain.errors import InvalidInput
 from nuska.domain.messages import Message
-from nuska.domain.templates import payload
+from nuska.domain.templates import MAX_FILLED, TOO_LARGE, payload
 
 FROM_KEY = "from"
 SUBJECT_KEY = "subject"
@@ -135,7 +135,18 @@ def _shown(value: object) -> str:
 
 
 def _filled(template: str, value: Callable[[str], str], escape: Callable[[str], str]) -> str:
-    return _NAME.sub(lambda match: escape(value(match[1])), template)
+    """``InvalidInput`` when more than ``MAX_FILLED`` characters would come of it."""
+    room = MAX_FILLED - len(template)
+
+    def replaced(match: re.Match[str]) -> str:
+        nonlocal room
+        text = escape(value(match[1]))
+        room -= len(text)
+        if room < 0:
+            raise InvalidInput(TOO_LARGE)
+        return text
+
+    return _NAME.sub(replaced, template)
 
 
 def _as_it_is(text: str) -> str:

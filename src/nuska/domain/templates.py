@@ -5,11 +5,15 @@ Texts only: which headers go with them and how they travel is the senders' busin
 
 import re
 
+from nuska.domain.errors import InvalidInput
 from nuska.domain.messages import Message
 from nuska.domain.moments import iso, whole_seconds
 
 PLACEHOLDER = '"$zaqar_message$"'
 """With its quotes: without them it is text like any other."""
+MAX_FILLED = 2_097_152
+"""Characters that a template and a message may come to."""
+TOO_LARGE = "The template and this message together are too large to be sent."
 SPEC_VERSION = "1.0"
 """Of CloudEvents."""
 EVENT_TYPE = "nuska.message"
@@ -47,7 +51,13 @@ def payload(message: Message, name: str) -> str:
 
 
 def filled(template: str, document: str) -> str:
-    """``template`` with the document in place of every quoted placeholder."""
+    """``template`` with the document in place of every quoted placeholder.
+
+    ``InvalidInput`` when more than ``MAX_FILLED`` characters come of it: a few placeholders
+    would make hundreds of megabytes of a large message, for every attempt.
+    """
+    if len(template) + template.count(PLACEHOLDER) * len(document) > MAX_FILLED:
+        raise InvalidInput(TOO_LARGE)
     return template.replace(PLACEHOLDER, document)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from nuska.core.terms import Terms
 from nuska.core.wakeups import LocalWakeups
-from nuska.delivery.senders.queue import HOPS, MAX_HOPS, QueueSender
+from nuska.delivery.senders.queue import HOPS, MAX_HOPS, ORIGIN, QueueSender
 from nuska.domain.errors import Unavailable
 from nuska.domain.internal import topic
 from nuska.domain.limits import Limits
@@ -49,7 +49,7 @@ async def test_a_copy_has_what_is_left_of_the_ttl_and_all_else(
     assert copy.body == b'{"job": 17}'
     assert copy.expires_at - clock.now() == 800_000
     assert copy.poster == b"poster"
-    assert copy.attributes == b'{"a":1.50,"_hops":1}'
+    assert copy.attributes == b'{"a":1.50,"_hops":1,"_origin":"m1"}'
 
 
 async def test_a_repeated_attempt_makes_no_second_copy(
@@ -85,7 +85,7 @@ async def test_a_ring_of_queues_ends(
         assert (await sender.send(sent)).ok
         attributes = (await held(store, clock))[-1].attributes
         assert attributes is not None
-        assert json.loads(attributes) == {HOPS: hop}
+        assert json.loads(attributes) == {HOPS: hop, ORIGIN: f"m{hop}"}
     outcome = await sender.send(notify("queue:work", attributes=attributes, number=100))
     assert outcome.permanent
     assert "ring" in (outcome.error or "")

@@ -70,7 +70,10 @@ class MailSender:
         if subject is None:
             subject = subject_of(subscription.subscriber) or ""
         link = self._links.leave(subscription)
-        words = letter(message, notification.name, options, subject=subject, link=link)
+        try:
+            words = letter(message, notification.name, options, subject=subject, link=link)
+        except InvalidInput as error:
+            return refused(error.description)
         mail_id = f"{message.id}.{subscription.id}"
         return await self._send(subscription, options, words, mail_id, link)
 

@@ -1,7 +1,8 @@
 """Subscribers that are queues of the same project: one post feeds many.
 
-Posts a copy with what is left of the message's ttl. A copy carries how many queues it has come
-through, and goes no further than ``MAX_HOPS``: rings of queues end, whoever built them.
+Posts a copy with what is left of the message's ttl. A copy carries which message it is of, and
+how many queues it has come through: a queue takes one copy of a message, whichever ways lead
+there, and none goes further than ``MAX_HOPS``. So rings of queues end, whoever built them.
 """
 
 import asyncio
@@ -14,9 +15,10 @@ from nuska.delivery.senders.outcomes import failed, refused
 from nuska.domain.errors import Conflict, NuskaError
 from nuska.domain.internal import owner_of
 from nuska.domain.limits import MAX_ATTRIBUTES
-from nuska.domain.messages import Idempotency, NewMessage, QueueRef
+from nuska.domain.messages import Idempotency, Message, NewMessage, QueueRef
 from nuska.domain.metadata import is_queue_name
 from nuska.domain.moments import Duration
+from nuska.domain.positions import parse_message_id
 from nuska.domain.subscriptions import Subscription
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.notifications import ConfirmationRequest, Notification, Outcome
@@ -24,6 +26,7 @@ from nuska.interfaces.storage import MessageStore
 from nuska.interfaces.wakeups import Wakeups
 
 HOPS = "_hops"
+ORIGIN = "_origin"
 """In a copy's attributes."""
 MAX_HOPS = 8
 """Queues that a copy may come through."""
@@ -68,7 +71,8 @@ class QueueSender:
         target = _target(subscription)
         if not is_queue_name(target.name):
             return "The subscriber is not the name of a queue."
-        attributes = _counted(message.attributes)
+        origin = _origin(message)
+        attributes = _counted(message.attributes, origin)
         if attributes is None:
             return f"The message has come through {MAX_HOPS} queues: they are in a ring."
         if len(attributes) > MAX_ATTRIBUTES:
@@ -85,8 +89,9 @@ class QueueSender:
             delay=settings.default_delay,
             attributes=attributes,
         )
+        once = Idempotency(f"copy.{origin}", sha256(message.body).digest())
         added = await self._messages.add(
-            target, [copy], poster=message.poster, idempotency=_once(notification), now=now
+            target, [copy], poster=message.poster, idempotency=once, now=now
         )
         if not added.replayed:
             self._wakeups.wake(target, 1)
@@ -108,22 +113,35 @@ def _target(subscription: Subscription) -> QueueRef:
     return QueueRef(owner_of(subscription.queue.project), name)
 
 
-def _once(notification: Notification) -> Idempotency:
-    message = notification.message
-    key = f"{notification.subscription.id}.{message.id}"
-    return Idempotency(key, sha256(message.body).digest())
+def _origin(message: Message) -> str:
+    """The message that was posted in the first place."""
+    values = _values(message.attributes)
+    if _hops(values.get(HOPS)) == 0:
+        return message.id  # no copy, whatever stands in its attributes
+    try:
+        written = msgspec.json.decode(values.get(ORIGIN, msgspec.Raw(b"null")), type=str)
+    except msgspec.ValidationError:
+        return message.id
+    return written if parse_message_id(written) else message.id
 
 
-def _counted(attributes: bytes | None) -> bytes | None:
+def _counted(attributes: bytes | None, origin: str) -> bytes | None:
     """``attributes`` with one hop more; None when there were too many. What else stands there,
     and in which words, is left as it is."""
-    values: dict[str, msgspec.Raw] = {}
-    if attributes is not None:
-        values = msgspec.json.decode(attributes, type=dict[str, msgspec.Raw])
+    values = _values(attributes)
     hops = _hops(values.get(HOPS))
     if hops >= MAX_HOPS:
         return None
-    return msgspec.json.encode(values | {HOPS: msgspec.Raw(str(hops + 1).encode())})
+    ours = {HOPS: str(hops + 1), ORIGIN: f'"{origin}"'}
+    return msgspec.json.encode(
+        values | {name: msgspec.Raw(text.encode()) for name, text in ours.items()}
+    )
+
+
+def _values(attributes: bytes | None) -> dict[str, msgspec.Raw]:
+    if attributes is None:
+        return {}
+    return msgspec.json.decode(attributes, type=dict[str, msgspec.Raw])
 
 
 def _hops(written: msgspec.Raw | None) -> int:

@@ -87,7 +87,10 @@ class WebhookSender:
         headers = prepared.headers.copy()
         for name, value in more.items():
             headers.setdefault(name, value)
-        body = _written(notification, prepared.webhook, headers)
+        try:
+            body = _written(notification, prepared.webhook, headers)
+        except InvalidInput as error:
+            return refused(error.description)
         event = f"msg_{notification.subscription.id}_{notification.message.id}"
         return await self._post(prepared, event, headers, body)
 
