@@ -12,7 +12,7 @@ from nuska.core.wakeups import LocalWakeups
 from nuska.delivery.bounds import DeliveryBounds
 from nuska.delivery.engine import Engine
 from nuska.delivery.senders.queue import QueueSender
-from nuska.domain.errors import Conflict, InvalidInput
+from nuska.domain.errors import Conflict, InvalidInput, Unavailable
 from nuska.domain.messages import NewMessage, QueueRef
 from nuska.domain.moments import Duration, Moment, seconds
 from nuska.domain.positions import BEFORE_ALL
@@ -268,3 +268,26 @@ def test_a_template_makes_no_hundreds_of_megabytes_of_a_message() -> None:
     with pytest.raises(InvalidInput, match="too large"):
         filled(PLACEHOLDER * 1000, document)
     assert len(filled(f"{{{PLACEHOLDER}}}", document)) == len(document) + 2
+
+
+async def test_a_dead_letter_queue_that_takes_nothing_holds_nobody_up(
+    bench: DeliveryBench, core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await core.queues.create(ME, QUEUE, {"_dead_letter_queue": "graves"})
+    bench.sender.answers[A] = WRONG
+    await bench.subscribe(A)
+    await bench.subscribe(B)
+    add = bench.store.messages.add
+
+    async def add_elsewhere(queue: QueueRef, messages: list[NewMessage], **more: object) -> object:
+        if queue.name == "graves":
+            raise Unavailable("Its pool is down.")
+        return await add(queue, messages, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bench.store.messages, "add", add_elsewhere)
+    await bench.post("x")
+    await bench.engine.settled()
+    await bench.post("y")
+    await bench.engine.settled()
+    assert bench.sender.bodies(B) == ["x", "y"]
+    assert await bench.dead() == 2

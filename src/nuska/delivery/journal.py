@@ -6,6 +6,7 @@ cursor never passes an attempt that is not recorded.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ from nuska.core.dead_letters import (
 )
 from nuska.core.deliveries import CHUNK, Attempt, Row, encode_attempts, encode_row, row_life
 from nuska.delivery.bounds import DeliveryBounds
+from nuska.domain.errors import NuskaError
 from nuska.domain.internal import internal, is_internal, owner_of
 from nuska.domain.messages import Idempotency, NewMessage, QueueRef
 from nuska.domain.metadata import DEAD_LETTER_QUEUE_KEY, DEAD_LETTER_TTL_KEY
@@ -36,6 +38,8 @@ FULL = 2_000
 """Entries; with so many unwritten nothing more is begun."""
 AT_ONCE = 50
 """Writes under way for one queue."""
+
+logger = logging.getLogger("nuska.delivery")
 
 T = TypeVar("T")
 
@@ -158,12 +162,20 @@ class Journal:
     async def _write_buried(self, entry: tuple[str, Buried]) -> None:
         key, buried = entry
         grave = await self._grave(buried)
-        if grave is None:
-            ttl = seconds(self._bounds.dead_letters_kept)
-            await self._add(self._dead_queue, key, encode_buried(buried), ttl, Duration(0))
-            return
+        if grave is not None:
+            try:
+                await self._write_grave(key, buried, *grave)
+                return
+            except NuskaError as error:  # it must not hold up all other deliveries
+                reason = error.description
+                logger.warning("a dead-letter queue takes nothing", extra={"reason": reason})
+        ttl = seconds(self._bounds.dead_letters_kept)
+        await self._add(self._dead_queue, key, encode_buried(buried), ttl, Duration(0))
+
+    async def _write_grave(
+        self, key: str, buried: Buried, target: QueueRef, ttl: Duration | None
+    ) -> None:
         letter, now = buried.letter, self._clock.now()
-        target, ttl_there = grave
         dead = DeadDelivery(
             origin=self._queue.name,
             is_topic=is_internal(self._queue.project),
@@ -174,18 +186,13 @@ class Journal:
             attempts=buried.attempts,
             at=buried.at,
         )
-        left = Duration(max(letter.expires_at - now, SHORTEST_DEATH))
+        new = NewMessage(
+            body=bytes(letter.body),
+            ttl=Duration(max(letter.expires_at - now, SHORTEST_DEATH)) if ttl is None else ttl,
+            attributes=with_dead_delivery(letter.attributes_as_posted, dead),
+        )
         await self._store.messages.add(
-            target,
-            [
-                NewMessage(
-                    body=bytes(letter.body),
-                    ttl=left if ttl_there is None else ttl_there,
-                    attributes=with_dead_delivery(letter.attributes_as_posted, dead),
-                )
-            ],
-            idempotency=Idempotency(key, key.encode()),
-            now=now,
+            target, [new], idempotency=Idempotency(key, key.encode()), now=now
         )
         self._wake(target, 1)
 
