@@ -30,7 +30,7 @@ QUICK = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-THOROUGH = settings(QUICK, max_examples=40, stateful_step_count=60)
+THOROUGH = settings(QUICK, max_examples=12, stateful_step_count=60)
 
 
 @pytest.fixture(scope="module")
