@@ -6,6 +6,7 @@ there, and none goes further than ``MAX_HOPS``. So rings of queues end, whoever 
 """
 
 import asyncio
+import logging
 from hashlib import sha256
 
 import msgspec
@@ -24,6 +25,8 @@ from nuska.interfaces.clock import Clock
 from nuska.interfaces.notifications import ConfirmationRequest, Notification, Outcome
 from nuska.interfaces.storage import MessageStore
 from nuska.interfaces.wakeups import Wakeups
+
+logger = logging.getLogger("nuska.delivery")
 
 HOPS = "_hops"
 ORIGIN = "_origin"
@@ -61,7 +64,8 @@ class QueueSender:
             return refused("The queue has another message of this delivery already.")
         except NuskaError as error:
             return failed(error.description, latency())
-        except Exception:
+        except Exception as error:
+            logger.error("copying to a queue failed unexpectedly", exc_info=error)
             return failed("The store failed.", latency())
         return refused(problem) if problem else Outcome(ok=True, latency=latency())
 
