@@ -238,7 +238,9 @@ async def test_queues_that_all_subscribe_to_each_other_take_a_message_once(
         bench.clock,
         total=5,
     )
-    bench.engine = Engine(bench.store, bench.clock, seeded_bytes(9), {"queue": sender})
+    bench.engine = Engine(
+        bench.store, bench.clock, seeded_bytes(9), {"queue": sender}, may_be_told=lambda _: True
+    )
     queues = [QueueRef("acme", f"q{number}") for number in range(4)]
     for source in queues:
         for target in queues:

@@ -147,5 +147,5 @@ async def test_no_shard_is_ever_relied_on_by_two_whatever_order_they_renew_in(
 
 def test_an_engine_on_a_store_of_one_process_asks_nobody(clock: ManualClock) -> None:
     store = MemoryStore(now=clock.now(), random_bytes=seeded_bytes())
-    engine = Engine(cast(Any, store), clock, seeded_bytes(), {})
+    engine = Engine(cast(Any, store), clock, seeded_bytes(), {}, may_be_told=lambda _: True)
     assert engine._shards.ours() == ALL

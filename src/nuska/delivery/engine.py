@@ -98,7 +98,7 @@ class Engine:
         senders: Mapping[str, Sender],
         *,
         bounds: DeliveryBounds | None = None,
-        may_be_told: Callable[[Subscription], bool] = lambda _: True,
+        may_be_told: Callable[[Subscription], bool],
         remove: Callable[[Seen[Subscription]], Awaitable[None]] | None = None,
         announce: Callable[[QueueRef, int], None] = lambda _, __: None,
         ask: Ask | None = None,

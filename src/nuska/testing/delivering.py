@@ -116,7 +116,12 @@ class DeliveryBench:
     def new_engine(self, bounds: DeliveryBounds | None = None) -> Engine:
         """As after a restart."""
         self.engine = Engine(
-            self.store, self.clock, self._random, {"http": self.sender}, bounds=bounds
+            self.store,
+            self.clock,
+            self._random,
+            {"http": self.sender},
+            bounds=bounds,
+            may_be_told=lambda _: True,
         )
         return self.engine
 
