@@ -17,9 +17,9 @@ from typing import Any
 import uvloop
 
 from benchmarks.wire import PRODUCER, Connection, Refused, request
-from nuska.assembly import STORE_DRIVERS
 from nuska.domain.messages import NewMessage
 from nuska.domain.moments import Moment, seconds
+from nuska.drivers import STORE_DRIVERS
 from nuska.interfaces.storage import Store, StoreOptions
 
 BODY = {"job": 17, "kind": "resize", "path": "/in/a.png"}

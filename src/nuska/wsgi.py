@@ -23,9 +23,10 @@ import uvloop
 from msgspec.structs import replace
 
 from nuska.addresses import host_guard
-from nuska.assembly import ONE_OWNER, Backend, CannotStart, opened
+from nuska.drivers import CannotStart
 from nuska.identity.none import NoAuthentication
 from nuska.logs import set_up_logging
+from nuska.opening import ONE_OWNER, Backend, opened
 from nuska.settings import Settings, SettingsError, default_data_directory, load_settings
 from nuska.transport.http.app import build_app
 

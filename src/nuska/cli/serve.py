@@ -16,11 +16,12 @@ import uvloop
 from cyclopts import Parameter
 from msgspec.structs import replace
 
-from nuska.assembly import CannotStart, assembled
+from nuska.assembly import assembled
 from nuska.cli.banner import STOPPING, banner, say
 from nuska.cli.exits import Exit, complain
 from nuska.cli.workers import serve_with_workers
 from nuska.collector import settle
+from nuska.drivers import CannotStart
 from nuska.logs import set_up_logging
 from nuska.settings import Settings, SettingsError, default_data_directory, load_settings
 

@@ -12,10 +12,10 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from rich.filesize import decimal
 
-from nuska.assembly import CannotStart, back_up_store, migrate_store, restore_store
 from nuska.cli.exits import CommandFailed, Exit, complain
 from nuska.cli.options import PLAIN
 from nuska.cli.progress import Progress
+from nuska.drivers import CannotStart, back_up_store, migrate_store, restore_store
 from nuska.settings import Settings, SettingsError, default_data_directory, load_settings
 
 app = App(name="store", help="Look after the store that a server uses.", default_parameter=PLAIN)

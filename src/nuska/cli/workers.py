@@ -7,10 +7,11 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from nuska.assembly import CannotStart, assembled
+from nuska.assembly import assembled
 from nuska.cli.banner import STOPPING, banner, say
 from nuska.cli.exits import Exit, complain
 from nuska.collector import settle
+from nuska.drivers import CannotStart
 from nuska.listening import Listening, open_listening
 from nuska.settings import Settings
 from nuska.transport.server.listeners import CannotListen

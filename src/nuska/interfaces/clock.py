@@ -1,4 +1,4 @@
-"""Time is passed in: nothing but the clock that ``assembly.py`` makes reads one."""
+"""Time is passed in: nothing but the clock that ``opening.py`` makes reads one."""
 
 from typing import Protocol
 

@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from typing import Protocol
 
-from nuska.assembly import STORE_DRIVERS
 from nuska.domain.moments import Moment
+from nuska.drivers import STORE_DRIVERS
 from nuska.interfaces.storage import Durability, RandomBytes, Store, StoreOptions
 from nuska.testing.clock import START
 

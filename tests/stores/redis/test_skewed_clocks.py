@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nuska import assembly
+from nuska import opening
 from nuska.assembly import Service, assembled
 from nuska.domain.messages import NewMessage, QueueRef
 from nuska.domain.moments import Duration, Moment
@@ -39,7 +39,7 @@ async def nodes(
             super().__init__()
             self._offset += next(skews) * 1_000_000
 
-    monkeypatch.setattr(assembly, "SystemClock", WrongClock)
+    monkeypatch.setattr(opening, "SystemClock", WrongClock)
     settings = Settings(listen="127.0.0.1:0", store=server.url, metrics="off")
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(assembled(settings, tmp_path)) for _ in SKEWS]
