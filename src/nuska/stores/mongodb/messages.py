@@ -100,7 +100,9 @@ class MongoMessages:
             also: Document = {}
             if hide_poster is not None:
                 also["o"] = {"$ne": hide_poster}
-            if not (include_claimed and include_delayed):
+            if not (include_claimed or include_delayed) and view.header.due > view.now:
+                also["w"] = False  # nothing that waits is due: an index passes over all of it
+            elif not (include_claimed and include_delayed):
                 also["$or"] = _shown(view.now, claimed=include_claimed, delayed=include_delayed)
             shown = await view.by_position(view.header.generation, after, limit, also)
             return Page(shown, marker=shown[-1].position if shown else after)
