@@ -11,7 +11,7 @@ from nuska.core.subscriber_index import SubscriberIndex
 from nuska.core.subscription_records import SubscriptionRecords
 from nuska.core.terms import Terms
 from nuska.delivery.engine import Engine
-from nuska.delivery.senders.connections import guarded_session
+from nuska.delivery.senders.connections import Connections
 from nuska.delivery.senders.mail import Links, MailSender
 from nuska.delivery.senders.mail_settings import transport
 from nuska.delivery.senders.queue import QueueSender
@@ -93,10 +93,11 @@ async def _senders(
         sender=settings.mail.mail_from,
         total=total,
     )
-    async with guarded_session(policy, connect=connect, total=total, tls=tls) as session:
-        webhook = WebhookSender(session, policy, core.clock, total=total)
-        trust = TrustSender(webhook)
-        queue = QueueSender(store.messages, terms, core.announcing, core.clock, total=total)
+    connections = Connections(policy, connect=connect, total=total, tls=tls)
+    webhook = WebhookSender(connections, policy, core.clock)
+    trust = TrustSender(webhook)
+    queue = QueueSender(store.messages, terms, core.announcing, core.clock, total=total)
+    try:
         yield {
             "http": webhook,
             "https": webhook,
@@ -105,3 +106,5 @@ async def _senders(
             "queue": queue,
             "mailto": mail,
         }
+    finally:
+        await connections.close()

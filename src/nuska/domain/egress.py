@@ -93,6 +93,11 @@ class WebhookUrl(Struct, frozen=True, kw_only=True):
     port: int
     endpoint: str
     """Scheme, host and port: what fails together, and may be shown."""
+    authority: str
+    """The host as ``Host`` names it, with the port where it is not the usual one."""
+    target: str
+    """Path and query, as a request names them."""
+    tls: bool
     trust: bool
     """With a token of Keystone."""
 
@@ -169,6 +174,9 @@ def judge_url(subscriber: str, policy: EgressPolicy) -> WebhookUrl:
         host=host,
         port=port,
         endpoint=f"{url.scheme}://{shown}:{port}",
+        authority=shown.rstrip(".") + ("" if url.is_default_port() else f":{port}"),
+        target=url.raw_path_qs,
+        tls=url.scheme == "https",
         trust=trust,
     )
 

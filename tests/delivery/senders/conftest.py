@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from nuska.delivery.senders.connections import guarded_session
+from nuska.delivery.senders.connections import Connections
 from nuska.delivery.senders.webhook import WebhookSender
 from nuska.domain.egress import EgressPolicy
 from nuska.domain.messages import Message, QueueRef
@@ -82,8 +82,8 @@ def webhooks(clock: ManualClock) -> Webhooks:
     async def make(
         policy: EgressPolicy = OPEN, *, connect: float = CONNECT, total: float = TOTAL, **more: Any
     ) -> AsyncIterator[WebhookSender]:
-        session = guarded_session(policy, connect=connect, total=total, **more)
-        sender = WebhookSender(session, policy, clock, total=total)
+        connections = Connections(policy, connect=connect, total=total, **more)
+        sender = WebhookSender(connections, policy, clock)
         try:
             yield sender
         finally:

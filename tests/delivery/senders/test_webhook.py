@@ -2,14 +2,15 @@
 
 import asyncio
 import json
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
 
+from nuska.delivery.senders.names import Addresses
 from nuska.delivery.senders.webhook import USER_AGENT
 from nuska.domain.egress import EgressPolicy, parse_networks
 from nuska.domain.internal import topic
@@ -205,8 +206,8 @@ async def test_a_receiver_that_refuses_or_never_accepts_is_left_in_time(
 async def test_a_name_that_is_not_known_is_worth_another_try(
     webhooks: Webhooks, notify: Notify
 ) -> None:
-    class Unknown(AbstractResolver):
-        async def resolve(self, *_: object, **__: object) -> list[ResolveResult]:
+    class Unknown:
+        async def resolve(self, host: str, port: int) -> Addresses:
             raise OSError("no such name: secret.example.net")
 
         async def close(self) -> None: ...
@@ -252,15 +253,14 @@ async def test_by_default_no_address_of_this_machine_is_called(
     assert hooks.connections == 0
 
 
-class Changing(AbstractResolver):
+class Changing:
     """A name that means something else at every look."""
 
     def __init__(self, *addresses: str) -> None:
         self._addresses = list(addresses)
 
-    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
-        address = self._addresses.pop(0)
-        return [ResolveResult(hostname=host, host=address, port=port, family=2, proto=6, flags=0)]
+    async def resolve(self, host: str, port: int) -> Addresses:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (self._addresses.pop(0), port))]
 
     async def close(self) -> None: ...
 
@@ -280,7 +280,7 @@ async def test_by_default_a_name_that_leads_to_this_machine_is_not_called(
 async def test_a_name_that_changes_to_a_private_address_is_not_called_there(
     webhooks: Webhooks, notify: Notify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nuska.delivery.senders.connections.NAMES_KEPT", 0)
+    monkeypatch.setattr("nuska.delivery.senders.names.NAMES_KEPT", 0)
     policy = EgressPolicy(allowed=parse_networks(("127.0.0.1/32",)))
     async with (
         receiver(host="127.0.0.1") as public,

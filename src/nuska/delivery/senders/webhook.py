@@ -8,22 +8,20 @@ import asyncio
 import json
 import logging
 from collections import OrderedDict
+from collections.abc import Mapping
 
-import aiohttp
 from msgspec import Struct
-from multidict import CIMultiDict
-from yarl import URL
 
 from nuska import __version__
-from nuska.delivery.senders.connections import AddressRefused
+from nuska.delivery.senders.connections import Connections, Origin
+from nuska.delivery.senders.documents import Documents
+from nuska.delivery.senders.http1 import CallFailed
 from nuska.delivery.senders.outcomes import answered, failed, refused
-from nuska.domain.egress import EgressPolicy, judge_url
-from nuska.domain.errors import InvalidInput
-from nuska.domain.internal import origin
-from nuska.domain.messages import Message
-from nuska.domain.moments import Duration
+from nuska.delivery.senders.requests import head
+from nuska.domain.egress import EgressPolicy, WebhookUrl, judge_url
+from nuska.domain.errors import InvalidInput, Unavailable
+from nuska.domain.moments import Duration, Moment
 from nuska.domain.subscriptions import Options, Subscription
-from nuska.domain.templates import event_attributes, filled, payload, structured_event
 from nuska.domain.webhooks import (
     ID_HEADER,
     SIGNATURE_HEADER,
@@ -40,14 +38,30 @@ JSON = "application/json"
 CLOUDEVENTS_JSON = "application/cloudevents+json"
 UNKNOWN = "unknown"
 """The endpoint of what cannot be called at all."""
-MAX_ANSWER = 65_536
-"""Bytes of an answer's body that are read, so that the connection can be used again."""
-ANSWER_PATIENCE = 1.0
-"""Seconds for which they are waited for: what was decided stands in the head."""
-PREPARED_KEPT = 2048
+PREPARED_KEPT = 10_240
 """Subscriptions whose options are not parsed again for the next message."""
 
 log = logging.getLogger("nuska.delivery")
+
+
+class Way(Struct, frozen=True, gc=False):
+    """How a subscriber is reached."""
+
+    url: WebhookUrl
+    origin: Origin
+    webhook: WebhookOptions
+    described: dict[str, str]
+    """Headers that stand unless the subscription says otherwise."""
+    own: dict[str, str]
+    """Headers that the subscription names."""
+    head: bytes
+    """Of a request with these."""
+
+    def head_with(self, below: Mapping[str, str], above: Mapping[str, str]) -> bytes:
+        """With more headers, which give way to the subscription's own, or which do not."""
+        if not (below or above):
+            return self.head
+        return head(self.url, self.described, below, self.own, above)
 
 
 class Prepared(Struct, frozen=True, gc=False):
@@ -56,9 +70,7 @@ class Prepared(Struct, frozen=True, gc=False):
     subscriber: str
     options: Options
     endpoint: str
-    url: URL | None = None
-    headers: CIMultiDict[str] | None = None
-    webhook: WebhookOptions | None = None
+    way: Way | None = None
     refusal: str = ""
     """Why it cannot be called; empty when it can."""
 
@@ -66,57 +78,54 @@ class Prepared(Struct, frozen=True, gc=False):
 class WebhookSender:
     """Implements ``Sender`` for ``http``, ``https``, and, given a token, for ``trust+``."""
 
-    def __init__(
-        self, session: aiohttp.ClientSession, policy: EgressPolicy, clock: Clock, *, total: float
-    ) -> None:
-        """``session``: from ``guarded_session``. ``total``: seconds that an attempt may take."""
-        self._session = session
+    def __init__(self, connections: Connections, policy: EgressPolicy, clock: Clock) -> None:
+        self._connections = connections
         self._policy = policy
         self._clock = clock
-        self._total = total
         self._prepared: OrderedDict[str, Prepared] = OrderedDict()
+        self._documents = Documents()
 
     async def send(self, notification: Notification) -> Outcome:
         return await self.send_as(notification, {})
 
-    async def send_as(self, notification: Notification, more: dict[str, str]) -> Outcome:
+    async def send_as(self, notification: Notification, more: Mapping[str, str]) -> Outcome:
         """``send`` with more headers, below those that the subscription names."""
         prepared = self._prepare(notification.subscription)
-        if prepared.webhook is None or prepared.headers is None:
+        way = prepared.way
+        if way is None:
             return refused(prepared.refusal)
-        headers = prepared.headers.copy()
-        for name, value in more.items():
-            headers.setdefault(name, value)
         try:
-            body = _written(notification, prepared.webhook, headers)
-        except InvalidInput as error:
-            return refused(error.description)
+            body, about = self._documents.written(notification, way.webhook)
+            start = way.head_with(more, about)
+        except (InvalidInput, ValueError) as error:
+            return refused(str(error))
         event = f"msg_{notification.subscription.id}_{notification.message.id}"
-        return await self._post(prepared, event, headers, body)
+        return await self._post(way, event, start, body)
 
     async def ask(self, subscription: Subscription, request: ConfirmationRequest) -> Outcome:
         return await self.ask_as(subscription, request, {})
 
     async def ask_as(
-        self, subscription: Subscription, request: ConfirmationRequest, more: dict[str, str]
+        self, subscription: Subscription, request: ConfirmationRequest, more: Mapping[str, str]
     ) -> Outcome:
         """``ask`` with more headers."""
         prepared = self._prepare(subscription)
-        if prepared.headers is None:
+        way = prepared.way
+        if way is None:
             return refused(prepared.refusal)
-        headers = prepared.headers.copy()
-        for name, value in more.items():
-            headers.setdefault(name, value)
-        headers.setdefault("Content-Type", JSON)
         event = f"ask_{subscription.id}_{request.signature[:32]}"
         body = json.dumps(confirmation(request)).encode()
-        return await self._post(prepared, event, headers, body)
+        try:
+            start = head(way.url, way.described, {"Content-Type": JSON}, more, way.own)
+        except ValueError as error:
+            return refused(str(error))
+        return await self._post(way, event, start, body)
 
     def endpoint(self, subscription: Subscription) -> str:
         return self._prepare(subscription).endpoint
 
     async def close(self) -> None:
-        await self._session.close()
+        await self._connections.close()
 
     def _prepare(self, subscription: Subscription) -> Prepared:
         found = self._prepared.get(subscription.id)
@@ -131,61 +140,39 @@ class WebhookSender:
                 self._prepared.popitem(last=False)
         return found
 
-    async def _post(
-        self, prepared: Prepared, event: str, headers: CIMultiDict[str], body: bytes
-    ) -> Outcome:
-        url, webhook = prepared.url, prepared.webhook
-        if url is None or webhook is None:
-            return refused(prepared.refusal)
-        if webhook.secrets:
-            moment = self._clock.now() // 1000
-            headers[ID_HEADER] = event
-            headers[TIMESTAMP_HEADER] = str(moment)
-            headers[SIGNATURE_HEADER] = signature(webhook.secrets, event, moment, body)
+    async def _post(self, way: Way, event: str, start: bytes, body: bytes) -> Outcome:
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
-            async with self._session.post(
-                url, data=body, headers=headers, allow_redirects=False
-            ) as answer:
-                latency = Duration(round((loop.time() - started) * 1000))
-                outcome = answered(
-                    answer.status, answer.headers.get("Retry-After"), latency, self._clock.now()
-                )
-                if not answer.content.is_eof():
-                    await _read_some(answer)
-                return outcome
+            signed = self._signed(way.webhook.secrets, event, body) if way.webhook.secrets else b""
+            request = b"%b%d%b\r\n\r\n%b" % (start, len(body), signed, body)
+            answer = await self._connections.post(way.origin, request)
+            now = Moment(0) if answer.retry_after is None else self._clock.now()
         except Exception as error:
-            latency = Duration(round((loop.time() - started) * 1000))
-            return failed(self._in_words(error), latency)
+            return failed(_in_words(error), _since(started, loop.time()))
+        return answered(answer.status, answer.retry_after, _since(started, answer.at), now)
 
-    def _in_words(self, error: Exception) -> str:
-        """What went wrong, without anything that the error's own text may repeat."""
-        inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-        match error:
-            case _ if isinstance(inner, AddressRefused):
-                return str(inner)
-            case aiohttp.ConnectionTimeoutError():
-                return "No connection to the subscriber was made in time."
-            case TimeoutError():
-                return f"The subscriber did not answer within {self._total:g} seconds."
-            case aiohttp.ClientConnectorDNSError():
-                return "The subscriber's name could not be resolved."
-            case aiohttp.ClientConnectorCertificateError():
-                return "The subscriber's TLS certificate is not valid for its name."
-            case aiohttp.ClientSSLError():
-                return "TLS with the subscriber failed."
-            case aiohttp.ClientConnectorError() if isinstance(inner, ConnectionRefusedError):
-                return "The subscriber refuses connections."
-            case aiohttp.ClientConnectorError():
-                return "No connection to the subscriber could be made."
-            case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
-                return "The subscriber closed the connection before it had answered."
-            case aiohttp.ClientResponseError() | aiohttp.ClientPayloadError():
-                return "The subscriber's answer is not HTTP."
-            case _:
-                log.error("An attempt failed in an unexpected way: %s.", type(error).__name__)
-                return "The attempt failed in an unexpected way."
+    def _signed(self, secrets: tuple[bytes, ...], event: str, body: bytes) -> bytes:
+        """The headers of Standard Webhooks."""
+        moment = self._clock.now() // 1000
+        return (
+            f"\r\n{ID_HEADER}: {event}\r\n{TIMESTAMP_HEADER}: {moment}"
+            f"\r\n{SIGNATURE_HEADER}: {signature(secrets, event, moment, body)}"
+        ).encode()
+
+
+def _since(started: float, ended: float) -> Duration:
+    return Duration(round((ended - started) * 1000))
+
+
+def _in_words(error: Exception) -> str:
+    """What went wrong, without anything that the error's own text may repeat."""
+    if isinstance(error, CallFailed):
+        return str(error)
+    if isinstance(error, Unavailable):
+        return error.description
+    log.error("An attempt failed in an unexpected way: %s.", type(error).__name__)
+    return "The attempt failed in an unexpected way."
 
 
 def confirmation(request: ConfirmationRequest) -> dict[str, object]:
@@ -217,53 +204,22 @@ def confirmation(request: ConfirmationRequest) -> dict[str, object]:
 def _prepared(subscription: Subscription, policy: EgressPolicy) -> Prepared:
     subscriber, options = subscription.subscriber, subscription.options
     try:
-        judged = judge_url(subscriber, policy)
+        url = judge_url(subscriber, policy)
     except InvalidInput as error:
         return Prepared(subscriber, options, UNKNOWN, refusal=error.description)
     try:
         webhook = parse_webhook_options(options)
     except InvalidInput as error:
-        return Prepared(subscriber, options, judged.endpoint, refusal=error.description)
-    headers: CIMultiDict[str] = CIMultiDict({"User-Agent": USER_AGENT})
-    for name, value in webhook.headers:
-        headers[name] = value
-    url = URL(judged.url, encoded=True)
-    return Prepared(subscriber, options, judged.endpoint, url, headers, webhook)
-
-
-def _written(
-    notification: Notification, webhook: WebhookOptions, headers: CIMultiDict[str]
-) -> bytes:
-    """The body; ``headers`` get what describes it, unless the subscription says otherwise."""
-    message, name = notification.message, notification.name
-    if webhook.format == "cloudevents":
-        headers.setdefault("Content-Type", CLOUDEVENTS_JSON)
-        return structured_event(message, name, _kind(notification)).encode()
-    headers.setdefault("Content-Type", JSON)
-    if webhook.format == "cloudevents-binary":
-        return _binary_event(message, name, _kind(notification), headers)
-    document = payload(message, name)
-    return (document if webhook.data is None else filled(webhook.data, document)).encode()
-
-
-def _binary_event(message: Message, name: str, kind: str, headers: CIMultiDict[str]) -> bytes:
-    for key, value in event_attributes(message, name, kind).items():
-        if key != "datacontenttype":  # that is the content type
-            headers[f"ce-{key}"] = value
-    return message.body
-
-
-def _kind(notification: Notification) -> str:
-    queue = notification.subscription.queue
-    return "queues" if origin(queue, "topics") is None else "topics"
-
-
-async def _read_some(answer: aiohttp.ClientResponse) -> None:
-    """Read the rest if there is little of it; else the connection is given up."""
-    left = MAX_ANSWER
-    try:
-        async with asyncio.timeout(ANSWER_PATIENCE):
-            while left > 0 and (piece := await answer.content.read(left)):
-                left -= len(piece)
-    except (TimeoutError, aiohttp.ClientError, OSError):
-        pass  # what it answered is known
+        return Prepared(subscriber, options, url.endpoint, refusal=error.description)
+    form = CLOUDEVENTS_JSON if webhook.format == "cloudevents" else JSON
+    described = {"Accept": "*/*", "User-Agent": USER_AGENT, "Content-Type": form}
+    own = dict(webhook.headers)
+    way = Way(
+        url=url,
+        origin=Origin(url.host, url.port, url.tls),
+        webhook=webhook,
+        described=described,
+        own=own,
+        head=head(url, described, own),
+    )
+    return Prepared(subscriber, options, url.endpoint, way)
