@@ -26,6 +26,7 @@ class Scripted:
         self.answers = list(answers)
         self.connections = 0
         self.origin = Origin("127.0.0.1", 0, tls=False)
+        self.asked = asyncio.Event()
         self.gone = asyncio.Event()
         """Set when a connection has ended."""
 
@@ -34,6 +35,7 @@ class Scripted:
         try:
             while await reader.readexactly(len(REQUEST)):
                 answer = self.answers.pop(0)
+                self.asked.set()
                 for piece in [answer] if isinstance(answer, bytes) else answer:
                     writer.write(piece)
                     await writer.drain()
@@ -60,13 +62,16 @@ async def scripted(*answers: bytes | Sequence[bytes]) -> AsyncIterator[Scripted]
 
 @pytest.fixture
 async def pool() -> AsyncIterator[Connections]:
-    connections = Connections(OPEN, connect=PATIENT, total=PATIENT, tls=ssl.create_default_context())
+    connections = Connections(
+        OPEN, connect=PATIENT, total=PATIENT, tls=ssl.create_default_context()
+    )
     yield connections
     await connections.close()
 
 
 async def test_an_answer_may_come_byte_by_byte(pool: Connections) -> None:
-    slow = b"HTTP/1.1 503 No\r\nRetry-After: 7\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+    head = b"HTTP/1.1 503 No\r\nRetry-After: 7\r\nTransfer-Encoding: chunked\r\n\r\n"
+    slow = head + b"2\r\nok\r\n0\r\n\r\n"
     async with scripted([slow[at : at + 1] for at in range(len(slow))], OK) as server:
         answer = await pool.post(server.origin, REQUEST)
         assert (answer.status, answer.retry_after) == (503, "7")
@@ -144,8 +149,7 @@ async def test_who_is_not_waited_for_any_more_is_let_go(pool: Connections) -> No
     async with scripted([b"HTTP/1.1 "], OK) as server:
         waiting = asyncio.create_task(pool.post(server.origin, REQUEST))
         async with asyncio.timeout(PATIENT):
-            while server.answers[0] is not OK:
-                await asyncio.sleep(0.001)
+            await server.asked.wait()
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
@@ -249,5 +253,3 @@ def test_no_header_ends_its_line(value: str) -> None:
     url = judge_url("http://a.example/", EgressPolicy())
     with pytest.raises(ValueError, match="ends its line"):
         head(url, {"A": value})
-
-

@@ -42,7 +42,7 @@ class HttpConnection(asyncio.Protocol):
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
-        self._future: asyncio.Future[Answer] | None = None
+        self._future: asyncio.Future[Answer | None] | None = None
         """Of the exchange under way."""
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
@@ -64,7 +64,8 @@ class HttpConnection(asyncio.Protocol):
         self._answer = None
         self._complete = False
         self._deadline = deadline
-        future = self._future = self._loop.create_future()
+        future: asyncio.Future[Answer | None] = self._loop.create_future()
+        self._future = future
         self._timer = self._loop.call_at(deadline, self._out_of_time)
         transport.write(request)
         try:
@@ -87,7 +88,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         self.usable = False
         del self._parser  # each has the other: nobody should have to look for that
         self._end("The subscriber closed the connection before it had answered.")
