@@ -9,8 +9,8 @@ import pytest
 from nuska.core import build_core
 from nuska.delivery.bounds import DeliveryBounds
 from nuska.delivery.breaker import FAILURES
-from nuska.delivery.dispatch import UNPROVEN_SLOTS
 from nuska.delivery.node import MOST_WAITING
+from nuska.delivery.unproven import UNPROVEN_SLOTS
 from nuska.domain.messages import QueueRef
 from nuska.interfaces.identity import Caller
 from nuska.testing.clock import START

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from nuska.core.deliveries import Attempt
 from nuska.delivery.counters import DeliveryCounters
-from nuska.delivery.dispatch import Dispatch, Endpoint
+from nuska.delivery.dispatch import Dispatch
+from nuska.delivery.endpoints import Endpoint
 from nuska.delivery.journal import Journal
 from nuska.domain.errors import InvalidInput
 from nuska.domain.messages import Message

@@ -6,94 +6,25 @@ ring of all projects, and each ring is gone round. What has no room leaves its r
 something of it ends, so beginning one delivery costs the same however many wait.
 
 An endpoint that has not answered well lately (failed, hangs, or was never tried) gets few slots,
-and all such endpoints together at most half, of the process and of their project: the other half
-is always there for those that work.
+and all such endpoints together at most half: ``unproven`` has these.
 """
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any
 from weakref import WeakValueDictionary
 
 from nuska.delivery.bounds import DeliveryBounds
-from nuska.delivery.breaker import Breaker
+from nuska.delivery.endpoints import Endpoint, Project, Source
+from nuska.delivery.unproven import UNPROVEN_SLOTS, UnprovenSlots
 from nuska.interfaces.clock import Clock
 
-UNPROVEN_SLOTS = 3
-"""Of an endpoint that has not answered well lately."""
 SLOW = 2.0
 """Seconds; an endpoint that lets a delivery wait longer is not taken to be well."""
 
 logger = logging.getLogger("nuska.delivery")
-
-
-class Source(Protocol):
-    """Somebody for whom something can be sent."""
-
-    endpoint: "Endpoint"
-    queued: bool
-    """In a ring of its endpoint; ``Dispatch`` keeps it."""
-
-    @property
-    def is_retry(self) -> bool:
-        """Goes out although the breaker is open."""
-        ...
-
-    def begin(self, *, probe: bool) -> Coroutine[Any, Any, None] | None:
-        """The next delivery, marked as begun; None when there is none after all."""
-        ...
-
-    def has_more(self) -> bool:
-        """Whether another delivery could begin beside those under way."""
-        ...
-
-
-class Project:
-    __slots__ = ("__weakref__", "in_flight", "parked", "queued", "ring", "unproven")
-
-    def __init__(self) -> None:
-        self.in_flight = 0
-        self.unproven = 0
-        """Deliveries in flight to endpoints of it that are not proven."""
-        self.ring: deque[Endpoint] = deque()
-        self.parked: deque[Endpoint] = deque()
-        """They wait for a slot of those that its unproven endpoints share."""
-        self.queued = False
-
-
-class Endpoint:
-    """What fails together, of one project's subscribers."""
-
-    __slots__ = (
-        "__weakref__",
-        "address",
-        "breaker",
-        "fresh",
-        "in_flight",
-        "parked",
-        "project",
-        "proven",
-        "queued",
-        "retries",
-        "since",
-    )
-
-    def __init__(self, project: Project, address: str) -> None:
-        self.project = project
-        self.address = address
-        self.breaker = Breaker()
-        self.proven = False
-        """It has answered well lately."""
-        self.in_flight = 0
-        self.since: dict[int, float] = {}
-        """When each delivery under way began."""
-        self.fresh: deque[Source] = deque()
-        self.retries: deque[Source] = deque()
-        self.queued = False
-        self.parked = False
-        """Waits for a slot of those that unproven endpoints share."""
 
 
 class Dispatch:
@@ -103,11 +34,9 @@ class Dispatch:
         self._endpoints: WeakValueDictionary[tuple[str, str], Endpoint] = WeakValueDictionary()
         self._projects: WeakValueDictionary[str, Project] = WeakValueDictionary()
         self._ring: deque[Project] = deque()
-        self._parked: deque[Endpoint] = deque()
+        self._unproven = UnprovenSlots(bounds, self._line_up)
         self._tasks: dict[asyncio.Task[None], Endpoint] = {}
         self._numbers = 0
-        self._unproven = 0
-        """Deliveries in flight to endpoints that are not proven."""
         self._stopped = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -139,6 +68,13 @@ class Dispatch:
             (endpoint.retries if source.is_retry else endpoint.fresh).append(source)
             self._line_up(endpoint)
 
+    def withdraw(self, source: Source) -> None:
+        """There is nothing to send for ``source`` after all."""
+        if source.queued:
+            source.queued = False
+            waiting = source.endpoint.retries if source.is_retry else source.endpoint.fresh
+            waiting.remove(source)
+
     def pump(self) -> None:
         """Begin whatever has room."""
         while self._ring and not self._stopped and len(self._tasks) < self._bounds.in_flight:
@@ -169,6 +105,7 @@ class Dispatch:
         for endpoint in list(self._endpoints.values()):
             if endpoint.breaker.is_open and endpoint.breaker.may_begin(now):
                 self._line_up(endpoint)
+        self._unproven.let_in(list(self._projects.values()))
         self.pump()
 
     async def settled(self) -> None:
@@ -197,6 +134,8 @@ class Dispatch:
             work = source.begin(probe=probe)
             if work is not None:
                 self._start(work, endpoint, probe=probe)
+            else:
+                self._unproven.call()
             if source.has_more():
                 self.offer(source)
             self._line_up(endpoint)
@@ -206,27 +145,22 @@ class Dispatch:
 
     def _next_source(self, endpoint: Endpoint) -> Source | None:
         """Whose turn it is, if the endpoint has room."""
+        called = self._unproven.answer(endpoint)
+        if self._may_begin(endpoint, called=called):
+            source = (endpoint.retries or endpoint.fresh).popleft()
+            source.queued = False
+            return source
+        if called:
+            self._unproven.call()
+        return None
+
+    def _may_begin(self, endpoint: Endpoint, *, called: bool) -> bool:
         limit = self._bounds.in_flight_per_endpoint
         if not endpoint.proven:
             limit = min(limit, UNPROVEN_SLOTS)
-        if endpoint.in_flight >= limit:
-            return None
-        if not self._has_work(endpoint):
-            return None
-        if not endpoint.proven and (full := self._full(endpoint.project)) is not None:
-            if not endpoint.parked:
-                endpoint.parked = True
-                full.append(endpoint)
-            return None
-        source = (endpoint.retries or endpoint.fresh).popleft()
-        source.queued = False
-        return source
-
-    def _full(self, project: Project) -> "deque[Endpoint] | None":
-        """Where an unproven endpoint of the project has to wait, if it has to."""
-        if project.unproven >= max(1, self._bounds.in_flight_per_project // 2):
-            return project.parked
-        return self._parked if self._unproven >= self._bounds.in_flight // 2 else None
+        if endpoint.in_flight >= limit or not self._has_work(endpoint):
+            return False
+        return endpoint.proven or self._unproven.has_room(endpoint, called=called)
 
     def _has_work(self, endpoint: Endpoint) -> bool:
         if endpoint.retries:
@@ -252,7 +186,8 @@ class Dispatch:
         endpoint.since[number] = loop.time()
         endpoint.in_flight += 1
         endpoint.project.in_flight += 1
-        self._count_unproven(endpoint, int(not endpoint.proven))
+        if not endpoint.proven:
+            self._unproven.take(endpoint, 1)
         task = loop.create_task(work, name="delivery")
         self._tasks[task] = endpoint
         self._idle.clear()
@@ -262,7 +197,7 @@ class Dispatch:
             endpoint.in_flight -= 1
             endpoint.project.in_flight -= 1
             if not endpoint.proven:
-                self._freed(endpoint)
+                self._unproven.free(endpoint)
             if probe:
                 endpoint.breaker.probing = False
             if not task.cancelled() and (error := task.exception()) is not None:
@@ -279,21 +214,8 @@ class Dispatch:
             return
         endpoint.proven = proven
         if not proven:
-            self._count_unproven(endpoint, endpoint.in_flight)
+            self._unproven.take(endpoint, endpoint.in_flight)
             return
         for _ in range(endpoint.in_flight):
-            self._freed(endpoint)
+            self._unproven.free(endpoint)
         self._line_up(endpoint)
-
-    def _count_unproven(self, endpoint: Endpoint, change: int) -> None:
-        self._unproven += change
-        endpoint.project.unproven += change
-
-    def _freed(self, endpoint: Endpoint) -> None:
-        """A slot that unproven endpoints share is free."""
-        self._count_unproven(endpoint, -1)
-        for parked in (endpoint.project.parked, self._parked):
-            if parked and self._full(parked[0].project) is not parked:
-                waiting = parked.popleft()
-                waiting.parked = False
-                self._line_up(waiting)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from nuska.core.subscription_records import Cursor, Seen
 from nuska.delivery.breaker import Breaker
-from nuska.delivery.dispatch import Endpoint
+from nuska.delivery.endpoints import Endpoint
 from nuska.delivery.pages import Group, Matches
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment

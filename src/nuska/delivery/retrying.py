@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from nuska.core.dead_letters import Letter
 from nuska.core.deliveries import Row, decode_row
-from nuska.delivery.dispatch import Endpoint
+from nuska.delivery.endpoints import Endpoint
 from nuska.delivery.journal import DueRow
 from nuska.delivery.recipients import Recipient
 from nuska.domain.internal import internal
