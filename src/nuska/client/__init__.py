@@ -13,7 +13,6 @@ the public HTTP API and nothing of the server's code.
 """
 
 from nuska.client.client import DEFAULT_TIMEOUT, DEFAULT_URL, Client
-from nuska.client.connection import Timing
 from nuska.client.dead_letters import DeadLetter, DeadLetters, Redriven
 from nuska.client.errors import (
     BadRequest,
@@ -32,6 +31,7 @@ from nuska.client.errors import (
 )
 from nuska.client.held import ClaimedMessage, HeldClaim
 from nuska.client.paging import Listing
+from nuska.client.persistence import Timing
 from nuska.client.pools import ADMIN, Carriage, Flavor, FlavorEntry, Pool, PoolEntry
 from nuska.client.queues import Queue
 from nuska.client.records import (

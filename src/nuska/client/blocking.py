@@ -26,11 +26,11 @@ from nuska.client.client import (
     DEFAULT_URL,
     Client,
 )
-from nuska.client.connection import Timing
 from nuska.client.encoding import MESSAGES_PER_POST, batches
 from nuska.client.errors import ClaimLost
 from nuska.client.held import ClaimedMessage, HeldClaim
 from nuska.client.paging import Listing
+from nuska.client.persistence import Timing
 from nuska.client.pools import Carriage, FlavorEntry, PoolEntry
 from nuska.client.queues import Queue
 from nuska.client.records import Claim, Message, Metadata, NewMessage, QueueEntry, RawMessage, Stats

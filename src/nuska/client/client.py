@@ -8,8 +8,9 @@ from uuid import UUID, uuid4
 from msgspec import Struct
 
 from nuska.client.address import Address
-from nuska.client.connection import Connection, Timing
+from nuska.client.connection import Connection
 from nuska.client.paging import Listing
+from nuska.client.persistence import Timing
 from nuska.client.pools import Flavor, FlavorEntry, Pool, PoolEntry, flavor_page, pool_page
 from nuska.client.queues import Queue, queue_page
 from nuska.client.records import QueueEntry

@@ -1,15 +1,13 @@
 """Sends one request and brings back its answer, or one of this client's errors.
 
 Every call has a deadline, every answer a size limit. What may be sent again after a failure
-is decided in ``retries`` and carried out here, and nowhere below: the HTTP library would
-repeat any DELETE by itself, pops included, so its errors are turned into ours before it can.
+is decided in ``retries``, carried out by ``persistence``, and nowhere below: the HTTP library
+would repeat any DELETE by itself, pops included, so its errors are turned into ours before it can.
 """
 
 import asyncio
-import random
-import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -21,13 +19,13 @@ from nuska.client.address import Address, Query
 from nuska.client.errors import (
     CLASS_OF_STATUS,
     CannotConnect,
-    ClientError,
     ConnectionBroken,
     DeadlinePassed,
     ErrorAnswer,
     UnreadableAnswer,
 )
-from nuska.client.retries import NOTHING_HAPPENED, Repeat, RetryPolicy, may_repeat
+from nuska.client.persistence import Timing, persist
+from nuska.client.retries import Repeat, RetryPolicy
 
 CONNECT_TIMEOUT = 5.0
 """Seconds for one attempt to reach the server."""
@@ -38,15 +36,6 @@ MAX_ANSWER = 64 * 1024 * 1024
 """Bytes of one answer."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Time and chance, as the client sees them; tests pass their own."""
-
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    clock: Callable[[], float] = time.monotonic
-    dice: random.Random = field(default_factory=random.Random)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,30 +121,18 @@ class Connection:
         timeout: float | None = None,  # noqa: ASYNC109  a budget over several attempts
     ) -> Answer:
         """Send a request, as often as its nature and the policy allow, within the deadline."""
-        clock = self.timing.clock
-        deadline = clock() + (self.timeout if timeout is None else timeout)
         url = self.address.url(href, query)
-        doubt: ClientError | None = None
-        attempt = 1
-        while True:
-            try:
-                return await self._once(
-                    method, url, body=body, headers=headers, seconds=deadline - clock()
-                )
-            except ClientError as error:
-                pause = self._pause(error, attempt, repeat)
-                if pause is None or clock() + pause >= deadline:
-                    raise _worst(doubt, error) from error.__cause__
-                doubt = error if _in_doubt(error) else doubt
-            await self.timing.sleep(pause)
-            attempt += 1
 
-    def _pause(self, error: ClientError, attempt: int, repeat: Repeat) -> float | None:
-        """Seconds until the next attempt, or None when there is none."""
-        if attempt >= self._retry.attempts or not may_repeat(error, repeat):
-            return None
-        retry_after = error.retry_after if isinstance(error, ErrorAnswer) else None
-        return self._retry.pause(attempt, retry_after=retry_after, dice=self.timing.dice)
+        def once(seconds: float) -> Awaitable[Answer]:
+            return self._once(method, url, body=body, headers=headers, seconds=seconds)
+
+        return await persist(
+            once,
+            seconds=self.timeout if timeout is None else timeout,
+            retry=self._retry,
+            repeat=repeat,
+            timing=self.timing,
+        )
 
     async def _once(
         self,
@@ -253,22 +230,3 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     except (ValueError, TypeError):
         return None
     return max(wait.total_seconds(), 0.0)
-
-
-def _in_doubt(error: ClientError) -> bool:
-    """Whether the request that ended in ``error`` may have been carried out."""
-    match error:
-        case ErrorAnswer(status=status):
-            return status >= 500 and status not in NOTHING_HAPPENED
-        case _:
-            return isinstance(error, ConnectionBroken | DeadlinePassed)
-
-
-def _worst(doubt: ClientError | None, last: ClientError) -> ClientError:
-    """What to tell the caller: a certain failure after an uncertain one is uncertain."""
-    return last if doubt is None or _in_doubt(last) or _is_final(last) else doubt
-
-
-def _is_final(error: ClientError) -> bool:
-    """Whether the server itself has decided the request."""
-    return isinstance(error, ErrorAnswer) and error.status not in NOTHING_HAPPENED

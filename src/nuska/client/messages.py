@@ -7,7 +7,7 @@ from uuid import uuid4
 from msgspec import Struct
 
 from nuska.client.address import Query, segment
-from nuska.client.connection import Answer, Connection, Timing
+from nuska.client.connection import Answer, Connection
 from nuska.client.encoding import (
     MESSAGES_PER_POST,
     POST_SIZE,
@@ -17,6 +17,7 @@ from nuska.client.encoding import (
     post_document,
 )
 from nuska.client.paging import Link, Listing, Page
+from nuska.client.persistence import Timing
 from nuska.client.records import Message, Metadata, NewMessage, RawMessage
 from nuska.client.retries import Repeat
 
