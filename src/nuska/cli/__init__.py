@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pool": ("nuska.cli.pool:app", "Pools: the stores that queues are placed over."),
     "flavor": ("nuska.cli.flavor:app", "Flavors: names for pools that can do the same."),
     "message": ("nuska.cli.message:app", "Post, look at, delete and pop messages."),
+    "tail": ("nuska.cli.tail:app", "Show messages as they are posted."),
     "claim": ("nuska.cli.claim:app", "Claim messages, renew and release claims."),
     "webhook": ("nuska.cli.webhook:app", "Secrets and signatures of webhooks."),
     "work": ("nuska.cli.work:app", "Run a command for each message of a queue."),

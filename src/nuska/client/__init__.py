@@ -9,10 +9,10 @@
                 await message.delete()
 
 ``nuska.client.blocking`` has the same for programs without an event loop. The client knows
-the public HTTP API and nothing of the server's code.
+the public API and nothing of the server's code.
 """
 
-from nuska.client.client import DEFAULT_TIMEOUT, DEFAULT_URL, Client
+from nuska.client.client import DEFAULT_TIMEOUT, DEFAULT_URL, Client, Transport
 from nuska.client.dead_letters import DeadLetter, DeadLetters, Redriven
 from nuska.client.errors import (
     BadRequest,
@@ -29,6 +29,7 @@ from nuska.client.errors import (
     Unavailable,
     UnreadableAnswer,
 )
+from nuska.client.following import Gap, LiveMessage, LiveSubscription
 from nuska.client.held import ClaimedMessage, HeldClaim
 from nuska.client.paging import Listing
 from nuska.client.persistence import Timing
@@ -71,10 +72,13 @@ __all__ = [
     "ErrorAnswer",
     "Flavor",
     "FlavorEntry",
+    "Gap",
     "GiveBack",
     "HeldClaim",
     "Landmark",
     "Listing",
+    "LiveMessage",
+    "LiveSubscription",
     "Message",
     "Metadata",
     "NewMessage",
@@ -94,6 +98,7 @@ __all__ = [
     "Timing",
     "Topic",
     "TopicStats",
+    "Transport",
     "Unavailable",
     "UnreadableAnswer",
     "WorkReport",

@@ -5,13 +5,12 @@ one thread that lives as long as the ``with`` block. Claims are renewed in that 
 the program works. May be used from several threads at once; makes no decisions of its own.
 """
 
-import asyncio
-import threading
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 from uuid import UUID
 
+from nuska.client.blocking_live import BlockingSubscription
 from nuska.client.blocking_pools import BlockingFlavor, BlockingPool
 from nuska.client.blocking_subscriptions import (
     BlockingDeadLetters,
@@ -25,63 +24,21 @@ from nuska.client.client import (
     DEFAULT_TIMEOUT,
     DEFAULT_URL,
     Client,
+    Transport,
 )
 from nuska.client.encoding import MESSAGES_PER_POST, batches
 from nuska.client.errors import ClaimLost
+from nuska.client.following import Gap
 from nuska.client.held import ClaimedMessage, HeldClaim
 from nuska.client.paging import Listing
 from nuska.client.persistence import Timing
 from nuska.client.pools import Carriage, FlavorEntry, PoolEntry
+from nuska.client.portal import NOT_OPEN, Portal
 from nuska.client.queues import Queue
 from nuska.client.records import Claim, Message, Metadata, NewMessage, QueueEntry, RawMessage, Stats
 from nuska.client.retries import RetryPolicy
 
 T = TypeVar("T")
-
-NOT_OPEN = "this client is not open: use it as `with BlockingClient(…) as client`"
-
-
-class Portal:
-    """An event loop in a thread, to run coroutines in from other threads."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._work, name="nuska client", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of ``work``; an interrupted wait cancels it."""
-        if self._loop.is_closed():
-            work.close()
-            raise RuntimeError(NOT_OPEN)
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-
-    def _work(self) -> None:
-        try:
-            self._loop.run_forever()
-            self._loop.run_until_complete(self._cancel_rest())
-        finally:
-            self._loop.close()
-
-    async def _cancel_rest(self) -> None:
-        """A claim whose block was never left is still being renewed; its owner is gone."""
-        rest = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
-        await self._loop.shutdown_asyncgens()
-
 
 class BlockingListing(Generic[T]):
     """``for item in listing``; fetches page by page."""
@@ -333,6 +290,7 @@ class BlockingClient:
         client_id: UUID | str | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         retry: RetryPolicy | None = None,
+        transport: Transport = "http",
         connections: int = DEFAULT_CONNECTIONS,
         headers: Mapping[str, str] | None = None,
         timing: Timing | None = None,
@@ -343,6 +301,7 @@ class BlockingClient:
             client_id=client_id,
             timeout=timeout,
             retry=retry,
+            transport=transport,
             connections=connections,
             headers=headers,
             timing=timing,
@@ -385,6 +344,17 @@ class BlockingClient:
 
     def queue(self, name: str) -> BlockingQueue:
         return BlockingQueue(self._open(), self._client.queue(name))
+
+    def subscribe(
+        self,
+        *queues: str,
+        since: str | Mapping[str, str] | None = None,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002  its name in the API
+        on_gap: Callable[[Gap], None] | None = None,
+    ) -> BlockingSubscription:
+        """``on_gap`` is called in the client's thread."""
+        live = self._client.subscribe(*queues, since=since, filter=filter, on_gap=on_gap)
+        return BlockingSubscription(self._open(), live)
 
     def queues(
         self,

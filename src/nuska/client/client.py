@@ -1,20 +1,25 @@
 """The client itself: one server, one project, one Client-ID."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Literal, Self
 from uuid import UUID, uuid4
+from weakref import WeakSet
 
 from msgspec import Struct
 
 from nuska.client.address import Address
+from nuska.client.channel import Channel
+from nuska.client.channel_queue import ChannelQueue
 from nuska.client.connection import Connection
+from nuska.client.following import Gap, LiveSubscription
 from nuska.client.paging import Listing
 from nuska.client.persistence import Timing
 from nuska.client.pools import Flavor, FlavorEntry, Pool, PoolEntry, flavor_page, pool_page
 from nuska.client.queues import Queue, queue_page
 from nuska.client.records import QueueEntry
 from nuska.client.retries import RetryPolicy
+from nuska.client.socket import Caller
 from nuska.client.topics import Topic, topic_page
 
 DEFAULT_URL = "http://127.0.0.1:8888"
@@ -22,6 +27,9 @@ DEFAULT_TIMEOUT = 30.0
 """Seconds for one call with all its retries; a long poll's ``wait`` comes on top."""
 DEFAULT_CONNECTIONS = 100
 """Connections open at once; each call that waits in the server holds one."""
+
+Transport = Literal["http", "websocket"]
+"""How a queue's frequent calls go: a request each, or many at once over one connection."""
 
 
 class _Count(Struct, frozen=True):
@@ -33,6 +41,8 @@ class Client:
 
     ``client_id`` stays the same for the life of the client; by it a listing can leave out what
     the client itself posted. ``headers`` go with every request. All calls may be made at once.
+    ``transport="websocket"`` is for high rates: what queues do often then goes over one
+    connection, many requests at a time.
     """
 
     def __init__(
@@ -43,28 +53,43 @@ class Client:
         client_id: UUID | str | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         retry: RetryPolicy | None = None,
+        transport: Transport = "http",
         connections: int = DEFAULT_CONNECTIONS,
         headers: Mapping[str, str] | None = None,
         timing: Timing | None = None,
     ) -> None:
         self.project = project
         self.client_id = str(client_id or uuid4())
+        self._address = Address.parse(url)
+        self._timeout, self._retry = timeout, retry or RetryPolicy()
+        self._timing = timing or Timing()
+        named = {**(headers or {}), "Client-ID": self.client_id, "X-Project-Id": project}
         self._connection = Connection(
-            Address.parse(url),
-            headers={
-                **(headers or {}),
-                "Accept": "application/json",
-                "Client-ID": self.client_id,
-                "X-Project-Id": project,
-            },
+            self._address,
+            headers={**named, "Accept": "application/json"},
             timeout=timeout,
-            retry=retry or RetryPolicy(),
+            retry=self._retry,
             connections=connections,
-            timing=timing or Timing(),
+            timing=self._timing,
+        )
+        self._caller = Caller.of(named)
+        self._subscriptions: WeakSet[LiveSubscription] = WeakSet()
+        self._channel = (
+            Channel(
+                self._address,
+                self._caller,
+                timeout=timeout,
+                retry=self._retry,
+                timing=self._timing,
+            )
+            if transport == "websocket"
+            else None
         )
 
     async def __aenter__(self) -> Self:
         await self._connection.__aenter__()
+        if self._channel is not None:
+            self._channel.open()
         return self
 
     async def __aexit__(
@@ -73,11 +98,49 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        for subscription in list(self._subscriptions):
+            await subscription.close()
+        if self._channel is not None:
+            await self._channel.close()
         await self._connection.__aexit__(kind, error, trace)
 
     def queue(self, name: str) -> Queue:
         """The queue of that name, whether or not it exists; asks nothing of the server."""
+        if self._channel is not None:
+            return ChannelQueue(self._connection, name, self._channel)
         return Queue(self._connection, name)
+
+    def subscribe(
+        self,
+        *queues: str,
+        since: str | Mapping[str, str] | None = None,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002  its name in the API
+        on_gap: Callable[[Gap], None] | None = None,
+    ) -> LiveSubscription:
+        """Messages of ``queues`` as they are posted: ``async for message in client.subscribe("jobs")``.
+
+        ``since`` is the marker after which to begin (``message.marker``, a message's id), of one
+        queue, or of each by its name; without it, with what is posted from now on. Only messages
+        that fit ``filter`` come. ``on_gap`` is told when the server no longer had messages
+        that should have come; else that is logged.
+        """
+        if isinstance(since, str):
+            if len(queues) != 1:
+                raise ValueError("a marker is of one queue; give one by the name of each")
+            since = {queues[0]: since}
+        subscription = LiveSubscription(
+            self._address,
+            self._caller,
+            queues,
+            since=since or {},
+            filter=filter,
+            on_gap=on_gap,
+            timeout=self._timeout,
+            retry=self._retry,
+            timing=self._timing,
+        )
+        self._subscriptions.add(subscription)
+        return subscription
 
     def queues(
         self,

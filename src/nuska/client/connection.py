@@ -35,6 +35,8 @@ are sent into a connection that is being closed."""
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes of one answer."""
 
+NOT_OPEN = "this client is not open: use it as `async with Client(…) as client`"
+
 T = TypeVar("T")
 
 
@@ -144,9 +146,7 @@ class Connection:
         seconds: float,
     ) -> Answer:
         if self._session is None:
-            raise RuntimeError(
-                "this client is not open: use it as `async with Client(…) as client`"
-            )
+            raise RuntimeError(NOT_OPEN)
         try:
             async with (
                 asyncio.timeout(max(seconds, 0.0)),

@@ -10,7 +10,13 @@ import random
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from nuska.client.errors import CannotConnect, ClientError, ConnectionBroken, ErrorAnswer
+from nuska.client.errors import (
+    CannotConnect,
+    ClientError,
+    ConnectionBroken,
+    DeadlinePassed,
+    ErrorAnswer,
+)
 
 NOTHING_HAPPENED = frozenset({408, 429})
 """Refused before the request was looked at: the request came too slowly, or too often."""
@@ -68,3 +74,12 @@ def may_repeat(error: ClientError, repeat: Repeat) -> bool:
             return status in worth_it
         case _:
             return False
+
+
+def passes(error: ClientError) -> bool:
+    """Whether the server may be well again later, for who can wait that long."""
+    match error:
+        case ErrorAnswer(status=status):
+            return status in TRY_LATER
+        case _:
+            return isinstance(error, CannotConnect | ConnectionBroken | DeadlinePassed)

@@ -13,17 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from nuska.client.claims import CLAIM_TTL
-from nuska.client.errors import (
-    CannotConnect,
-    ClaimLost,
-    ClientError,
-    ConnectionBroken,
-    DeadlinePassed,
-    ErrorAnswer,
-)
+from nuska.client.errors import ClaimLost, ClientError
 from nuska.client.held import RELEASE_TIMEOUT, ClaimedMessage, HeldClaim
 from nuska.client.queues import Queue
-from nuska.client.retries import TRY_LATER, RetryPolicy
+from nuska.client.retries import RetryPolicy, passes
 
 Handler = Callable[[ClaimedMessage], Awaitable[None]]
 """Does the work of one message. Returning means done; raising gives the message back."""
@@ -128,7 +121,7 @@ class Worker:
             try:
                 found = await self._one()
             except ClientError as error:
-                if self._until_empty or not _passes(error):
+                if self._until_empty or not passes(error):
                     self._fatal = self._fatal or error
                     self.stop()
                     return
@@ -196,7 +189,7 @@ class Worker:
             except ClientError as error:
                 away += 1
                 log.warning("message %s is done but cannot be deleted now: %s", message.id, error)
-                if self._until_empty or self._stopping.is_set() or not _passes(error):
+                if self._until_empty or self._stopping.is_set() or not passes(error):
                     return False
                 await self._rest(self._away_pause(away))
             else:
@@ -257,12 +250,3 @@ class Worker:
         finally:
             for one in waiting:
                 one.cancel()
-
-
-def _passes(error: ClientError) -> bool:
-    """Whether the server may be well again later."""
-    match error:
-        case ErrorAnswer(status=status):
-            return status in TRY_LATER
-        case _:
-            return isinstance(error, CannotConnect | ConnectionBroken | DeadlinePassed)

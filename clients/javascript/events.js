@@ -1,0 +1,44 @@
+// Reads a stream of server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+// EventSource is not used: Node 20 has none, and no EventSource can send headers.
+
+import { NuskaError } from "./errors.js";
+
+const LONGEST_LINE = 16 * 1024 * 1024; // characters; far more than a message may have
+
+/** The events of a response's body, as `{type, id, data}`; comments are passed over. */
+export async function* events(body) {
+  let id = "";
+  let event = { type: "message", data: [] };
+  for await (const line of lines(body)) {
+    if (line === "") {
+      if (event.data.length) yield { type: event.type, id, data: event.data.join("\n") };
+      event = { type: "message", data: [] };
+      continue;
+    }
+    const [, field, value] = /^([^:]*)(?:: ?(.*))?$/s.exec(line);
+    if (field === "event") event.type = value || "message";
+    else if (field === "data") event.data.push(value ?? "");
+    else if (field === "id") id = value ?? "";
+  }
+}
+
+async function* lines(body) {
+  const decoder = new TextDecoder();
+  const reader = body.getReader();
+  let rest = "";
+  try {
+    for (;;) {
+      const { done, value } = await reader.read().catch((cause) => {
+        throw new NuskaError("the stream broke off", { cause });
+      });
+      if (done) return;
+      rest += decoder.decode(value, { stream: true });
+      if (rest.length > LONGEST_LINE) throw new NuskaError("a line of the stream is too long", { status: 500 });
+      const ends = rest.split(/\r\n|\n|\r(?!$)/);
+      rest = ends.pop();
+      yield* ends;
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}

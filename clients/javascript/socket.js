@@ -1,0 +1,97 @@
+// One WebSocket: requests answered by their ids, everything else handed on as it comes.
+
+import { NuskaError } from "./errors.js";
+
+const OPEN_WITHIN = 10; // seconds
+const LISTS = ["URL-Methods", "URL-Paths"]; // lists in frames, comma-separated text over HTTP
+
+export class Socket {
+  /** @param hear called with every frame that is no reply; @param ended with the close event */
+  constructor({ url, headers, timeout, WebSocket }, { hear = () => {}, ended = () => {} } = {}) {
+    this.headers = inFrames(headers);
+    this.timeout = timeout;
+    this.waiting = new Map();
+    this.numbers = 0;
+    this.hear = hear;
+    this.ended = ended;
+    this.lost = false;
+    this.socket = new WebSocket(`${url.replace(/^http/, "ws")}/v2/websocket`);
+    this.ready = this.#open();
+    this.ready.catch(() => {}); // who asks hears of it
+  }
+
+  /** The body of the reply to one request. */
+  async call(action, body, { headers = {}, wait = 0 } = {}) {
+    await this.ready;
+    return this.#ask(action, { ...this.headers, ...headers }, body, wait);
+  }
+
+  close() {
+    this.socket.close();
+  }
+
+  async #open() {
+    await new Promise((done, fail) => {
+      const late = setTimeout(() => this.socket.close(), OPEN_WITHIN * 1000);
+      this.socket.onopen = () => (clearTimeout(late), done());
+      this.socket.onerror = () => {}; // a close follows, which tells more
+      this.socket.onmessage = (event) => this.#read(event.data);
+      this.socket.onclose = (event) => {
+        clearTimeout(late);
+        fail(new NuskaError("no connection to the server"));
+        this.#end(event);
+      };
+    });
+    const { "X-Auth-Token": token, ...rest } = this.headers;
+    if (token === undefined) return;
+    this.headers = rest; // shown once
+    await this.#ask("authenticate", { ...rest, "X-Auth-Token": token }, {}, 0);
+  }
+
+  #ask(action, headers, body, wait) {
+    return new Promise((done, fail) => {
+      if (this.lost) return fail(new NuskaError("the connection was lost"));
+      const number = ++this.numbers;
+      const late = setTimeout(() => {
+        this.waiting.delete(number);
+        fail(new NuskaError("the server did not answer in time"));
+      }, (this.timeout + wait) * 1000);
+      this.waiting.set(number, { done, fail, late });
+      this.socket.send(
+        JSON.stringify({ action, request_id: number, headers, body: wait ? { ...body, wait } : body }),
+      );
+    });
+  }
+
+  #read(text) {
+    const frame = JSON.parse(text);
+    const waiting = this.waiting.get(frame.request_id);
+    if (frame.request_id === undefined) return this.hear(frame);
+    if (!waiting) return undefined; // its time was up
+    this.waiting.delete(frame.request_id);
+    clearTimeout(waiting.late);
+    const { status } = frame.headers;
+    if (status < 300) return waiting.done(frame.body);
+    const { title = "", exception, error, retry_after: retryAfter = 0 } = frame.body ?? {};
+    const reason = exception ?? error ?? (typeof frame.body === "string" ? frame.body : "");
+    const message = [title, reason].filter(Boolean).join(": ") || `status ${status}`;
+    return waiting.fail(new NuskaError(message, { status, title, retryAfter }));
+  }
+
+  #end(event) {
+    this.lost = true;
+    const reason = [event.code, event.reason].filter(Boolean).join(" ");
+    for (const { fail, late } of this.waiting.values()) {
+      clearTimeout(late);
+      fail(new NuskaError(`the connection broke off before its answer (${reason})`));
+    }
+    this.waiting.clear();
+    this.ended(event);
+  }
+}
+
+function inFrames(headers) {
+  const { "X-Project-Id": project, ...rest } = headers;
+  for (const name of LISTS) if (rest[name] !== undefined) rest[name] = rest[name].split(",");
+  return { ...rest, "X-Project-ID": project };
+}

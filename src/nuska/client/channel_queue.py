@@ -1,0 +1,139 @@
+"""A queue whose frequent calls go over one WebSocket connection, many at once.
+
+What programs do thousands of times a second goes that way: posts, claims, renewals, deletes
+and pops. Everything else goes over HTTP as with any ``Queue``; what a call means, and what it
+raises, is the same either way.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from msgspec import Struct
+
+from nuska.client.channel import Channel
+from nuska.client.claims import CLAIM_TTL
+from nuska.client.connection import Connection
+from nuska.client.encoding import EncodedMessage
+from nuska.client.frames import encode_body
+from nuska.client.messages import IDS_PER_CALL, POST_MEMORY
+from nuska.client.queues import Queue
+from nuska.client.records import Claim, Message
+from nuska.client.retries import Repeat
+
+
+class _Posted(Struct, frozen=True):
+    message_ids: list[str]
+
+
+class _Messages(Struct, frozen=True):
+    messages: list[Message]
+
+
+class _One(Struct, frozen=True):
+    messages: Message
+    """A single one, in spite of its name."""
+
+
+class _Claimed(Struct, frozen=True):
+    claim_id: str | None
+    messages: list[Message] = []
+
+
+class _ClaimShown(Struct, frozen=True):
+    ttl: int
+    age: int
+    messages: list[Message]
+
+
+class ChannelQueue(Queue):
+    """Made by ``Client.queue`` of a client with ``transport="websocket"``."""
+
+    def __init__(self, connection: Connection, name: str, channel: Channel) -> None:
+        super().__init__(connection, name)
+        self._channel = channel
+        self._head = b'{"queue_name":%b,"messages":[' % msgspec.json.encode(name)
+
+    async def post_encoded(
+        self, messages: Sequence[EncodedMessage], *, key: str | None = None
+    ) -> list[str]:
+        reply = await self._channel.call(
+            "message_post",
+            b"%b%b]}" % (self._head, b",".join(messages)),
+            headers=self._channel.caller.keyed(key or uuid4().hex),
+            timeout=min(self._channel.timeout, POST_MEMORY),
+        )
+        return reply.read(_Posted).message_ids
+
+    async def message(self, message_id: str, *, attributes: bool = False) -> Message:
+        body = self._body(message_id=message_id, attributes=attributes or None)
+        return (await self._channel.call("message_get", body)).read(_One).messages
+
+    async def delete_message(self, message_id: str, *, claim_id: str | None = None) -> None:
+        body = self._body(message_id=message_id, claim_id=claim_id)
+        await self._channel.call("message_delete", body)
+
+    async def delete_messages(
+        self, message_ids: Iterable[str], *, claim_ids: Iterable[str] = ()
+    ) -> None:
+        ids, claims = list(message_ids), list(claim_ids) or None
+        for start in range(0, len(ids), IDS_PER_CALL):
+            part = ids[start : start + IDS_PER_CALL]
+            body = self._body(message_ids=part, claim_ids=claims)
+            await self._channel.call("message_delete_many", body)
+
+    async def pop(
+        self, limit: int = 1, *, wait: int = 0, attributes: bool = False
+    ) -> list[Message]:
+        reply = await self._channel.call(
+            "message_delete_many",
+            self._body(pop=limit, wait=wait or None, attributes=attributes or None),
+            repeat=Repeat.HARMFUL,
+            timeout=self._channel.timeout + wait,
+        )
+        return reply.read(_Messages).messages
+
+    async def create_claim(
+        self,
+        *,
+        limit: int = 1,
+        ttl: int = CLAIM_TTL,
+        grace: int | None = None,
+        wait: int = 0,
+        attributes: bool = False,
+    ) -> Claim | None:
+        terms = {"limit": limit, "ttl": ttl, "grace": grace}
+        reply = await self._channel.call(
+            "claim_create",
+            self._body(**terms, wait=wait or None, attributes=attributes or None),
+            repeat=Repeat.HARMFUL,
+            timeout=self._channel.timeout + wait,
+        )
+        claimed = reply.read(_Claimed)
+        if claimed.claim_id is None or not claimed.messages:
+            return None
+        return Claim(id=claimed.claim_id, ttl=ttl, age=0, messages=claimed.messages)
+
+    async def show_claim(self, claim_id: str, *, attributes: bool = False) -> Claim:
+        body = self._body(claim_id=claim_id, attributes=attributes or None)
+        shown = (await self._channel.call("claim_get", body)).read(_ClaimShown)
+        return Claim(id=claim_id, ttl=shown.ttl, age=shown.age, messages=shown.messages)
+
+    async def renew_claim(
+        self, claim_id: str, *, ttl: int = CLAIM_TTL, grace: int | None = None
+    ) -> None:
+        body = self._body(claim_id=claim_id, ttl=ttl, grace=grace)
+        await self._channel.call("claim_update", body)
+
+    async def release_claim(
+        self,
+        claim_id: str,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109  a call's budget
+    ) -> None:
+        body = self._body(claim_id=claim_id)
+        await self._channel.call("claim_delete", body, timeout=timeout)
+
+    def _body(self, **values: Any) -> bytes:
+        return encode_body(queue_name=self.name, **values)
