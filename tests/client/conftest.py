@@ -4,6 +4,7 @@ It knows nothing of messaging: what the client does with a real server is in
 ``test_against_the_server.py``.
 """
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from websockets.asyncio.server import ServerConnection, serve
 
 from nuska.client import Client
 from nuska.testing.timing import ManualTiming
@@ -111,3 +113,69 @@ def hurried() -> ManualTiming:
 async def client(server: ScriptedServer, hurried: ManualTiming) -> AsyncIterator[Client]:
     async with Client(server.url, project="shop", timing=hurried.timing) as client:
         yield client
+
+
+@dataclass
+class Line:
+    """One WebSocket of a client, as a scripted server sees it."""
+
+    connection: ServerConnection
+
+    async def asked(self, action: str) -> dict[str, Any]:
+        """The next request, which must be this one."""
+        request: dict[str, Any] = json.loads(await self.connection.recv())
+        assert request["action"] == action
+        return request
+
+    async def replies(self, request: dict[str, Any], body: Any, *, status: int = 200) -> None:
+        document = {"request_id": request["request_id"], "headers": {"status": status}}
+        await self.connection.send(json.dumps({**document, "body": body}))
+
+    async def pushes(self, marker: str, body: Any = None, *, queue: str = "jobs") -> None:
+        await self.tells("Notification", queue_name=queue, marker=marker, body=body, ttl=60)
+
+    async def tells(self, kind: str, **what: Any) -> None:
+        await self.connection.send(json.dumps({"Message_Type": kind, **what}))
+
+    async def breaks_off(self) -> None:
+        self.connection.transport.abort()
+        await self.connection.wait_closed()
+
+    async def closes(self, code: int, reason: str = "") -> None:
+        await self.connection.close(code, reason)
+
+    async def ends(self) -> None:
+        """The client has gone."""
+        await self.connection.wait_closed()
+
+
+Script = Callable[[Line], Awaitable[None]]
+
+
+@dataclass
+class ScriptedLines:
+    """Handles each connection by the next part of ``script``."""
+
+    url: str = ""
+    script: list[Script] = field(default_factory=list)
+    failures: list[BaseException] = field(default_factory=list)
+    opened: int = 0
+
+    async def handle(self, connection: ServerConnection) -> None:
+        part = self.script[self.opened]
+        self.opened += 1
+        try:
+            await part(Line(connection))
+        except BaseException as failure:
+            self.failures.append(failure)
+            raise
+
+
+@pytest.fixture
+async def lines() -> AsyncIterator[ScriptedLines]:
+    """A WebSocket server that does as the test says, connection by connection."""
+    scripted = ScriptedLines()
+    async with serve(scripted.handle, "127.0.0.1", 0) as server:
+        scripted.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield scripted
+    assert scripted.failures == []

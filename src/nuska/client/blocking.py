@@ -40,6 +40,7 @@ from nuska.client.retries import RetryPolicy
 
 T = TypeVar("T")
 
+
 class BlockingListing(Generic[T]):
     """``for item in listing``; fetches page by page."""
 

@@ -117,7 +117,7 @@ class Client:
         filter: Mapping[str, Any] | None = None,  # noqa: A002  its name in the API
         on_gap: Callable[[Gap], None] | None = None,
     ) -> LiveSubscription:
-        """Messages of ``queues`` as they are posted: ``async for message in client.subscribe("jobs")``.
+        """Messages as they are posted: ``async for message in client.subscribe("jobs")``.
 
         ``since`` is the marker after which to begin (``message.marker``, a message's id), of one
         queue, or of each by its name; without it, with what is posted from now on. Only messages

@@ -6,6 +6,7 @@ the caller's. Nothing here comes again after a failure.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
@@ -78,7 +79,7 @@ async def _connected(address: Address) -> ClientConnection:
     base = urlsplit(address.base)
     scheme = {"http": "ws", "https": "wss"}[base.scheme]
     url = urlunsplit((scheme, base.netloc, base.path + PATH, "", ""))
-    options = {
+    options: dict[str, Any] = {
         "open_timeout": OPEN_TIMEOUT,
         "close_timeout": CLOSE_TIMEOUT,
         "ping_interval": PING_EVERY,

@@ -126,8 +126,7 @@ class Browser:
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
             await self._line.send(json.dumps(request))
-            async with asyncio.timeout(ANSWER_WITHIN):
-                return await answer
+            return await asyncio.wait_for(answer, ANSWER_WITHIN)
         finally:
             del self._waiting[number]
 
@@ -231,7 +230,7 @@ class Page:
     async def picture(self, path: Path) -> None:
         """Take its picture, as PNG."""
         taken = await self.command("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(taken["data"]))
+        path.write_bytes(base64.b64decode(taken["data"]))  # noqa: ASYNC240  nobody else waits
 
     async def command(self, method: str, **parameters: Any) -> dict[str, Any]:
         return await self._browser.command(method, session=self._session, **parameters)
