@@ -55,6 +55,7 @@ def confirmation_rules(settings: Settings, data: Path, *, embedded: bool) -> Con
         who=settings.require_confirmation,
         signer=None if key is None else Signer(key),
         public_url=settings.public_url.rstrip("/") or None,
+        sends_mail=settings.mail.smtp_mode != "off",
         goodbye_ttl=seconds(settings.limits.default_subscription_ttl),
     )
 

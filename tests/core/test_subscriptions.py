@@ -8,11 +8,11 @@ from msgspec.structs import replace
 
 from nuska.core import Core, build_core
 from nuska.core.subscription_records import SHARED, SubscriptionRecords
-from nuska.core.subscriptions import SubscriptionChange, SubscriptionDraft
+from nuska.core.subscriptions import SubscriberRules, SubscriptionChange, SubscriptionDraft
 from nuska.domain.errors import Conflict, InvalidInput, NotFound
 from nuska.domain.limits import MAX_SUBSCRIBER, MAX_SUBSCRIPTION_OPTIONS
 from nuska.domain.messages import QueueRef
-from nuska.domain.moments import seconds
+from nuska.domain.moments import Moment, seconds
 from nuska.domain.subscriptions import UNSUBSCRIBED, Disabled
 from nuska.interfaces.identity import Caller
 from nuska.interfaces.records import Record
@@ -391,3 +391,35 @@ async def test_the_largest_subscription_fits_a_record_of_every_store(core: Core)
     url = "https://example.net/" + "é" * (MAX_SUBSCRIBER - 20)
     made = await core.subscriptions.create(ACME, "jobs", draft(url, options=options))
     assert await core.subscriptions.get(ACME, "jobs", made.id) == made
+
+
+class Keystone:
+    """Implements ``Trusts``: knows which trusts a caller has given."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    async def create(self, caller: Caller, *, until: Moment) -> str:
+        self.made += 1
+        return f"{caller.project}-{self.made}"
+
+    async def check(self, caller: Caller, trust: str) -> None:
+        if not trust.startswith(f"{caller.project}-"):
+            raise InvalidInput("That trust is none of yours.")
+
+
+async def test_whoever_asks_again_names_no_trust_of_another(
+    store: MemoryStore, clock: ManualClock
+) -> None:
+    trusts = Keystone()
+    core = build_core(store=store, clock=clock, subscribers=SubscriberRules(trusts=trusts))
+    hook = "trust+https://hooks.example.net/in"
+    made = await core.subscriptions.create(ACME, "jobs", draft(hook))
+    foreign = SubscriptionDraft(subscriber=hook, options={"trust_id": "others-1"})
+    with pytest.raises(InvalidInput):
+        await core.subscriptions.create(ACME, "jobs", foreign)
+    assert await core.subscriptions.get(ACME, "jobs", made.id) == made
+    again = SubscriptionDraft(subscriber=hook, options={"post_data": "x"})
+    kept = await core.subscriptions.create(ACME, "jobs", again)
+    assert kept.options == {"post_data": "x", "trust_id": made.options["trust_id"]}
+    assert trusts.made == 1

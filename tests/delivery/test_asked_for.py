@@ -7,7 +7,8 @@ from nuska.core import Core, build_core
 from nuska.domain.errors import InvalidInput, NotFound
 from nuska.domain.subscriptions import Disabled
 from nuska.interfaces.identity import Caller
-from nuska.testing.delivering import GONE, REFUSED, DeliveryBench
+from nuska.interfaces.notifications import Notification, Outcome
+from nuska.testing.delivering import GONE, OK, REFUSED, DeliveryBench
 
 WHO = "http://a.example/"
 CALLER, OTHER = Caller(project="acme"), Caller(project="other")
@@ -88,6 +89,58 @@ async def test_the_past_is_told_again_as_far_as_it_was_asked_for(
         await core.deliveries.replay(OTHER, "jobs", id_, since=25)
     with pytest.raises(InvalidInput):
         await core.deliveries.replay(CALLER, "jobs", id_, since=-1)
+
+
+async def test_only_the_past_is_told_as_told_before_and_so_is_what_fails_of_it(
+    bench: DeliveryBench, core: Core
+) -> None:
+    rounds: list[tuple[str, int]] = []
+
+    def note(notification: Notification) -> Outcome:
+        body = notification.message.body.decode()
+        rounds.append((body.strip('"'), notification.round))
+        failed = body == '"1"' and notification.round and notification.attempt < 6
+        return REFUSED if failed else OK
+
+    bench.sender.answers[WHO] = note
+    id_ = await bench.subscribe(WHO)
+    for number in range(2):
+        await bench.post(str(number))
+        await bench.engine.settled()
+    assert rounds == [("0", 0), ("1", 0)]
+    await core.deliveries.replay(CALLER, "jobs", id_, since=25)
+    await bench.post("new")
+    await bench.pass_time(20)
+    await bench.post("newer")
+    await bench.engine.settled()
+    again = dict(rounds[2:])
+    assert again["0"] == again["1"] > 0
+    assert (again["new"], again["newer"]) == (0, 0)
+    assert {round_ for body, round_ in rounds[2:] if body == "1"} == {again["1"]}
+    assert len([body for body, _ in rounds[2:] if body == "1"]) == 6
+
+
+async def test_a_restart_does_not_forget_that_the_past_is_told_again(
+    bench: DeliveryBench, core: Core
+) -> None:
+    rounds: list[int] = []
+
+    def note(notification: Notification) -> Outcome:
+        rounds.append(notification.round)
+        return OK
+
+    bench.sender.answers[WHO] = note
+    id_ = await bench.subscribe(WHO, {"ordered": True})
+    for number in range(3):
+        await bench.post(str(number))
+        await bench.engine.settled()
+    await core.deliveries.replay(CALLER, "jobs", id_, since=25)
+    await bench.engine.stop()
+    bench.new_engine()
+    await bench.engine.settled()
+    assert len(rounds) == 6
+    assert len(set(rounds[3:])) == 1
+    assert rounds[3] > 0
 
 
 async def test_one_who_is_behind_loses_nothing_by_a_replay(

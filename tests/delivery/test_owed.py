@@ -14,7 +14,7 @@ from nuska.delivery.engine import Engine
 from nuska.delivery.senders.queue import QueueSender
 from nuska.domain.errors import Conflict, InvalidInput, Unavailable
 from nuska.domain.messages import NewMessage, QueueRef
-from nuska.domain.moments import Duration, Moment, seconds
+from nuska.domain.moments import LAST_MOMENT, Duration, Moment, seconds
 from nuska.domain.positions import BEFORE_ALL
 from nuska.domain.signing import Signer
 from nuska.domain.templates import PLACEHOLDER, filled
@@ -160,7 +160,7 @@ async def test_what_was_owed_to_one_subscriber_is_not_sent_to_the_next_before_he
 ) -> None:
     core = Letters(bench).core
     made = await core.subscriptions.create(ME, QUEUE, SubscriptionDraft(subscriber=MINE))
-    await core.subscriptions.confirm(ME, QUEUE, made.id, confirmed=True)
+    await core.subscriptions.confirm(ME, QUEUE, made.id, confirmed=True, letter=LAST_MOMENT)
     await bench.engine.settled()
     bench.sender.answers[MINE] = REFUSED
     for number in range(5):

@@ -45,6 +45,8 @@ TRIAL_BODY = b'{"trial": true}'
 TRIAL_TTL = seconds(300)
 TRIES = 20
 ROW_OUTLIVES = seconds(3_600)
+NO_MESSAGE = MessageId("")
+"""Of what was no message."""
 
 
 class Attempt(Struct, frozen=True, gc=False, kw_only=True, array_like=True):
@@ -62,6 +64,8 @@ class Attempt(Struct, frozen=True, gc=False, kw_only=True, array_like=True):
     error: str | None = None
     next_at: Moment | None = None
     """When it is tried again; None when it is not."""
+    letter: str | None = None
+    """Of which type, when it was no message but a letter about the subscription itself."""
 
 
 class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -75,6 +79,8 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of the last attempt."""
     trial: bool = False
     """Sent once, whatever the state of the endpoint, and not kept when that fails."""
+    round: int = 0
+    """Which telling again of the past this is of; 0 for the first telling."""
 
 
 class Attempts(Struct, frozen=True):
@@ -228,11 +234,17 @@ class DeliveryService:
         for _ in range(TRIES):
             own = await records.cursor(queue, seen.value.id)
             stands = own or await records.cursor(queue, SHARED)
-            at = Position(min(start, seen.value.since if stands is None else stands.value.position))
+            told = seen.value.since if stands is None else stands.value.position
+            before = Cursor(position=told) if own is None else own.value
+            again = Cursor(
+                position=Position(min(start, told)),
+                round=max(before.round + 1, self._clock.now()),
+                round_until=max(before.round_until, told),
+            )
             if await records.put_cursor(
                 queue,
                 seen.value.id,
-                Cursor(position=at),
+                again,
                 version=ABSENT if own is None else own.version,
             ):
                 await self._tell(queue)

@@ -116,6 +116,7 @@ class SubscriberIndex:
         if cursor is not None:
             await self._records.remove_cursor(queue, id_, version=cursor.version)
         await self._records.remove_trouble(queue, id_)
+        await self._records.remove_ask(queue, id_)
 
     async def _live(
         self, queue: QueueRef, subscriber: str, id_: SubscriptionId, now: Moment

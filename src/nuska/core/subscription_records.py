@@ -11,6 +11,7 @@ another by now.
 | ``followed`` | shard · project · queue | ``Followed`` |
 | ``cursors`` | shard · project · queue · id, or nothing for the shared one | ``Cursor`` |
 | ``trouble`` | project · queue · id | ``Trouble`` |
+| ``asks`` | project · queue · id | what its subscriber is to be sent (``core/confirmations.py``) |
 """
 
 import zlib
@@ -34,6 +35,7 @@ SUBSCRIBERS = "subscribers"
 FOLLOWED = "followed"
 CURSORS = "cursors"
 TROUBLE = "trouble"
+ASKS = "asks"
 
 SHARDS = 16
 """Followed queues are divided into so many parts; a node is in charge of whole ones."""
@@ -68,7 +70,9 @@ class Cursor(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     position: Position
     round: int = 0
-    """Goes up when the past is told again."""
+    """Which telling again of the past this is; goes up with each."""
+    round_until: Position = BEFORE_ALL
+    """Messages up to here are told again; what comes after is told for the first time."""
     failures: int = 0
     """Attempts that failed for the first message after it, where order is to be kept."""
     next_at: Moment = Moment(0)
@@ -251,12 +255,7 @@ class SubscriptionRecords:
 
     async def troubled(self, queue: QueueRef) -> set[str]:
         """Subscriptions of the queue that have a record of trouble, page by page."""
-        after, end = keys_below(queue.project, queue.name)
-        found: set[str] = set()
-        while page := await self._records.page(TROUBLE, after=after, before=end, limit=PAGE):
-            found.update(map(_last_of, page))
-            after = page[-1].key
-        return found
+        return await self._ids(TROUBLE, queue)
 
     async def put_trouble(
         self, queue: QueueRef, subscription_id: str, trouble: Trouble, *, version: str
@@ -270,6 +269,27 @@ class SubscriptionRecords:
         if seen is not None:
             key = _key(queue, subscription_id)
             await self._records.remove(TROUBLE, key, version=seen.version)
+
+    # Asks
+
+    async def asked(self, queue: QueueRef) -> set[str]:
+        """Subscriptions of the queue whose subscribers are to be sent something, page by page."""
+        return await self._ids(ASKS, queue)
+
+    async def remove_ask(self, queue: QueueRef, subscription_id: str) -> None:
+        """Whatever it says. Two steps."""
+        key = _key(queue, subscription_id)
+        record = await self._records.get(ASKS, key)
+        if record is not None:
+            await self._records.remove(ASKS, key, version=record.version)
+
+    async def _ids(self, collection: str, queue: QueueRef) -> set[str]:
+        after, end = keys_below(queue.project, queue.name)
+        found: set[str] = set()
+        while page := await self._records.page(collection, after=after, before=end, limit=PAGE):
+            found.update(map(_last_of, page))
+            after = page[-1].key
+        return found
 
 
 def followed_key(queue: QueueRef) -> str:

@@ -18,6 +18,7 @@ from nuska.core.ranges import page_size
 from nuska.core.subscriber_index import ATTEMPTS, SubscriberIndex, too_busy
 from nuska.core.subscription_records import Cursor, Seen, SubscriptionRecords
 from nuska.domain.errors import Conflict, InvalidInput, NotFound, Unavailable
+from nuska.domain.letters import moved, moved_back, restarted
 from nuska.domain.limits import MIN_SUBSCRIPTION_TTL, Limits
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import LAST_MOMENT, Duration, Moment, after, seconds
@@ -40,6 +41,8 @@ from nuska.interfaces.notifications import SubscribableStore, Trusts
 from nuska.interfaces.records import ABSENT
 from nuska.interfaces.storage import RandomBytes
 
+MAKING_TAKES = seconds(60)
+"""At most: what takes longer is begun anew."""
 REMOVED_AT_ONCE = 100
 """Subscriptions that a purge removes side by side."""
 
@@ -108,7 +111,7 @@ class SubscriptionService:
         ttl, now = self._ttl(draft.ttl), self._clock.now()
         if await store.queues.get(queue) is None:
             await store.queues.create(queue, {}, now=now)
-        made = await self._again(queue, draft)
+        made = await self._again(caller, queue, draft)
         if made is None:
             made = await self._begin(caller, queue, draft, ttl)
         await self._confirmations.ask(made)
@@ -129,7 +132,7 @@ class SubscriptionService:
             own = subscription_id(self._random_bytes(SUBSCRIPTION_ID_BYTES))
             claimed = await self._index.claim(queue, draft.subscriber, own, now, new=True)
             if isinstance(claimed, Seen):
-                made = await self._again(queue, draft)
+                made = await self._again(caller, queue, draft)
                 if made is None:
                     continue
                 return made
@@ -144,6 +147,7 @@ class SubscriptionService:
                 expires_at=after(now, ttl),
                 since=last,
             )
+            new = restarted(new, ttl, now)
             if await self._write(new, last):
                 return new
         raise too_busy()
@@ -155,14 +159,18 @@ class SubscriptionService:
         version = await self._records.put_subscription(new, version=ABSENT)
         if version is None:
             return False
-        if not await self._index.is_claimed(new):
+        is_late = self._clock.now() - new.created_at > MAKING_TAKES
+        if is_late or not await self._index.is_claimed(new):
+            # Late: its cursor may have been taken for one that somebody left behind.
             await self._index.clear(Seen(new, version))
             return False
         # Whoever closed the log meanwhile, for want of subscriptions, did not know of this one.
         await self._store.announcements.open(queue, now=self._clock.now())
         return True
 
-    async def _again(self, queue: QueueRef, draft: SubscriptionDraft) -> Subscription | None:
+    async def _again(
+        self, caller: Caller, queue: QueueRef, draft: SubscriptionDraft
+    ) -> Subscription | None:
         """The live subscription of the subscriber, if there is one, with what ``draft`` names."""
         for _ in range(ATTEMPTS):
             now = self._clock.now()
@@ -173,9 +181,10 @@ class SubscriptionService:
                 raise Conflict("There is a confirmed subscription of this subscriber already.")
             changed = seen.value
             if draft.ttl is not None:
-                changed = _restarted(changed, self._ttl(draft.ttl), now)
+                changed = restarted(changed, self._ttl(draft.ttl), now)
             if draft.options is not None:
-                changed = replace(changed, options=draft.options)
+                options = await self._trusted_again(caller, changed, draft.options)
+                changed = replace(changed, options=options)
             if changed == seen.value:
                 return changed
             if await self._records.put_subscription(changed, version=seen.version):
@@ -206,7 +215,8 @@ class SubscriptionService:
     async def update(
         self, caller: Caller, name: str, id_: str, change: SubscriptionChange
     ) -> Subscription:
-        """Change what ``change`` names; a disabled subscription is tried again.
+        """Change what ``change`` names; a disabled subscription is tried again, unless the
+        subscriber has left: that he takes back himself.
 
         Another subscriber has to confirm for himself. ``Conflict`` when he has a subscription.
         """
@@ -232,13 +242,13 @@ class SubscriptionService:
             )
         for _ in range(ATTEMPTS):
             before = seen.value
-            changed = replace(before, disabled=None, subscriber=subscriber)
+            changed = before if before.has_left else replace(before, disabled=None)
             if subscriber != before.subscriber:
-                changed = replace(changed, confirmed=False)
+                changed = moved(replace(changed, disabled=None), subscriber)
             if options is not None:
                 changed = replace(changed, options=options)
             if ttl is not None:
-                changed = _restarted(changed, ttl, self._clock.now())
+                changed = restarted(changed, ttl, self._clock.now())
             if await self._put(seen, changed):
                 if subscriber != before.subscriber:
                     await self._confirmations.ask(changed)
@@ -264,7 +274,7 @@ class SubscriptionService:
             await self._index.let_go(queue, changed.subscriber, before.id)
             return False
         if not await self._index.is_claimed(changed):
-            await self._records.put_subscription(before, version=version)
+            await self._records.put_subscription(moved_back(before, changed), version=version)
             raise Conflict("There is a subscription of this subscriber already.")
         await self._index.let_go(queue, before.subscriber, before.id)
         return True
@@ -292,15 +302,24 @@ class SubscriptionService:
         if removed:
             await self._announce(queue)
 
-    async def confirm(self, caller: Caller, name: str, id_: str, *, confirmed: bool) -> None:
-        """Say for the subscriber that he wants to be told, or that he does not any more."""
+    async def confirm(
+        self, caller: Caller, name: str, id_: str, *, confirmed: bool, letter: Moment | None = None
+    ) -> None:
+        """Say for the subscriber that he wants to be told, or that he does not any more.
+
+        ``letter``: the end of the letter by which he says it himself. Without one, where he must
+        confirm, only the no of a member of his project counts: ``NotAllowed``.
+        """
         allow(caller, "subscription:confirm")
         queue = self._place(caller.project, name)
         for _ in range(ATTEMPTS):
             seen = await self._known(queue, id_)
+            self._confirmations.check_answer(seen.value, confirmed=confirmed, letter=letter)
             changed = _answered(seen.value, confirmed, self._clock.now())
             if changed == seen.value:
                 return
+            if not confirmed:
+                changed = self._confirmations.parting(changed)
             if await self._records.put_subscription(changed, version=seen.version):
                 if not confirmed:
                     await self._confirmations.say_goodbye(changed)
@@ -351,6 +370,17 @@ class SubscriptionService:
         until = after(self._clock.now(), ttl)
         return {**options, "trust_id": await trusts.create(caller, until=until)}
 
+    async def _trusted_again(
+        self, caller: Caller, found: Subscription, options: Options
+    ) -> Options:
+        """Options for a subscription that is there, which keeps its trust unless they name one
+        of the caller's."""
+        kept = found.options.get("trust_id")
+        is_trusted = found.subscriber.lower().startswith(TRUST) and kept is not None
+        if is_trusted and options.get("trust_id") in (None, kept):
+            return {**options, "trust_id": kept}
+        return await self._trusted(caller, found.subscriber, options, found.ttl)
+
     def _ttl(self, asked: int | None) -> Duration:
         if asked is None:
             return seconds(self._limits.default_subscription_ttl)
@@ -363,16 +393,11 @@ class SubscriptionService:
         return ttl
 
 
-def _restarted(subscription: Subscription, ttl: Duration, now: Moment) -> Subscription:
-    return replace(subscription, ttl=ttl, restarted_at=now, expires_at=after(now, ttl))
-
-
 def _answered(subscription: Subscription, confirmed: bool, now: Moment) -> Subscription:
     """As the subscriber's answer leaves it. Only his own no is undone by his yes."""
     disabled = subscription.disabled
-    has_left = disabled is not None and disabled.reason == UNSUBSCRIBED
-    if not confirmed and not has_left:
+    if not confirmed and not subscription.has_left:
         disabled = Disabled(UNSUBSCRIBED, now)
-    elif confirmed and has_left:
+    elif confirmed and subscription.has_left:
         disabled = None
     return replace(subscription, confirmed=confirmed, disabled=disabled)

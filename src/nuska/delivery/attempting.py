@@ -77,10 +77,11 @@ class Attempting:
         failures: int,
         probe: bool,
         once: bool = False,
+        round_: int = 0,
     ) -> Verdict:
         """Try once, and again at once for as long as the policy says so, unless only ``once``."""
         while True:
-            outcome = await self._send(subscription, message, failures + 1)
+            outcome = await self._send(subscription, message, failures + 1, round_)
             verdict = await self._judge(outcome, subscription, failures, queue_policy)
             if once:
                 verdict = replace(verdict, next_at=None)
@@ -104,7 +105,9 @@ class Attempting:
                 return verdict
             probe = False
 
-    async def _send(self, subscription: Subscription, message: Message, number: int) -> Outcome:
+    async def _send(
+        self, subscription: Subscription, message: Message, number: int, round_: int
+    ) -> Outcome:
         sender = self._senders.get(subscription.scheme)
         if sender is None:
             return Outcome(
@@ -118,6 +121,7 @@ class Attempting:
             message=message,
             attempt=number,
             name=subscription.queue.name,
+            round=round_,
         )
         try:
             return await sender.send(notification)

@@ -7,17 +7,19 @@ cursor back.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from msgspec import Struct
 
 from nuska.core.subscription_records import SHARED, Cursor, Seen, SubscriptionRecords
 from nuska.delivery.recipients import Recipient
 from nuska.domain.messages import QueueRef
-from nuska.domain.moments import Moment
-from nuska.domain.positions import Position
+from nuska.domain.moments import Moment, seconds
+from nuska.domain.positions import BEFORE_ALL, Position
 from nuska.interfaces.records import ABSENT
 
+LEFT_FOR = seconds(600)
+"""Whoever makes a subscription writes its cursor first; after this he is not going to."""
 WRITES_PER_FLUSH = 100
 """Cursors of single subscriptions."""
 
@@ -43,11 +45,28 @@ class Cursors:
         self._version = ABSENT
         self.shared: Position | None = None
         """As it is written; None when it never was."""
+        self._left: dict[str, tuple[str, Moment]] = {}
+        """Cursors without a subscription: their version, and when that was seen first."""
 
     def know(self, seen: Seen[Cursor] | None) -> None:
         """What the shared cursor was found to be."""
         self._version = ABSENT if seen is None else seen.version
         self.shared = None if seen is None else seen.value.position
+
+    def left_behind(
+        self, cursors: Mapping[str, Seen[Cursor]], there: Collection[str], now: Moment
+    ) -> list[tuple[str, str]]:
+        """Cursors, with their versions, that have had no subscription for long: what made or
+        removed it was broken off."""
+        before = self._left
+        self._left = {
+            id_: before[id_]
+            if before.get(id_, ("", now))[0] == seen.version
+            else (seen.version, now)
+            for id_, seen in cursors.items()
+            if id_ != SHARED and id_ not in there
+        }
+        return [(id_, version) for id_, (version, at) in self._left.items() if now - at >= LEFT_FOR]
 
     def plan(self, recipients: Iterable[Recipient], head: Position) -> Plan:
         """``recipients`` are all of the queue; ``head``: how far it has been read."""
@@ -134,6 +153,11 @@ class Cursors:
 
 
 def _cursor(recipient: Recipient, done: Position) -> Cursor:
-    if not recipient.failures:
-        return Cursor(position=done)
-    return Cursor(position=done, failures=recipient.failures, next_at=Moment(recipient.next_at))
+    again = done < recipient.round_until
+    return Cursor(
+        position=done,
+        round=recipient.round if again else 0,
+        round_until=recipient.round_until if again else BEFORE_ALL,
+        failures=recipient.failures,
+        next_at=recipient.next_at if recipient.failures else Moment(0),
+    )

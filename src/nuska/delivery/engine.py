@@ -16,6 +16,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from nuska.core.deliveries import Attempt
 from nuska.core.followings import changes_in
 from nuska.core.subscription_records import PAGE, Seen, SubscriptionRecords, followed_key, shard_of
 from nuska.delivery.attempting import Attempting
@@ -53,8 +54,11 @@ STOP_WITHIN = 5.0
 NODE_ID_BYTES = 8
 UNEXPECTED = "An internal error."
 
-Ask = Callable[[QueueRef, Mapping[str, Sender]], Awaitable[Moment | None]]
-"""Sends what subscribers of a queue are to be sent about their subscriptions; when to come back."""
+Ask = Callable[
+    [QueueRef, Mapping[str, Sender], Callable[[Attempt], None]], Awaitable[Moment | None]
+]
+"""Sends what subscribers of a queue are to be sent about their subscriptions, and notes what came
+of it; when to come back."""
 
 logger = logging.getLogger("nuska.delivery")
 
@@ -352,7 +356,7 @@ class Engine:
         assert self._ask is not None, "asked by the caller"
         again: Moment | None = None
         try:
-            again = await self._ask(follower.queue, self._senders)
+            again = await self._ask(follower.queue, self._senders, follower.note)
         finally:
             self._asking.discard(follower)
         if again is not None and not follower.ended:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from nuska.core.dead_letters import Buried, Letter, letter_of
-from nuska.core.deliveries import Row
+from nuska.core.deliveries import Attempt, Row
 from nuska.core.subscription_records import Followed, Seen, Trouble
 from nuska.delivery.attempting import POLICY_KEY, Verdict
 from nuska.delivery.cursors import Cursors
@@ -100,6 +100,11 @@ class Follower:
         return min(
             (r.posts[0].created_at for r in self.recipients.values() if r.posts), default=None
         )
+
+    def note(self, attempt: Attempt) -> None:
+        """Have an attempt recorded that was made elsewhere."""
+        self.journal.attempt(attempt)
+        self.touched = True
 
     # Recipients
 
@@ -320,6 +325,7 @@ class Follower:
                     recipient.failures,
                     probe=probe,
                     own_probe=recipient.breaker.probing,
+                    round_=recipient.round_of(position),
                 )
             except asyncio.CancelledError:
                 post.in_flight = False
@@ -358,6 +364,7 @@ class Follower:
                 failures=verdict.failures,
                 letter=letter_of(message),
                 error=verdict.error,
+                round=recipient.round_of(message.position),
             )
             key = f"{recipient.id}:{message.position}:{verdict.failures}:{self.node.clock.now()}"
             self.write_row(DueRow(key, row, verdict.next_at))
@@ -366,7 +373,12 @@ class Follower:
     async def _deliver_late(self, late: LateDelivery, *, probe: bool) -> None:
         recipient, row = late.recipient, late.leased.row
         verdict = await self._attempt(
-            recipient, late.leased.message, row.failures, probe=probe, once=row.trial
+            recipient,
+            late.leased.message,
+            row.failures,
+            probe=probe,
+            once=row.trial,
+            round_=row.round,
         )
         self.touched = True
         if recipient.gone or verdict.ok or row.trial:
@@ -389,6 +401,7 @@ class Follower:
         probe: bool,
         own_probe: bool = False,
         once: bool = False,
+        round_: int = 0,
     ) -> Verdict:
         verdict = await self.node.attempting.attempt(
             recipient.subscription,
@@ -399,6 +412,7 @@ class Follower:
             failures=failures,
             probe=probe,
             once=once,
+            round_=round_,
         )
         if verdict.ok:
             if recipient.breaker.succeeded() and recipient.has_more():

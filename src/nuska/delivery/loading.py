@@ -1,5 +1,7 @@
 """What the records say about a followed queue: at the start, and whenever they have changed."""
 
+from collections.abc import Mapping
+
 from nuska.core.subscription_records import SHARED, Cursor, Seen
 from nuska.delivery.follower import Follower
 from nuska.delivery.pages import Matches
@@ -50,6 +52,7 @@ async def _load(follower: Follower) -> None:
         await node.store.announcements.open(queue, now=now)
     cursors = await node.records.cursors(queue)
     troubled = await node.records.troubled(queue)
+    await _tidy(follower, {seen.value.id for seen in found}, cursors, troubled)
     async with follower.steady:
         if not follower.ended:
             follower.loaded_version = followed.version
@@ -68,9 +71,24 @@ async def _leave(follower: Follower, version: str, log: str | None) -> None:
         return
     for subscription, seen in (await node.records.cursors(queue)).items():
         await node.records.remove_cursor(queue, subscription, version=seen.version)
+    for subscription in await node.records.troubled(queue):
+        await node.records.remove_trouble(queue, subscription)
+    for subscription in await node.records.asked(queue):
+        await node.records.remove_ask(queue, subscription)
     await node.store.queues.delete(internal("retries", queue), now=now)
     await node.records.remove_followed(queue, version=version)
     follower.end()
+
+
+async def _tidy(
+    follower: Follower, there: set[str], cursors: Mapping[str, Seen[Cursor]], troubled: set[str]
+) -> None:
+    """Remove what is left of subscriptions that are no more."""
+    records, queue = follower.node.records, follower.queue
+    for id_ in troubled - there:
+        await records.remove_trouble(queue, id_)
+    for id_, version in follower.cursors.left_behind(cursors, there, follower.node.clock.now()):
+        await records.remove_cursor(queue, id_, version=version)
 
 
 def _adopt(
@@ -124,6 +142,7 @@ def _begin(
     if own is not None:
         recipient.cursor_version, recipient.cursor_written = own.version, own.value
         recipient.failures, recipient.next_at = own.value.failures, own.value.next_at
+        recipient.round, recipient.round_until = own.value.round, own.value.round_until
     _describe(follower, recipient, seen)
     follower.place(recipient)
 

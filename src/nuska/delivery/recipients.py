@@ -16,7 +16,7 @@ from nuska.delivery.endpoints import Endpoint
 from nuska.delivery.pages import Group, Matches
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
-from nuska.domain.positions import Position
+from nuska.domain.positions import BEFORE_ALL, Position
 from nuska.domain.subscriptions import Disabled, Subscription, SubscriptionId
 
 WINDOW = 64
@@ -83,6 +83,8 @@ class Recipient:
         "posts",
         "queued",
         "read",
+        "round",
+        "round_until",
         "seen",
         "troubled",
         "waiting",
@@ -114,6 +116,9 @@ class Recipient:
         self.cursor_version: str | None = None
         """Of a cursor of its own; None when it has none."""
         self.cursor_written: Cursor | None = None
+        self.round = 0
+        self.round_until = BEFORE_ALL
+        """As its cursor says."""
         self.done_before: Position | None = None
         """What ``done`` was at the last flush."""
         self.breaker = Breaker()
@@ -134,6 +139,10 @@ class Recipient:
         if self.posts:
             return Position(self.posts[0].position - 1)
         return head if self.read is None else self.read
+
+    def round_of(self, position: Position) -> int:
+        """Which telling again a message is of; 0 when it is told for the first time."""
+        return self.round if position <= self.round_until else 0
 
     @property
     def is_retry(self) -> bool:

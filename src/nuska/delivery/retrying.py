@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from nuska.core.dead_letters import Letter
 from nuska.core.deliveries import Row, decode_row
@@ -210,9 +211,7 @@ class Retries:
     def again(self, late: LateDelivery, failures: int, error: str, due: Moment) -> None:
         """A row in place of this one's part."""
         id_ = late.recipient.id
-        row = Row(
-            subscriptions=[id_], failures=failures, letter=late.leased.row.letter, error=error
-        )
+        row = replace(late.leased.row, subscriptions=[id_], failures=failures, error=error)
         self._carrier.write_row(DueRow(f"{id_}:{late.leased.id}:{failures}", row, due))
         self.dealt_with(late)
 

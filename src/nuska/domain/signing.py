@@ -30,6 +30,11 @@ class SignedTerms(Struct, frozen=True, kw_only=True):
     expires: str
     signature: str
 
+    @property
+    def ends(self) -> Moment | None:
+        """``expires`` as a moment; None when it says none."""
+        return _moment(self.expires)
+
 
 class Signer:
     """Signs and verifies with one key. Never shows it."""
@@ -61,7 +66,7 @@ class Signer:
         """Whether a request with these ``terms`` may be served."""
         expected = self._signature(terms.paths, terms.methods, terms.project, terms.expires)
         genuine = hmac.compare_digest(expected.encode(), terms.signature.encode())
-        ends = _moment(terms.expires)
+        ends = terms.ends
         return (
             genuine
             and ends is not None

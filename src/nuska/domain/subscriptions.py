@@ -56,6 +56,15 @@ class Subscription(Struct, frozen=True, kw_only=True):
     since: Position
     """It is told of what was posted above this."""
     disabled: Disabled | None = None
+    letters_above: Moment = Moment(0)
+    """Letters that end by then went to another subscriber (``domain/letters.py``)."""
+    letters_until: Moment = Moment(0)
+    """No letter to the present one ends later."""
+
+    @property
+    def has_left(self) -> bool:
+        """The subscriber himself has said that he wants to be told no more."""
+        return self.disabled is not None and self.disabled.reason == UNSUBSCRIBED
 
     @property
     def scheme(self) -> str:

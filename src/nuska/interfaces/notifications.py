@@ -30,6 +30,9 @@ class Notification(Struct, frozen=True, gc=False, kw_only=True):
     """Counts from 1."""
     name: str = ""
     """Of the queue or topic, as its owner calls it."""
+    round: int = 0
+    """Not 0: the subscriber was told before, and somebody has asked for it again, by this
+    number."""
 
 
 class Outcome(Struct, frozen=True, gc=False, kw_only=True):

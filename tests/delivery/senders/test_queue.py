@@ -3,15 +3,16 @@
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from nuska.core.terms import Terms
 from nuska.core.wakeups import LocalWakeups
-from nuska.delivery.senders.queue import HOPS, MAX_HOPS, ORIGIN, QueueSender
+from nuska.delivery.senders.queue import HOPS, MAX_HOPS, ORIGIN, ROUND, QueueSender
 from nuska.domain.errors import Unavailable
 from nuska.domain.internal import topic
 from nuska.domain.limits import Limits
 from nuska.domain.messages import Message, QueueRef
-from nuska.domain.positions import BEFORE_ALL
+from nuska.domain.positions import BEFORE_ALL, Position, message_id
 from nuska.interfaces.notifications import Notification
 from nuska.stores.memory import MemoryStore
 from nuska.testing.clock import ManualClock
@@ -19,6 +20,7 @@ from nuska.testing.clock import ManualClock
 from .conftest import Notify, memory_store
 
 WORK = QueueRef("p", "work")
+ORIGIN_ID = message_id(Position(5), b"12345678")
 
 
 @pytest.fixture
@@ -60,6 +62,29 @@ async def test_a_repeated_attempt_makes_no_second_copy(
     assert len(await held(store, clock)) == 2
 
 
+async def test_telling_the_past_again_makes_one_more_copy_each_time_and_no_second_of_either(
+    sender: QueueSender, store: MemoryStore, clock: ManualClock, notify: Notify
+) -> None:
+    first = notify("queue:work")
+    for round_ in (0, 7, 7, 0, 8):
+        assert (await sender.send(replace(first, round=round_))).ok
+    copies = await held(store, clock)
+    assert [json.loads(copy.attributes or b"").get(ROUND) for copy in copies] == [None, 7, 8]
+
+
+async def test_a_copy_of_the_past_goes_on_by_every_way_once(
+    sender: QueueSender, store: MemoryStore, clock: ManualClock, notify: Notify
+) -> None:
+    first = notify("queue:work")
+    for round_ in (0, 7):
+        await sender.send(replace(first, round=round_))
+    for copy in await held(store, clock):
+        for _ in range(2):  # as by two ways
+            onwards = replace(first.subscription, subscriber="queue:further")
+            assert (await sender.send(Notification(subscription=onwards, message=copy))).ok
+    assert len(await held(store, clock, QueueRef("p", "further"))) == 2
+
+
 async def test_a_topic_feeds_a_queue_of_its_project(
     sender: QueueSender, store: MemoryStore, clock: ManualClock, notify: Notify
 ) -> None:
@@ -91,11 +116,14 @@ async def test_a_ring_of_queues_ends(
     assert "ring" in (outcome.error or "")
 
 
-@pytest.mark.parametrize("hops", ["-5", '"many"', "null", "{}", "1e3"])
+@pytest.mark.parametrize("count", ["-5", '"many"', "null", "{}", "1e3", "9" * 400])
+@pytest.mark.parametrize("name", ["_hops", "_round"])
 async def test_a_count_that_somebody_made_up_does_no_harm(
-    hops: str, sender: QueueSender, notify: Notify
+    name: str, count: str, sender: QueueSender, notify: Notify
 ) -> None:
-    sent = notify("queue:work", attributes=f'{{"_hops": {hops}}}'.encode())
+    made_up = {"_hops": "1", "_origin": f'"{ORIGIN_ID}"', name: count}
+    written = ", ".join(f'"{key}": {value}' for key, value in made_up.items())
+    sent = notify("queue:work", attributes=f"{{{written}}}".encode())
     outcome = await sender.send(sent)
     assert outcome.ok or outcome.permanent
 

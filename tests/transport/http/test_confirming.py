@@ -8,7 +8,7 @@ import pytest
 
 from nuska.core import Core, build_core
 from nuska.core.confirmations import ConfirmationRules
-from nuska.core.subscriptions import SubscriptionDraft
+from nuska.core.subscriptions import SubscriptionChange, SubscriptionDraft
 from nuska.domain.moments import seconds
 from nuska.domain.signing import Signer
 from nuska.domain.subscriptions import Subscription
@@ -140,13 +140,43 @@ async def test_a_signed_request_still_needs_a_client_id(
     assert reply.status == 400
 
 
-async def test_a_member_of_the_project_confirms_without_a_signature(
+async def test_a_member_of_the_project_confirms_a_webhook_and_not_an_address(
     anybody: AsgiDriver, core: Core, subscription: Subscription
 ) -> None:
     headers = {"X-Project-Id": "acme", "Client-ID": CLIENT}
     reply = await anybody.put(path_of(subscription), {"confirmed": True}, headers=headers)
+    assert reply.status == 403
+    assert not await is_confirmed(core, subscription)
+    draft = SubscriptionDraft(subscriber="https://hooks.example.net/in")
+    hook = await core.subscriptions.create(ACME, "jobs", draft)
+    reply = await anybody.put(path_of(hook), {"confirmed": True}, headers=headers)
     assert reply.status == 204
-    assert await is_confirmed(core, subscription)
+    assert await is_confirmed(core, hook)
+
+
+async def test_what_a_member_may_share_confirms_no_address(
+    anybody: AsgiDriver, core: Core, subscription: Subscription, clock: ManualClock
+) -> None:
+    shared = "/v2/queues/jobs/subscriptions"
+    terms = SIGNER.sign(
+        paths=(shared,), methods=("PUT",), project="acme", expires_at=clock.now() + seconds(600)
+    )
+    changes = {"URL-Paths": shared, "URL-Signature": terms.signature, "URL-Expires": terms.expires}
+    headers = signed(subscription, clock, **changes)
+    reply = await anybody.put(path_of(subscription), {"confirmed": True}, headers=headers)
+    assert (reply.status, reply.json()) == (404, {"title": "404 Not Found"})
+    assert not await is_confirmed(core, subscription)
+
+
+async def test_a_letter_to_another_subscriber_is_a_near_miss(
+    anybody: AsgiDriver, core: Core, subscription: Subscription, clock: ManualClock
+) -> None:
+    headers = signed(subscription, clock)
+    change = SubscriptionChange(subscriber="mailto:bob@example.org")
+    changed = await core.subscriptions.update(ACME, "jobs", subscription.id, change)
+    reply = await anybody.put(path_of(subscription), {"confirmed": True}, headers=headers)
+    assert (reply.status, reply.json()) == (404, {"title": "404 Not Found"})
+    assert not await is_confirmed(core, changed)
 
 
 async def test_without_a_key_every_signed_request_is_404(
@@ -203,10 +233,25 @@ async def test_a_button_confirms_and_another_leaves(
 async def test_a_mail_program_leaves_with_one_click(
     anybody: AsgiDriver, core: Core, subscription: Subscription
 ) -> None:
-    await core.subscriptions.confirm(ACME, "jobs", subscription.id, confirmed=True)
+    target = link(core, subscription)
+    await anybody.post(target, "answer=yes", headers=FORM)
     body = "List-Unsubscribe=One-Click"
-    reply = await anybody.post(link(core, subscription), body, headers=FORM)
+    reply = await anybody.post(target, body, headers=FORM)
     assert (reply.status, await is_confirmed(core, subscription)) == (200, False)
+
+
+async def test_a_link_is_good_for_the_subscriber_alone_whom_it_was_sent_to(
+    anybody: AsgiDriver, core: Core, subscription: Subscription
+) -> None:
+    old = link(core, subscription)
+    change = SubscriptionChange(subscriber="mailto:bob@example.org")
+    changed = await core.subscriptions.update(ACME, "jobs", subscription.id, change)
+    new = link(core, changed)
+    for target, status in ((old, 404), (new, 200)):
+        assert (await anybody.get(target)).status == status
+        assert (await anybody.post(target, "answer=yes", headers=FORM)).status == status
+    assert await is_confirmed(core, changed)
+    assert (await anybody.post(old, "answer=no", headers=FORM)).status == 404
 
 
 @pytest.mark.parametrize("body", ["", "answer=", "answer=maybe", "x=1", "a=1&b&c&d&e=5&f=6", "%ff"])

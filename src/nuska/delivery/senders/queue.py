@@ -3,6 +3,7 @@
 Posts a copy with what is left of the message's ttl. A copy carries which message it is of, and
 how many queues it has come through: a queue takes one copy of a message, whichever ways lead
 there, and none goes further than ``MAX_HOPS``. So rings of queues end, whoever built them.
+When somebody has the past told again, that makes one more copy each time.
 """
 
 import asyncio
@@ -30,7 +31,10 @@ logger = logging.getLogger("nuska.delivery")
 
 HOPS = "_hops"
 ORIGIN = "_origin"
-"""In a copy's attributes."""
+ROUND = "_round"
+"""In a copy's attributes; the last only where somebody asked for the past once more."""
+MOST = 2**53
+"""What a number of ours is at most, whoever wrote it."""
 MAX_HOPS = 8
 """Queues that a copy may come through."""
 
@@ -75,8 +79,9 @@ class QueueSender:
         target = _target(subscription)
         if not is_queue_name(target.name):
             return "The subscriber is not the name of a queue."
-        origin = _origin(message)
-        attributes = _counted(message.attributes, origin)
+        origin, round_ = _origin(message)
+        round_ = notification.round or round_
+        attributes = _counted(message.attributes, origin, round_)
         if attributes is None:
             return f"The message has come through {MAX_HOPS} queues: they are in a ring."
         if len(attributes) > MAX_ATTRIBUTES:
@@ -93,7 +98,8 @@ class QueueSender:
             delay=settings.default_delay,
             attributes=attributes,
         )
-        once = Idempotency(f"copy.{origin}", sha256(message.body).digest())
+        key = f"copy.{origin}.{round_}" if round_ else f"copy.{origin}"
+        once = Idempotency(key, sha256(message.body).digest())
         added = await self._messages.add(
             target, [copy], poster=message.poster, idempotency=once, now=now
         )
@@ -117,26 +123,30 @@ def _target(subscription: Subscription) -> QueueRef:
     return QueueRef(owner_of(subscription.queue.project), name)
 
 
-def _origin(message: Message) -> str:
-    """The message that was posted in the first place."""
+def _origin(message: Message) -> tuple[str, int]:
+    """The message that was posted in the first place, and which telling again it is of."""
     values = _values(message.attributes)
-    if _hops(values.get(HOPS)) == 0:
-        return message.id  # no copy, whatever stands in its attributes
+    if _number(values.get(HOPS)) == 0:
+        return message.id, 0  # no copy, whatever stands in its attributes
     try:
         written = msgspec.json.decode(values.get(ORIGIN, msgspec.Raw(b"null")), type=str)
     except msgspec.ValidationError:
-        return message.id
-    return written if parse_message_id(written) else message.id
+        return message.id, 0
+    if not parse_message_id(written):
+        return message.id, 0
+    return written, _number(values.get(ROUND))
 
 
-def _counted(attributes: bytes | None, origin: str) -> bytes | None:
+def _counted(attributes: bytes | None, origin: str, round_: int) -> bytes | None:
     """``attributes`` with one hop more; None when there were too many. What else stands there,
     and in which words, is left as it is."""
     values = _values(attributes)
-    hops = _hops(values.get(HOPS))
+    hops = _number(values.get(HOPS))
     if hops >= MAX_HOPS:
         return None
     ours = {HOPS: str(hops + 1), ORIGIN: f'"{origin}"'}
+    if round_:
+        ours[ROUND] = str(round_)
     return msgspec.json.encode(
         values | {name: msgspec.Raw(text.encode()) for name, text in ours.items()}
     )
@@ -148,9 +158,9 @@ def _values(attributes: bytes | None) -> dict[str, msgspec.Raw]:
     return msgspec.json.decode(attributes, type=dict[str, msgspec.Raw])
 
 
-def _hops(written: msgspec.Raw | None) -> int:
+def _number(written: msgspec.Raw | None) -> int:
     """What a copy says, or 0: whoever posts may have put anything there."""
     try:
-        return 0 if written is None else max(0, msgspec.json.decode(written, type=int))
+        return 0 if written is None else min(max(0, msgspec.json.decode(written, type=int)), MOST)
     except msgspec.ValidationError:
         return 0

@@ -17,6 +17,8 @@ from msgspec import Struct
 from nuska.core import Core
 from nuska.core.subscriptions import SubscriptionService
 from nuska.domain.errors import NotFound
+from nuska.domain.letters import is_for
+from nuska.domain.moments import Moment
 from nuska.domain.signing import SignedTerms
 from nuska.interfaces.identity import Caller
 from nuska.transport.http.query import Kind, Parameter
@@ -62,6 +64,8 @@ class Invitation(Struct, frozen=True):
     caller: Caller
     queue: str
     subscription_id: str
+    ends: Moment
+    """Of the letter that the link came in."""
 
 
 async def show(core: Core, req: ApiRequest, resp: Response) -> None:
@@ -74,6 +78,9 @@ async def show(core: Core, req: ApiRequest, resp: Response) -> None:
             invitation.caller, invitation.queue, invitation.subscription_id
         )
     except NotFound:
+        _not_good(resp)
+        return
+    if not is_for(found, invitation.ends):
         _not_good(resp)
         return
     _write(
@@ -95,7 +102,11 @@ async def answer(core: Core, req: ApiRequest, resp: Response) -> None:
         return
     try:
         await invitation.service.confirm(
-            invitation.caller, invitation.queue, invitation.subscription_id, confirmed=wanted
+            invitation.caller,
+            invitation.queue,
+            invitation.subscription_id,
+            confirmed=wanted,
+            letter=invitation.ends,
         )
     except NotFound:
         _not_good(resp)
@@ -120,8 +131,11 @@ def _verified(core: Core, req: ApiRequest) -> Invitation | None:
     found = _PATH.fullmatch(path)
     if found is None or not core.desk.admits(terms, method=_METHOD, path=path):
         return None
+    ends = core.desk.letter(terms, path=path)
+    if ends is None:
+        return None
     service = core.topic_subscriptions if found[1] == "topics" else core.subscriptions
-    return Invitation(service, Caller(terms.project or ""), found[2], found[3])
+    return Invitation(service, Caller(terms.project or ""), found[2], found[3], ends)
 
 
 def _wanted(body: bytes) -> bool | None:

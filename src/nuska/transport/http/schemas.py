@@ -313,6 +313,7 @@ def _subscriptions() -> dict[str, Schema]:
         options={"type": "object"},
         confirmed=_FLAG,
         disabled=_object(("reason", "at"), reason=_TEXT, at=_TEXT),
+        waiting=_object(("for",), problem=_TEXT, **{"for": {"enum": ["confirmation"]}}),
     )
     return {
         "NewSubscription": _object(
@@ -337,7 +338,8 @@ def _subscriptions() -> dict[str, Schema]:
 def _deliveries() -> dict[str, Schema]:
     attempt = _object(
         ("message_id", "attempt", "at", "ok", "status", "error", "latency_ms", "next_at"),
-        message_id=_TEXT,
+        message_id=_or_null(_TEXT),
+        letter=_TEXT,
         attempt=_COUNT,
         at=_TEXT,
         ok=_FLAG,

@@ -4,7 +4,9 @@ from falcon.asgi import Response
 
 from nuska.core import Core
 from nuska.core.subscriptions import SubscriptionService
+from nuska.domain.errors import NotAllowed, NotFound
 from nuska.domain.limits import MAX_SUBSCRIBER, MAX_SUBSCRIPTION_OPTIONS
+from nuska.transport.http.refusals import no_such_route
 from nuska.transport.http.request import ApiRequest
 from nuska.transport.wire import subscriptions as wire
 from nuska.transport.wire.paging import NO_LINKS, next_link
@@ -28,12 +30,13 @@ async def list_subscriptions(core: Core, req: ApiRequest, resp: Response) -> Non
         req.caller, req.queue, after=asked.text("marker"), limit=asked.integer("limit")
     )
     links = next_link(_collection(req), asked.repeated(), page[-1].id) if page else NO_LINKS
-    resp.data = wire.encode_subscriptions(page, links, core.clock.now())
+    waiting = core.confirmations.waiting
+    resp.data = wire.encode_subscriptions(page, links, waiting, core.clock.now())
 
 
 async def get_subscription(core: Core, req: ApiRequest, resp: Response) -> None:
     found = await _service(core, req).get(req.caller, req.queue, _id(req))
-    resp.data = wire.encode_subscription(found, core.clock.now())
+    resp.data = wire.encode_subscription(found, core.confirmations.waiting, core.clock.now())
 
 
 async def patch_subscription(core: Core, req: ApiRequest, resp: Response) -> None:
@@ -50,7 +53,15 @@ async def delete_subscription(core: Core, req: ApiRequest, resp: Response) -> No
 
 async def confirm_subscription(core: Core, req: ApiRequest, resp: Response) -> None:
     confirmed = wire.decode_answer(await req.read(MAX_SUBSCRIPTION_BODY, WHAT))
-    await _service(core, req).confirm(req.caller, req.queue, _id(req), confirmed=confirmed)
+    letter = None if req.signed is None else core.desk.letter(req.signed, path=req.path)
+    try:
+        await _service(core, req).confirm(
+            req.caller, req.queue, _id(req), confirmed=confirmed, letter=letter
+        )
+    except (NotAllowed, NotFound):
+        if req.signed is None:
+            raise
+        raise no_such_route() from None  # like everything that is wrong with what is signed
     resp.status = 204
     resp.set_header("location", f"{_collection(req)}/{_id(req)}/confirm")
 

@@ -38,8 +38,10 @@ def _in_words(trouble: Trouble | None) -> dict[str, object] | None:
 
 
 def _shown(attempt: Attempt) -> dict[str, object]:
+    shown: dict[str, object] = {} if attempt.letter is None else {"letter": attempt.letter}
     return {
-        "message_id": attempt.message,
+        "message_id": attempt.message or None,
+        **shown,
         "attempt": attempt.number,
         "at": iso(attempt.at),
         "ok": attempt.ok,

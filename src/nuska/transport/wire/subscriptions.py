@@ -1,15 +1,19 @@
 """Subscriptions on the wire (contract http-v2 §5)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import UNSET
 
+from nuska.core.confirmations import Waiting
 from nuska.core.subscriptions import SubscriptionChange, SubscriptionDraft
 from nuska.domain.errors import InvalidBody
 from nuska.domain.moments import Moment, age_in_seconds, iso, whole_seconds
 from nuska.domain.subscriptions import Options, Subscription
 from nuska.domain.webhooks import without_secrets
 from nuska.transport.wire.json import decode_object, encode
+
+WaitingOf = Callable[[Subscription], Waiting | None]
+"""What keeps a subscriber from being told."""
 
 
 def decode_draft(data: bytes) -> SubscriptionDraft:
@@ -46,16 +50,26 @@ def encode_created(subscription: Subscription) -> bytes:
     return encode({"subscription_id": subscription.id})
 
 
-def encode_subscription(subscription: Subscription, now: Moment) -> bytes:
-    return encode(_shown(subscription, now))
+def encode_subscription(subscription: Subscription, waiting: WaitingOf, now: Moment) -> bytes:
+    return encode(_shown(subscription, waiting, now))
 
 
-def encode_subscriptions(subscriptions: Sequence[Subscription], links: bytes, now: Moment) -> bytes:
-    items = [_shown(subscription, now) for subscription in subscriptions]
+def encode_subscriptions(
+    subscriptions: Sequence[Subscription], links: bytes, waiting: WaitingOf, now: Moment
+) -> bytes:
+    items = [_shown(subscription, waiting, now) for subscription in subscriptions]
     return b'{"subscriptions": ' + encode(items) + b", " + links + b"}"
 
 
-def _shown(subscription: Subscription, now: Moment) -> dict[str, object]:
+def waiting_in_words(waiting: Waiting) -> dict[str, object]:
+    """What a subscriber waits for who is told nothing yet."""
+    shown: dict[str, object] = {"for": "confirmation"}
+    if waiting.problem is not None:
+        shown["problem"] = waiting.problem
+    return shown
+
+
+def _shown(subscription: Subscription, waiting: WaitingOf, now: Moment) -> dict[str, object]:
     shown: dict[str, object] = {
         "id": subscription.id,
         "source": subscription.queue.name,
@@ -68,6 +82,9 @@ def _shown(subscription: Subscription, now: Moment) -> dict[str, object]:
     if subscription.disabled is not None:
         disabled = subscription.disabled
         shown["disabled"] = {"reason": disabled.reason, "at": iso(disabled.at)}
+    waits = waiting(subscription)
+    if waits is not None:
+        shown["waiting"] = waiting_in_words(waits)
     return shown
 
 
