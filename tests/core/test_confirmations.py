@@ -112,8 +112,8 @@ async def test_what_is_sent_opens_the_confirm_route_and_nothing_else() -> None:
         expires=request.expires,
         signature=request.signature,
     )
-    assert house.core.desk.admits(terms, method="PUT", path=path)
-    assert not house.core.desk.admits(terms, method="GET", path=path)
+    assert house.core.desk.look_at(terms, method="PUT", path=path) is not None
+    assert house.core.desk.look_at(terms, method="GET", path=path) is None
     link = page_link(request)
     assert link is not None
     assert link.startswith("https://mq.example.net/confirm?Signature=")

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from nuska.domain.moments import Moment
-from nuska.domain.signing import Signer, expiry_text
+from nuska.domain.signing import Signer, expiry_text, signature_of
 
 PROJECT = "7f9c1a2b3d4e5f60718293a4b5c6d7e8"
 EXPIRES = Moment(1_930_367_167_000)  # 2031-03-04T05:06:07Z
@@ -123,7 +123,7 @@ def test_another_key_is_another_signature() -> None:
 
 def test_an_unreadable_expiry_is_not_good_even_when_it_was_signed() -> None:
     for expires in ("9" * 19, "2031-13-04T05:06:07", "never"):
-        signature = SIGNER._signature((CONFIRM,), ("PUT",), PROJECT, expires)
+        signature = signature_of(b"nuska-demo-secret", (CONFIRM,), ("PUT",), PROJECT, expires, "")
         terms = replace(GOOD, expires=expires, signature=signature)
         assert not SIGNER.verifies(terms, method="PUT", path=CONFIRM, now=BEFORE)
 

@@ -9,17 +9,21 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from nuska.core.access import Access
 from nuska.core.claims import ClaimService
 from nuska.core.clearing import Clearing
-from nuska.core.confirmations import ConfirmationDesk, ConfirmationRules, Confirmations
+from nuska.core.confirmations import ConfirmationRules, Confirmations
 from nuska.core.deliveries import DeliveryService
 from nuska.core.followings import Followings
+from nuska.core.grants import GrantRecords
 from nuska.core.health import HealthService
 from nuska.core.messages import MessageService
 from nuska.core.namespaces import QUEUES, TOPICS, Namespace
 from nuska.core.pools import FlavorService, PoolService
 from nuska.core.queues import QueueService
 from nuska.core.redriving import RedriveService
+from nuska.core.sharing import SharingRules, SharingService
+from nuska.core.signatures import SignatureDesk
 from nuska.core.subscriptions import SubscriberRules, SubscriptionService
 from nuska.core.terms import Terms
 from nuska.core.waiting import Watch
@@ -52,7 +56,11 @@ class Core(Struct, frozen=True, kw_only=True):
     followings: Followings
     """Whoever carries notifications out hears here of what changes."""
     confirmations: Confirmations
-    desk: ConfirmationDesk
+    access: Access
+    """Makes callers of what an identity, or the desk, has verified."""
+    desk: SignatureDesk
+    """Checks what pre-signed requests show."""
+    sharing: SharingService
     health: HealthService
     pools: PoolService | None = None
     """None without pooling; so are flavors."""
@@ -78,11 +86,14 @@ def build_core(
     placement: Placement | None = None,
     subscribers: SubscriberRules | None = None,
     confirmation: ConfirmationRules | None = None,
+    sharing: SharingRules | None = None,
+    access: Access | None = None,
 ) -> Core:
     """The services over an open store. The caller keeps the store and closes it.
 
     ``tell`` lets other nodes know what became available. Of more than ``max_waiters`` long
     polls at a time, where waiting is not as cheap as it is here, the last are answered at once.
+    Without ``sharing`` what is signed is signed as confirmations are.
     """
     limits = Limits() if limits is None else limits
     wakeups = LocalWakeups() if wakeups is None else wakeups
@@ -94,6 +105,9 @@ def build_core(
     confirmations = Confirmations(
         None if subscribable is None else subscribable.records, clock, confirmation
     )
+    if sharing is None:
+        sharing = SharingRules(signer=confirmation.signer)
+    grants = None if subscribable is None else GrantRecords(subscribable.records, clock)
     watch = Watch(store.messages, wakeups, clock, max_waiters)
     clearing = Clearing(subscribable, followings, clock)
     rules = SubscriberRules() if subscribers is None else subscribers
@@ -134,7 +148,9 @@ def build_core(
         topic_redriving=RedriveService(subscribable, followings, announcing, clock, TOPICS),
         followings=followings,
         confirmations=confirmations,
-        desk=ConfirmationDesk(confirmation.signer, clock),
+        access=Access() if access is None else access,
+        desk=SignatureDesk(sharing.signer, clock, grants),
+        sharing=SharingService(sharing, clock, limits, random_bytes, grants),
         health=HealthService(store, clock, random_bytes, placement),
         pools=None if placement is None else PoolService(placement, limits),
         flavors=None if placement is None else FlavorService(placement, limits),

@@ -1,74 +1,183 @@
 """Who may do what: one table, asked by every transport.
 
-The names are Zaqar's policies (contract http-v2 §10). ``ANYONE`` means any caller that an
-identity has accepted; everything else is a role. Which project's data a call reaches is not
-decided here: it is the caller's own, always, because a ``QueueRef`` is made from the caller.
+The names are Zaqar's policies (contract http-v2 §10), what they say is in the language of
+``domain/policy.py``, and an operator may say otherwise. A caller may do what the policy permits
+his roles and, with a narrow credential, what that leaves of it: whichever denies, wins. Which
+project's data a call reaches is not decided here: it is the caller's own, always, because a
+``QueueRef`` is made from the caller.
 """
 
 import re
+from collections.abc import Mapping
+from functools import lru_cache
 
 from nuska.domain.errors import InvalidInput, NotAllowed
-from nuska.interfaces.identity import Caller
+from nuska.domain.internal import origin
+from nuska.domain.messages import QueueRef
+from nuska.domain.policy import CONTEXT_IS_ADMIN, Holder, PolicyError, Rules
+from nuska.interfaces.identity import Caller, Grant, Verified
 
 ANYONE = ""
+"""Any caller that an identity has accepted."""
 ADMIN = "admin"
+MAY_WRITE = "may_write"
+WRITER = f"rule:{MAY_WRITE}"
+OPERATOR = f"rule:{CONTEXT_IS_ADMIN}"
+
+HELPERS: dict[str, str] = {
+    CONTEXT_IS_ADMIN: f"role:{ADMIN}",
+    "admin_or_owner": "is_admin:True or project_id:%(project_id)s",
+    MAY_WRITE: f"role:member or role:{ADMIN} or not role:reader",
+}
+"""Rules that are no permissions. Whoever has no more than the role reader changes nothing; roles
+that Keystone does not bring along (a deployment's own) are no narrower than before."""
 
 RULES: dict[str, str] = {
     "queues:get_all": ANYONE,
-    "queues:create": ANYONE,
+    "queues:create": WRITER,
     "queues:get": ANYONE,
-    "queues:delete": ANYONE,
-    "queues:update": ANYONE,
+    "queues:delete": WRITER,
+    "queues:update": WRITER,
     "queues:stats": ANYONE,
-    "queues:share": ANYONE,
-    "queues:purge": ANYONE,
+    "queues:share": WRITER,
+    "queues:purge": WRITER,
     "messages:get_all": ANYONE,
-    "messages:create": ANYONE,
+    "messages:create": WRITER,
     "messages:get": ANYONE,
-    "messages:delete": ANYONE,
-    "messages:delete_all": ANYONE,
-    "claims:create": ANYONE,
+    "messages:delete": WRITER,
+    "messages:delete_all": WRITER,
+    "claims:create": WRITER,
     "claims:get": ANYONE,
-    "claims:delete": ANYONE,
-    "claims:update": ANYONE,
+    "claims:delete": WRITER,
+    "claims:update": WRITER,
     "subscription:get_all": ANYONE,
-    "subscription:create": ANYONE,
+    "subscription:create": WRITER,
     "subscription:get": ANYONE,
-    "subscription:delete": ANYONE,
-    "subscription:update": ANYONE,
-    "subscription:confirm": ANYONE,
+    "subscription:delete": WRITER,
+    "subscription:update": WRITER,
+    "subscription:confirm": WRITER,
     "topics:get_all": ANYONE,
-    "topics:create": ANYONE,
+    "topics:create": WRITER,
     "topics:get": ANYONE,
-    "topics:delete": ANYONE,
-    "topics:update": ANYONE,
+    "topics:delete": WRITER,
+    "topics:update": WRITER,
     "topics:stats": ANYONE,
-    "topics:purge": ANYONE,
-    "health:get": ADMIN,
-    "pools:get_all": ADMIN,
-    "pools:create": ADMIN,
-    "pools:get": ADMIN,
-    "pools:update": ADMIN,
-    "pools:delete": ADMIN,
+    "topics:purge": WRITER,
+    "health:get": OPERATOR,
+    "pools:get_all": OPERATOR,
+    "pools:create": OPERATOR,
+    "pools:get": OPERATOR,
+    "pools:update": OPERATOR,
+    "pools:delete": OPERATOR,
     "flavors:get_all": ANYONE,
-    "flavors:create": ADMIN,
+    "flavors:create": OPERATOR,
     "flavors:get": ANYONE,
-    "flavors:update": ADMIN,
-    "flavors:delete": ADMIN,
+    "flavors:update": OPERATOR,
+    "flavors:delete": OPERATOR,
 }
+"""What each permission asks for unless an operator says otherwise."""
 
+PING = "ping:get"
+"""A name that Zaqar's policies have. Here the ping says nothing about anybody, and is for all."""
 
+DECISIONS_REMEMBERED = 1024
+"""Of sets of roles, or of those in a project where the policy speaks of projects."""
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]").search
 
 
-def allow(caller: Caller, action: str) -> None:
+class Access:
+    """A policy, and the callers it makes of what was verified."""
+
+    def __init__(self, overrides: Mapping[str, str] | None = None) -> None:
+        """``overrides``: rules instead of, or beside, those above. Raises ``PolicyError``."""
+        overrides = overrides or {}
+        self.rules: dict[str, str] = {**HELPERS, **RULES, **overrides}
+        self._parsed = Rules(self.rules)
+        _check_purpose(overrides, self._parsed)
+        self._for_bearers = frozenset(
+            name for name in RULES if not self._parsed.permits_nobody(name)
+        )
+        self._by_project = self._parsed.mentions_projects()
+        self._decided = lru_cache(maxsize=DECISIONS_REMEMBERED)(self._decide)
+
+    def caller(self, verified: Verified, project: str, client: bytes) -> Caller:
+        """Who sends a request. ``project`` is ``verified.project``, which must not be None."""
+        grant = verified.grant
+        return Caller(
+            project,
+            verified.roles,
+            client,
+            verified.user,
+            grant,
+            self._for_bearers
+            if grant is not None and grant.delegated
+            else self.permitted(verified.roles, project),
+            verified.expires_at,
+        )
+
+    def permitted(self, roles: frozenset[str], project: str) -> frozenset[str]:
+        """The names of what somebody with these roles may do."""
+        return self._decided(roles, project if self._by_project else "")
+
+    def _decide(self, roles: frozenset[str], project: str) -> frozenset[str]:
+        holder = Holder(roles, project)
+        return frozenset(name for name in RULES if self._parsed.permits(name, holder))
+
+
+def _check_purpose(overrides: Mapping[str, str], rules: Rules) -> None:
+    """A rule that decides nothing is one whose name was meant to be another."""
+    known = RULES.keys() | HELPERS.keys()
+    used = set().union(*map(rules.used, known | overrides.keys()))
+    problems = []
+    if overrides.get(PING, "@") not in ("", "@"):
+        problems.append(f"{PING}: the ping is open to everybody, and cannot be closed")
+    for name in overrides.keys() - known - {PING}:
+        if ":" in name:
+            problems.append(f"{name}: there is no such permission")
+        elif name not in used:
+            problems.append(f"{name}: no rule names this one, and it is no permission")
+    if problems:
+        raise PolicyError(sorted(problems))
+
+
+DEFAULT = Access()
+
+
+def allow(caller: Caller, action: str, queue: QueueRef | None = None) -> None:
     """Return if ``caller`` may do ``action``; else raise ``NotAllowed``.
 
-    Nobody may call himself what the service's own queues are kept under (``domain/internal.py``):
-    ``InvalidInput``, whatever the action.
+    ``queue``: the queue or topic that it is about, if it is about one. Nobody may call himself
+    what the service's own queues are kept under (``domain/internal.py``): ``InvalidInput``,
+    whatever the action.
     """
     if _CONTROL_CHARACTER(caller.project):
         raise InvalidInput("The project's id must not contain control characters.")
-    role = RULES[action]
-    if role and role not in caller.roles:
-        raise NotAllowed(f"You are not authorized to do this: it needs the role {role}.")
+    permitted = caller.permitted
+    if permitted is None:
+        permitted = DEFAULT.permitted(caller.roles, caller.project)
+    if action not in permitted:
+        if action not in RULES:
+            raise KeyError(action)
+        raise NotAllowed(f"You are not authorized to do this: {action} asks for {_asked(action)}.")
+    grant = caller.grant
+    if grant is not None:
+        check_grant(grant, action, queue)
+
+
+def _asked(action: str) -> str:
+    """In words, as far as the default policy goes: an operator's own rules are not shown."""
+    if RULES[action] == OPERATOR:
+        return f"the role {ADMIN}, unless the operator says otherwise"
+    return "a role that may do it"
+
+
+def check_grant(grant: Grant, action: str, queue: QueueRef | None) -> None:
+    """Return if the credential, too, is good for this; else raise ``NotAllowed``."""
+    if grant.actions is not None and action not in grant.actions:
+        raise NotAllowed(f"What you have shown is not good for {action}.")
+    if grant.queues is None and grant.topics is None:
+        return
+    published = None if queue is None else origin(queue, "topics")
+    names = grant.queues if published is None else grant.topics
+    if queue is None or names is None or queue.name not in names:
+        raise NotAllowed("What you have shown is good for other queues only.")

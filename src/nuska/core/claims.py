@@ -67,7 +67,8 @@ class ClaimService:
         patience: Patience | None = None,
     ) -> Taken | None:
         """Claim up to ``terms.limit`` messages; None when there are none (after waiting)."""
-        allow(caller, "claims:create")
+        queue = QueueRef(caller.project, name)
+        allow(caller, "claims:create", queue)
         ttl = self._ttl(terms.ttl)
         grace = terms.grace
         if grace is None:
@@ -75,7 +76,6 @@ class ClaimService:
         else:
             check_range("grace", grace, MIN_CLAIM_GRACE, self._limits.max_claim_grace)
         limit = self._limit(terms.limit)
-        queue = QueueRef(caller.project, name)
 
         async def look() -> Taken | None:
             return await self._take(queue, limit, ttl, seconds(grace))
@@ -109,21 +109,23 @@ class ClaimService:
 
     async def get(self, caller: Caller, name: str, claim: str) -> Claim:
         """A live claim with those of its messages that still exist."""
-        allow(caller, "claims:get")
-        found = await self._store.get(QueueRef(caller.project, name), claim, now=self._clock.now())
+        queue = QueueRef(caller.project, name)
+        allow(caller, "claims:get", queue)
+        found = await self._store.get(queue, claim, now=self._clock.now())
         if found is None:
             raise NotFound(_GONE)
         return found
 
     async def renew(self, caller: Caller, name: str, claim: str, terms: ClaimTerms) -> None:
         """Start a live claim anew; what ``terms`` leave out takes the server's defaults."""
-        allow(caller, "claims:update")
+        queue = QueueRef(caller.project, name)
+        allow(caller, "claims:update", queue)
         ttl = self._ttl(terms.ttl)
         grace = self._limits.default_claim_grace if terms.grace is None else int(terms.grace)
         if grace < 0:
             raise InvalidInput(f"The value of grace must be at least 0, not {grace}.")
         renewed = await self._store.renew(
-            QueueRef(caller.project, name),
+            queue,
             claim,
             ttl=ttl,
             grace=seconds(min(grace, LONGEST_GRACE)),
@@ -134,13 +136,15 @@ class ClaimService:
 
     async def release(self, caller: Caller, name: str, claim: str) -> None:
         """End a claim; nothing happens when it is over already."""
-        allow(caller, "claims:delete")
-        await self._release(QueueRef(caller.project, name), claim, uncount=False)
+        queue = QueueRef(caller.project, name)
+        allow(caller, "claims:delete", queue)
+        await self._release(queue, claim, uncount=False)
 
     async def undo(self, caller: Caller, name: str, claim: str) -> None:
         """The client went before its answer: as if the claim had never been."""
-        allow(caller, "claims:create")
-        await self._release(QueueRef(caller.project, name), claim, uncount=True)
+        queue = QueueRef(caller.project, name)
+        allow(caller, "claims:create", queue)
+        await self._release(queue, claim, uncount=True)
 
     async def _release(self, queue: QueueRef, claim: str, *, uncount: bool) -> None:
         freed = await self._store.release(queue, claim, uncount=uncount, now=self._clock.now())

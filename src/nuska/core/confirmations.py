@@ -22,7 +22,7 @@ from nuska.domain.errors import NotAllowed, NotFound, Unavailable
 from nuska.domain.internal import key_of, keys_below, origin, owner_of
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Duration, Moment, after, seconds
-from nuska.domain.signing import SignedTerms, Signer
+from nuska.domain.signing import Signer, can_be_signed
 from nuska.domain.subscriptions import Confirmation, Subscription, SubscriptionId, must_confirm
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.notifications import ConfirmationRequest, Outcome, Sender
@@ -216,9 +216,9 @@ class Confirmations:
 
     def _request(self, subscription: Subscription, type_: Type) -> ConfirmationRequest | None:
         signer = self._rules.signer
-        if signer is None:
-            return None
         project, path = address_of(subscription)
+        if signer is None or not can_be_signed(project):
+            return None
         wanted = subscription.expires_at
         if type_ == "UnsubscribeConfirmation":
             wanted = after(self._clock.now(), self._rules.goodbye_ttl)
@@ -237,26 +237,6 @@ class Confirmations:
             expires=terms.expires,
             public_url=self._rules.public_url,
         )
-
-
-class ConfirmationDesk:
-    """Who checks what a subscriber shows with his answer."""
-
-    def __init__(self, signer: Signer | None, clock: Clock) -> None:
-        self._signer = signer
-        self._clock = clock
-
-    def admits(self, terms: SignedTerms, *, method: str, path: str) -> bool:
-        """Whether this is a request that the service has signed; never without a key."""
-        signer = self._signer
-        return signer is not None and signer.verifies(
-            terms, method=method, path=path, now=self._clock.now()
-        )
-
-    def letter(self, terms: SignedTerms, *, path: str) -> Moment | None:
-        """The end of the letter that terms are which have been admitted; None when they are no
-        letter: the service signs the path of one confirmation alone for its subscriber only."""
-        return terms.ends if terms.paths == (path,) else None
 
 
 def address_of(subscription: Subscription) -> tuple[str, str]:

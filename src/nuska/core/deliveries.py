@@ -183,8 +183,9 @@ class DeliveryService:
         limit: int | None = None,
     ) -> Attempts:
         """What was tried in the last ``since`` seconds, oldest first."""
-        allow(caller, "subscription:get")
-        store, queue = self._store, self._place(caller.project, name)
+        queue = self._place(caller.project, name)
+        allow(caller, "subscription:get", queue)
+        store = self._store
         await self._known(queue, id_)
         trouble = await SubscriptionRecords(store.records).trouble(queue, id_)
         found = await attempts_since(
@@ -200,8 +201,8 @@ class DeliveryService:
 
     async def try_out(self, caller: Caller, name: str, id_: str) -> MessageId:
         """Have a message of the service's own sent once; its id, as attempts will show it."""
-        allow(caller, "subscription:update")
         queue = self._place(caller.project, name)
+        allow(caller, "subscription:update", queue)
         seen = await self._known(queue, id_)
         if not self._may_be_told(seen.value):
             raise Conflict("The subscriber has not confirmed, and is sent nothing before.")
@@ -226,8 +227,8 @@ class DeliveryService:
     async def replay(self, caller: Caller, name: str, id_: str, *, since: int) -> None:
         """Tell the subscriber again of what was posted in the last ``since`` seconds, as far as
         it is kept."""
-        allow(caller, "subscription:update")
         queue = self._place(caller.project, name)
+        allow(caller, "subscription:update", queue)
         seen = await self._known(queue, id_)
         start = Position(floor_at(self._back(since)) - 1)
         records = SubscriptionRecords(self._store.records)

@@ -7,6 +7,7 @@ those who wait for the queue are woken after it.
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from nuska.core.access import allow
 from nuska.core.ranges import check_ids, check_range, page_size
@@ -73,8 +74,14 @@ class MessageService:
 
     async def settings(self, caller: Caller, name: str) -> QueueSettings:
         """What applies to a post: ask before reading its body, and hand it to ``post``."""
-        allow(caller, "messages:create")
-        return await self._terms.of(self._place(caller.project, name))
+        queue = self._place(caller.project, name)
+        allow(caller, "messages:create", queue)
+        settings = await self._terms.of(queue)
+        grant = caller.grant
+        if grant is not None and grant.max_body is not None:
+            smaller = min(settings.max_post_size, grant.max_body)
+            settings = replace(settings, max_post_size=smaller)
+        return settings
 
     async def post(
         self,
@@ -86,10 +93,13 @@ class MessageService:
         idempotency: Idempotency | None = None,
     ) -> Added:
         """Store all of ``drafts`` or none; a queue that is missing is created."""
-        allow(caller, "messages:create")
         queue = self._place(caller.project, name)
+        allow(caller, "messages:create", queue)
         if settings is None:
             settings = await self._terms.of(queue)
+        grant = caller.grant
+        if grant is not None and grant.max_batch is not None:
+            check_range("the number of messages", len(drafts), 1, grant.max_batch)
         if not 0 < len(drafts) <= MAX_MESSAGES_PER_POST:
             raise InvalidInput(
                 f"The number of messages must be from 1 to {MAX_MESSAGES_PER_POST}, "
@@ -144,9 +154,9 @@ class MessageService:
 
         A marker is one of ours or a message's id (K6); after anything else nothing comes.
         """
-        allow(caller, "messages:get_all")
-        limit = page_size(limit, self._limits.max_messages_per_page)
         queue = self._place(caller.project, name)
+        allow(caller, "messages:get_all", queue)
+        limit = page_size(limit, self._limits.max_messages_per_page)
         after, asked_by_us = await self._start(queue, marker)
         if after is None:
             return Listing([], "", False)
@@ -187,19 +197,19 @@ class MessageService:
 
     async def by_ids(self, caller: Caller, name: str, ids: list[str]) -> list[Message]:
         """Those of ``ids`` that exist, in the order asked; ``NotFound`` when none does."""
-        allow(caller, "messages:get_all")
+        queue = self._place(caller.project, name)
+        allow(caller, "messages:get_all", queue)
         ids = check_ids("ids", ids, self._limits.max_messages_per_page)
-        found = await self._store.get(self._place(caller.project, name), ids, now=self._clock.now())
+        found = await self._store.get(queue, ids, now=self._clock.now())
         if not found:
             raise NotFound("None of these messages exists.")
         return found
 
     async def get(self, caller: Caller, name: str, message_id: str) -> Message:
         """One message, claimed or delayed or not."""
-        allow(caller, "messages:get")
-        found = await self._store.get(
-            self._place(caller.project, name), (message_id,), now=self._clock.now()
-        )
+        queue = self._place(caller.project, name)
+        allow(caller, "messages:get", queue)
+        found = await self._store.get(queue, (message_id,), now=self._clock.now())
         if not found:
             raise NotFound("There is no message of this id.")
         return found[0]
@@ -208,9 +218,10 @@ class MessageService:
         self, caller: Caller, name: str, message_id: str, claim_id: str | None = None
     ) -> None:
         """Delete one message, if it is free or ``claim_id`` is the live claim that holds it."""
-        allow(caller, "messages:delete")
+        queue = self._place(caller.project, name)
+        allow(caller, "messages:delete", queue)
         outcome = await self._store.delete(
-            self._place(caller.project, name), message_id, claim_id=claim_id, now=self._clock.now()
+            queue, message_id, claim_id=claim_id, now=self._clock.now()
         )
         match outcome:
             case DeleteOutcome.CLAIMED:
@@ -227,16 +238,15 @@ class MessageService:
     ) -> None:
         """Delete those of ``ids`` that exist, claimed or not, unless the operator demands
         that the claims be named (``message_delete_with_claim_id``)."""
-        allow(caller, "messages:delete_all")
+        queue = self._place(caller.project, name)
+        allow(caller, "messages:delete_all", queue)
         ids = check_ids("ids", ids, self._limits.max_messages_per_page)
         named: list[str] | None = None
         if self._limits.message_delete_with_claim_id:
             if not claim_ids:
                 raise InvalidInput("This server asks for claim_ids together with ids.")
             named = check_ids("claim_ids", claim_ids, self._limits.max_messages_per_page)
-        done = await self._store.delete_many(
-            self._place(caller.project, name), ids, claim_ids=named, now=self._clock.now()
-        )
+        done = await self._store.delete_many(queue, ids, claim_ids=named, now=self._clock.now())
         if not done:
             raise NotTheClaim("At least one of the messages is not in any of the claims named.")
 
@@ -244,9 +254,9 @@ class MessageService:
         self, caller: Caller, name: str, limit: int, *, patience: Patience | None = None
     ) -> list[Message]:
         """Take up to ``limit`` messages away for good; waits for one with patience."""
-        allow(caller, "messages:delete_all")
-        limit = check_range("pop", limit, 1, self._limits.max_messages_per_claim_or_pop)
         queue = self._place(caller.project, name)
+        allow(caller, "messages:delete_all", queue)
+        limit = check_range("pop", limit, 1, self._limits.max_messages_per_claim_or_pop)
 
         async def look() -> list[Message]:
             return await self._store.pop(queue, limit=limit, now=self._clock.now())
@@ -259,8 +269,8 @@ class MessageService:
 
     async def undo_pop(self, caller: Caller, name: str, popped: Sequence[Message]) -> None:
         """The client went before its answer: put the messages back where they stood."""
-        allow(caller, "messages:delete_all")
         queue = self._place(caller.project, name)
+        allow(caller, "messages:delete_all", queue)
         await self._store.put_back(queue, popped, now=self._clock.now())
         self._wakeups.wake(queue, len(popped))
 

@@ -63,7 +63,7 @@ class QueueService:
 
     async def create(self, caller: Caller, name: str, metadata: Metadata) -> bool:
         """Create a queue. False when it exists: its metadata then stays as it is (C14)."""
-        self._allow(caller, "create")
+        self._allow(caller, "create", name)
         check_metadata(metadata, self._limits)
         return await self._store.create(
             self._namespace.place(caller.project, name),
@@ -74,13 +74,13 @@ class QueueService:
 
     async def get(self, caller: Caller, name: str) -> Metadata:
         """The metadata with defaults, also of a queue that nobody created (K1)."""
-        self._allow(caller, "get")
+        self._allow(caller, "get", name)
         queue = await self._store.get(self._namespace.place(caller.project, name))
         return self._shown({} if queue is None else queue.metadata)
 
     async def exists(self, caller: Caller, name: str) -> bool:
         """Whether somebody created the queue, by name or by a post."""
-        self._allow(caller, "get")
+        self._allow(caller, "get", name)
         return await self._store.get(self._namespace.place(caller.project, name)) is not None
 
     async def update(self, caller: Caller, name: str, operations: object) -> Metadata:
@@ -89,7 +89,7 @@ class QueueService:
         No other change gets lost: the patch is applied again when the metadata changed
         between reading and writing.
         """
-        self._allow(caller, "update")
+        self._allow(caller, "update", name)
         ref = self._namespace.place(caller.project, name)
         for _ in range(PATCH_ATTEMPTS):
             queue = await self._store.get(ref)
@@ -105,7 +105,7 @@ class QueueService:
         raise Unavailable("The queue's metadata keeps changing under this update.")
 
     async def delete(self, caller: Caller, name: str) -> None:
-        self._allow(caller, "delete")
+        self._allow(caller, "delete", name)
         ref = self._namespace.place(caller.project, name)
         mark = await self._clearing.mark(ref)
         await self._store.delete(ref, now=self._clock.now())
@@ -143,7 +143,7 @@ class QueueService:
         return await self._store.count(self._namespace.place(caller.project, "").project)
 
     async def stats(self, caller: Caller, name: str) -> QueueStatistics:
-        self._allow(caller, "stats")
+        self._allow(caller, "stats", name)
         ref = self._namespace.place(caller.project, name)
         queue = await self._store.get(ref)
         stats = await self._store.stats(ref, now=self._clock.now())
@@ -151,15 +151,16 @@ class QueueService:
 
     async def purge(self, caller: Caller, name: str, *, messages: bool) -> None:
         """Remove what the queue holds: its messages and their claims, if ``messages``."""
-        self._allow(caller, "purge")
+        self._allow(caller, "purge", name)
         if messages:
             ref = self._namespace.place(caller.project, name)
             mark = await self._clearing.mark(ref)
             await self._store.purge(ref, now=self._clock.now())
             await self._clearing.cleared(ref, mark)
 
-    def _allow(self, caller: Caller, action: str) -> None:
-        allow(caller, f"{self._namespace.noun}:{action}")
+    def _allow(self, caller: Caller, action: str, name: str | None = None) -> None:
+        queue = None if name is None else self._namespace.place(caller.project, name)
+        allow(caller, f"{self._namespace.noun}:{action}", queue)
 
     def _shown(self, metadata: Metadata) -> Metadata:
         return with_defaults(metadata, self._limits, self._namespace.shown)

@@ -121,7 +121,7 @@ class RedriveService:
     ) -> DeadLetters:
         """Dead letters of a queue after the marker ``after``; with ``reason``, those whose reason
         has it in it. A page may be short, and is the last only when it says so."""
-        allow(caller, f"{self._namespace.noun}:get")
+        allow(caller, f"{self._namespace.noun}:get", self._place(caller, name))
         limit = DEFAULT_DEAD_LETTERS if limit is None else limit
         check_range("limit", limit, 1, MAX_DEAD_LETTERS)
         return await self._find(self._place(caller, name), after, limit, reason, None)
@@ -139,7 +139,7 @@ class RedriveService:
     ) -> Redriven:
         """Send dead letters on their way again: those of ``ids``, or those whose reason has
         ``reason`` in it, or all; at most ``limit`` by one call, from the marker ``after`` on."""
-        allow(caller, f"{self._namespace.noun}:update")
+        allow(caller, f"{self._namespace.noun}:update", self._place(caller, name))
         limit = MAX_DEAD_LETTERS if limit is None else limit
         check_range("limit", limit, 1, MAX_DEAD_LETTERS)
         if ids is not None and not 0 < len(ids) <= MAX_DEAD_LETTERS:

@@ -105,8 +105,10 @@ class SubscriptionService:
         When a live one has the subscriber already and is not confirmed, that one is returned,
         with the ttl and options that ``draft`` names (C17); ``Conflict`` when it is confirmed.
         """
-        allow(caller, "subscription:create")
-        queue, store = self._place(caller.project, name), self._store
+        queue = self._place(caller.project, name)
+        allow(caller, "subscription:create", queue)
+        store = self._store
+        self._check_target(caller, draft.subscriber)
         self._check(queue, draft.subscriber, draft.options)
         ttl, now = self._ttl(draft.ttl), self._clock.now()
         if await store.queues.get(queue) is None:
@@ -195,9 +197,9 @@ class SubscriptionService:
         self, caller: Caller, name: str, *, after: str | None = None, limit: int | None = None
     ) -> list[Subscription]:
         """The live subscriptions of a queue by id, after the id ``after``."""
-        allow(caller, "subscription:get_all")
-        size = page_size(limit, self._limits.max_subscriptions_per_page)
         queue, now = self._place(caller.project, name), self._clock.now()
+        allow(caller, "subscription:get_all", queue)
+        size = page_size(limit, self._limits.max_subscriptions_per_page)
         live: list[Subscription] = []
         last = after or ""
         while len(live) < size and self._opened is not None:
@@ -209,8 +211,9 @@ class SubscriptionService:
         return live[:size]
 
     async def get(self, caller: Caller, name: str, id_: str) -> Subscription:
-        allow(caller, "subscription:get")
-        return (await self._known(self._place(caller.project, name), id_)).value
+        queue = self._place(caller.project, name)
+        allow(caller, "subscription:get", queue)
+        return (await self._known(queue, id_)).value
 
     async def update(
         self, caller: Caller, name: str, id_: str, change: SubscriptionChange
@@ -220,8 +223,8 @@ class SubscriptionService:
 
         Another subscriber has to confirm for himself. ``Conflict`` when he has a subscription.
         """
-        allow(caller, "subscription:update")
         queue = self._place(caller.project, name)
+        allow(caller, "subscription:update", queue)
         seen = await self._known(queue, id_)
         if change == SubscriptionChange():
             raise InvalidInput("The body must name one of subscriber, ttl and options.")
@@ -232,6 +235,8 @@ class SubscriptionService:
             else with_kept_secrets(change.options, seen.value.options)
         )
         ttl = None if change.ttl is UNSET else self._ttl(change.ttl)
+        if change.subscriber is not UNSET:
+            self._check_target(caller, subscriber)
         if change.subscriber is not UNSET or options is not None:
             self._check(queue, subscriber, options)
             options = await self._trusted(
@@ -281,8 +286,8 @@ class SubscriptionService:
 
     async def delete(self, caller: Caller, name: str, id_: str) -> None:
         """Remove a subscription; one that is not there is no error."""
-        allow(caller, "subscription:delete")
         queue = self._place(caller.project, name)
+        allow(caller, "subscription:delete", queue)
         seen = await self._find(queue, id_)
         if seen is not None:
             await self._index.remove(seen)
@@ -290,8 +295,8 @@ class SubscriptionService:
 
     async def purge(self, caller: Caller, name: str) -> None:
         """Remove every subscription of the queue."""
-        allow(caller, f"{self._noun}:purge")
         queue = self._place(caller.project, name)
+        allow(caller, f"{self._noun}:purge", queue)
         removed = False
         while self._opened is not None:
             page = await self._records.subscriptions(queue, limit=REMOVED_AT_ONCE)
@@ -310,8 +315,8 @@ class SubscriptionService:
         ``letter``: the end of the letter by which he says it himself. Without one, where he must
         confirm, only the no of a member of his project counts: ``NotAllowed``.
         """
-        allow(caller, "subscription:confirm")
         queue = self._place(caller.project, name)
+        allow(caller, "subscription:confirm", queue)
         for _ in range(ATTEMPTS):
             seen = await self._known(queue, id_)
             self._confirmations.check_answer(seen.value, confirmed=confirmed, letter=letter)
@@ -347,6 +352,12 @@ class SubscriptionService:
         if seen is None or seen.value.expires_at <= self._clock.now():
             raise NotFound("There is no subscription of this id.")
         return seen
+
+    def _check_target(self, caller: Caller, subscriber: str) -> None:
+        """Whoever may not post to a queue has nothing copied there either."""
+        scheme, _, target = subscriber.partition(":")
+        if scheme.lower() == "queue":
+            allow(caller, "messages:create", QueueRef(caller.project, target))
 
     def _check(self, queue: QueueRef, subscriber: str, options: Options | None) -> None:
         check_subscriber(subscriber, queue, self._rules.kinds, self._rules.check_url)

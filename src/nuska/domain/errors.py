@@ -71,6 +71,11 @@ class NotAuthenticated(NuskaError):
 
     title = "Unauthorized"
 
+    def __init__(self, challenge: str) -> None:
+        """``challenge``: what a valid proof is, as ``WWW-Authenticate`` says it."""
+        super().__init__("The request you have made requires authentication.")
+        self.challenge = challenge
+
 
 class NotAllowed(NuskaError):
     """The caller is known, and may not do this."""

@@ -4,29 +4,23 @@ Fit for loopback and for networks where every client is trusted; the server refu
 like this anywhere else unless told so by name.
 """
 
-from collections.abc import Mapping
+from nuska.interfaces.identity import Credentials, Verified
 
-PROJECT_HEADERS = (b"x-project-id", b"x-tenant-id", b"x-tenant")
-"""In the order in which they are believed."""
 _NO_ROLES: frozenset[str] = frozenset()
 
 
 class NoAuthentication:
-    """``Identity`` that believes ``X-Project-Id`` and ``X-Roles``."""
+    """``Identity`` that believes what the caller says of its project and its roles."""
 
-    def identify(self, headers: Mapping[bytes, bytes]) -> tuple[str | None, frozenset[str]]:
-        roles = headers.get(b"x-roles")
-        return _project(headers), _roles(roles.decode("latin-1")) if roles else _NO_ROLES
+    believes_claims = True
 
-
-def _project(headers: Mapping[bytes, bytes]) -> str | None:
-    for name in PROJECT_HEADERS:
-        project = headers.get(name)
-        if project is not None:
-            return project.decode("latin-1")
-    return None
+    def identify(self, credentials: Credentials) -> Verified:
+        roles = credentials.roles
+        return Verified(
+            project=credentials.project, roles=claimed_roles(roles) if roles else _NO_ROLES
+        )
 
 
-def _roles(text: str) -> frozenset[str]:
+def claimed_roles(text: str) -> frozenset[str]:
     """Roles are compared regardless of case, as oslo.policy does."""
     return frozenset(role.strip().lower() for role in text.split(",") if role.strip())

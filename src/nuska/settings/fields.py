@@ -44,8 +44,9 @@ class Field(Struct, frozen=True):
 
 def _fields() -> dict[str, Field]:
     found = []
-    described = {table: struct for table, struct in TABLES.items() if struct is not Limits}
-    for table, struct in {"": Settings, **described}.items():
+    described: dict[str, type[Struct]] = {"": Settings, **TABLES}
+    del described["limits"]
+    for table, struct in described.items():
         for info in msgspec.structs.fields(struct):
             if info.name not in TABLES:
                 meaning = next(

@@ -18,17 +18,18 @@ from falcon.asgi import Response
 from falcon.constants import COMBINED_METHODS
 
 from nuska.core import Core
-from nuska.core.access import allow
-from nuska.domain.errors import InvalidParameter, NuskaError, Unavailable
+from nuska.domain.errors import InvalidParameter, NotAuthenticated, NuskaError, Unavailable
 from nuska.domain.limits import Limits
 from nuska.interfaces.identity import Identity
 from nuska.transport.http.answers import put_in_format
 from nuska.transport.http.checks import (
     AllowedHost,
+    Authentication,
     CallerCheck,
     SignatureCheck,
     check_formats,
     check_origin,
+    check_permission,
     check_signature,
 )
 from nuska.transport.http.documents import home_route, openapi_route
@@ -48,7 +49,8 @@ Asgi = Callable[
     [dict[str, Any], Callable[[], Awaitable[Event]], Callable[[Event], Awaitable[None]]],
     Awaitable[None],
 ]
-Check = Callable[[ApiRequest], None]
+Check = Callable[[ApiRequest], Awaitable[None] | None]
+"""Returns, or raises what the request is refused with; awaitable when it must wait for that."""
 Responder = Callable[..., Awaitable[None]]
 
 log = structlog.get_logger("nuska.http")
@@ -71,15 +73,20 @@ def build_app(
     itself puts on the answer (without one, the application makes and shows its own), and
     ``nuska.gone``, a function that says whether the connection is closed at this moment.
     """
-    first = _First(allowed_host) if observe is None else _FirstAndLast(allowed_host, observe)
+    routes = all_routes(core)
+    authenticate = None if identity.believes_claims else Authentication(identity, _open(routes))
+    if observe is None:
+        first = _First(allowed_host, authenticate)
+    else:
+        first = _FirstAndLast(allowed_host, authenticate, observe)
     app = falcon.asgi.App(request_type=ApiRequest, middleware=first)
     app.add_error_handler(NuskaError, _answer_error)
     app.add_error_handler(Refused, _answer_refusal)
     app.add_error_handler(HTTPError, _answer_http_error)
     app.add_error_handler(Exception, _answer_bug)
-    check_caller = CallerCheck(identity, core.limits)
+    check_caller = CallerCheck(identity, core.access, core.limits)
     check_signed = SignatureCheck(core.desk)
-    for route in all_routes(core):
+    for route in routes:
         checks = _checks_of(route, check_caller, check_signed)
         app.add_route(route.path, _resource(route, core, checks))
     return app
@@ -90,6 +97,12 @@ def all_routes(core: Core) -> tuple[Route, ...]:
     routes = routes_for(core.limits)
     routes = (*routes, home_route(routes))
     return (*routes, openapi_route(routes, core.limits))
+
+
+def _open(routes: tuple[Route, ...]) -> frozenset[str]:
+    """The paths of what nobody is asked to prove anything for. They are none with fields."""
+    closed = (Admits.CALLERS, Admits.CALLERS_OR_SIGNED)
+    return frozenset(route.path for route in routes if route.admits not in closed)
 
 
 def _resource(route: Route, core: Core, checks: tuple[Check, ...]) -> SimpleNamespace:
@@ -122,9 +135,11 @@ def _respond(operation: Operation, checks: tuple[Check, ...], core: Core) -> Res
     async def respond(req: ApiRequest, resp: Response, **fields: str) -> None:
         req.path_fields = fields
         for check in checks:
-            check(req)
+            waiting = check(req)
+            if waiting is not None:
+                await waiting
         if action is not None:
-            allow(req.caller, action)
+            check_permission(req, action)
         if reads_query and (req.query_string or req.malformed_query):
             _read_query(req, operation, core.limits)
         await handler(core, req, resp)
@@ -137,8 +152,7 @@ def _respond(operation: Operation, checks: tuple[Check, ...], core: Core) -> Res
 def _refuse_method(route: Route, checks: tuple[Check, ...]) -> Responder:
     async def refuse(req: ApiRequest, _: Response, **fields: str) -> NoReturn:
         req.path_fields = fields
-        for check in checks:
-            check(req)
+        await _make(checks, req)
         raise method_not_allowed(route.allow)
 
     return refuse
@@ -147,11 +161,17 @@ def _refuse_method(route: Route, checks: tuple[Check, ...]) -> Responder:
 def _show_methods(route: Route, checks: tuple[Check, ...]) -> Responder:
     async def show(req: ApiRequest, resp: Response, **fields: str) -> None:
         req.path_fields = fields
-        for check in checks:
-            check(req)
+        await _make(checks, req)
         resp.set_header("allow", route.allow)
 
     return show
+
+
+async def _make(checks: tuple[Check, ...], req: ApiRequest) -> None:
+    for check in checks:
+        waiting = check(req)
+        if waiting is not None:
+            await waiting
 
 
 def _read_query(req: ApiRequest, operation: Operation, limits: Limits) -> None:
@@ -168,13 +188,17 @@ async def _finish(req: ApiRequest, resp: Response) -> None:
 
 
 class _First:
-    """What comes first for every request: its id, and whether this host is meant at all."""
+    """What comes first for every request: its id, whether this host is meant at all, and, where
+    the sender must prove who it is, the proof."""
 
-    def __init__(self, allowed_host: AllowedHost | None) -> None:
+    def __init__(self, allowed_host: AllowedHost | None, authenticate: Check | None) -> None:
         self._allowed_host = allowed_host
+        self._authenticate = authenticate
 
     async def process_request(self, req: ApiRequest, resp: Response) -> None:
         self._admit(req, resp)
+        if self._authenticate is not None:
+            await _make((self._authenticate,), req)
 
     def _admit(self, req: ApiRequest, resp: Response) -> None:
         if "nuska.request_id" not in req.scope:  # the server below shows the id that it gave
@@ -187,13 +211,17 @@ class _First:
 class _FirstAndLast(_First):
     """The same, and tells an observer how the request ended."""
 
-    def __init__(self, allowed_host: AllowedHost | None, observe: Observe) -> None:
-        super().__init__(allowed_host)
+    def __init__(
+        self, allowed_host: AllowedHost | None, authenticate: Check | None, observe: Observe
+    ) -> None:
+        super().__init__(allowed_host, authenticate)
         self._observe = observe
 
     async def process_request(self, req: ApiRequest, resp: Response) -> None:
         req.started = time.perf_counter()
         self._admit(req, resp)
+        if self._authenticate is not None:
+            await _make((self._authenticate,), req)
 
     async def process_response(
         self, req: ApiRequest, resp: Response, _resource: object, _succeeded: bool
@@ -210,6 +238,8 @@ async def _answer_error(
 ) -> None:
     resp.status = wire_errors.status_of(error).value
     resp.data = wire_errors.body_of(error)
+    if isinstance(error, NotAuthenticated):
+        resp.set_header("www-authenticate", error.challenge)
     if isinstance(error, Unavailable):
         resp.set_header("retry-after", str(error.retry_after))
         # One line for each request of an outage, and the rest for who looks closer.

@@ -1,6 +1,7 @@
 """The checks before every handler, in the fixed order of contract README §4.
 
  0  Host and Origin, while the server runs without authentication (D14)
+ 3  credentials: 401
  4  routing (Falcon): 404
  5  a pre-signed request: 404, unless it verifies and the route takes such requests
  6  a form as Content-Type: 400
@@ -11,28 +12,31 @@
 11  method: 405 with Allow; OPTIONS: 200 with Allow
 12  permission: 403
 
-Steps 1 to 3 (CORS, the request id, tokens) are not here: there is no CORS yet, the request id
-is the server's and the application's, and a token is checked by the ``Identity`` in step 9.
+Step 3, where authentication is configured, comes before routing: 401 (503 when it cannot be
+found out now). In open mode it is a part of step 9, where claims are read. Steps 1 and 2 (CORS,
+the request id) are not here: there is no CORS yet, and the request id is the server's and the
+application's.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from urllib.parse import urlsplit
 
 from falcon.util.mediatypes import quality
 
-from nuska.core.confirmations import ConfirmationDesk
-from nuska.domain.errors import InvalidHeader
+from nuska.core.access import Access, allow
+from nuska.core.signatures import Admitted, SignatureDesk
+from nuska.domain.errors import InvalidHeader, NotAllowed, NotAuthenticated
 from nuska.domain.limits import MAX_PROJECT_ID, MAX_QUEUE_NAME, Limits
 from nuska.domain.metadata import is_queue_name
-from nuska.domain.signing import SignedTerms
-from nuska.interfaces.identity import Caller, Identity
+from nuska.interfaces.identity import Identity, Verified
+from nuska.transport.http.credentials import claims_of, is_link, is_signed, proofs_of, terms_of
 from nuska.transport.http.refusals import foreign, no_such_route, not_acceptable
 from nuska.transport.http.request import ApiRequest
 from nuska.transport.wire import msgpack
 
 JSON = "application/json"
-SIGNATURE = b"url-signature"
 FORM = b"application/x-www-form-urlencoded"
 UUID_BYTES = 16
 LONGEST_REMEMBERED = 256
@@ -64,41 +68,60 @@ def _host_of(authority: bytes) -> str:
         return ""
 
 
+class Authentication:
+    """Step 3, where the sender must prove who it is: before routing, so that nobody learns what
+    there is. A pre-signed request is looked at in step 5, and what is open needs nothing."""
+
+    def __init__(self, identity: Identity, open_paths: frozenset[str]) -> None:
+        self._identity = identity
+        self._open_paths = open_paths
+
+    def __call__(self, req: ApiRequest) -> Awaitable[None] | None:
+        if req.path in self._open_paths or is_signed(req):
+            return None
+        found = self._identity.identify(proofs_of(req))
+        if isinstance(found, Verified):
+            req.verified = found
+            return None
+        return _wait_for(found, req)
+
+
+async def _wait_for(found: Awaitable[Verified], req: ApiRequest) -> None:
+    req.verified = await found
+
+
 def check_signature(req: ApiRequest) -> None:
-    """Step 5. A present header, even an empty one, means "must verify" (S1), and on most routes
-    nothing is signed yet."""
-    if req.header(SIGNATURE) is not None:
+    """Step 5. A present signature, even an empty one, means "must verify" (S1), and on these
+    routes nothing can be signed."""
+    if is_signed(req):
         raise no_such_route()
 
 
 class SignatureCheck:
     """Step 5 where signed requests are taken: every reason to refuse one looks alike."""
 
-    def __init__(self, desk: ConfirmationDesk) -> None:
+    def __init__(self, desk: SignatureDesk) -> None:
         self._desk = desk
 
-    def __call__(self, req: ApiRequest) -> None:
-        signature = req.header(SIGNATURE)
-        if signature is None:
-            return
-        terms = SignedTerms(
-            paths=_listed(req.header(b"url-paths")),
-            methods=_listed(req.header(b"url-methods")),
-            project=_text(req.header(b"x-project-id")) or None,
-            expires=_text(req.header(b"url-expires")),
-            signature=_text(signature),
-        )
-        if not self._desk.admits(terms, method=req.method, path=req.path):
+    def __call__(self, req: ApiRequest) -> Awaitable[None] | None:
+        if not is_signed(req):
+            return None
+        terms = terms_of(req)
+        admitted = self._desk.look_at(terms, method=req.method, path=req.path)
+        if admitted is None:
             raise no_such_route()
         req.signed = terms
+        if admitted.kept_as:
+            return self._redeem(admitted, req)
+        req.verified = admitted.verified
+        return None
 
-
-def _text(header: bytes | None) -> str:
-    return "" if header is None else header.decode("latin-1")
-
-
-def _listed(header: bytes | None) -> tuple[str, ...]:
-    return tuple(_text(header).split(","))
+    async def _redeem(self, admitted: Admitted, req: ApiRequest) -> None:
+        client = req.scope.get("client")
+        verified = await self._desk.redeem(admitted, source=client[0] if client else None)
+        if verified is None:
+            raise no_such_route()
+        req.verified = verified
 
 
 def check_formats(req: ApiRequest) -> None:
@@ -141,35 +164,44 @@ _remembered = lru_cache(maxsize=1024)(_wanted)
 class CallerCheck:
     """Steps 8 to 10: who sends this, and to which queue."""
 
-    def __init__(self, identity: Identity, limits: Limits) -> None:
+    def __init__(self, identity: Identity, access: Access, limits: Limits) -> None:
         self._identity = identity
+        self._access = access
         self._limits = limits
 
     def __call__(self, req: ApiRequest) -> None:
-        client = self._client_of(req.header(b"client-id"))
-        project, roles = self._who(req)
+        client = self._client_of(req)
+        verified = req.verified
+        if verified is None:
+            verified = self._claimed(req)
+        project = verified.project
         if project is None:
             raise InvalidHeader("Project-Id Missing", "The header X-Project-Id is missing.")
         if not project:
             raise InvalidHeader(
                 "Empty project header not allowed", "The header X-Project-Id is empty."
             )
-        req.caller = Caller(project, roles, client)
+        req.caller = self._access.caller(verified, project, client)
         fields = req.path_fields
         name = fields.get("queue_name", fields.get("topic_name"))
         if name is not None:
             _check_queue(name, project)
             req.queue = name
 
-    def _who(self, req: ApiRequest) -> tuple[str | None, frozenset[str]]:
-        """Project and roles; a signed request has the signed project and no roles, whatever
-        else it says."""
-        if req.signed is not None:
-            return req.signed.project, frozenset()
-        return self._identity.identify(req.raw_headers)
+    def _claimed(self, req: ApiRequest) -> Verified:
+        """Who the sender says it is, where that is enough."""
+        if not self._identity.believes_claims:
+            raise NotAuthenticated("")  # every request that comes here has been asked before
+        found = self._identity.identify(claims_of(req))
+        assert isinstance(found, Verified), "nobody else has to be asked for a claim"
+        return found
 
-    def _client_of(self, header: bytes | None) -> bytes:
+    def _client_of(self, req: ApiRequest) -> bytes:
+        header = req.header(b"client-id")
         if header is None:
+            if req.signed is not None and is_link(req):
+                # Whoever follows a link is nobody in particular: no message is its own.
+                return os.urandom(UUID_BYTES)
             raise InvalidHeader("Missing header value", "The header Client-ID is missing.")
         if self._limits.client_id_uuid_safe:
             client = uuid_bytes(header)
@@ -218,3 +250,17 @@ def _check_queue(name: str, project: str) -> None:
             "Invalid queue identification",
             f"The project id must not be longer than {MAX_PROJECT_ID} characters.",
         )
+
+
+def check_permission(req: ApiRequest, action: str) -> None:
+    """Step 12. What a signature does not allow looks like any other that does not verify."""
+    caller = req.caller
+    if caller.grant is None:
+        allow(caller, action)
+        return
+    try:
+        allow(caller, action, req.place)
+    except NotAllowed:
+        if req.signed is not None:
+            raise no_such_route() from None
+        raise

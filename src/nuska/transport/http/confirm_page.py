@@ -129,12 +129,14 @@ def _verified(core: Core, req: ApiRequest) -> Invitation | None:
         signature=asked.text("Signature") or "",
     )
     found = _PATH.fullmatch(path)
-    if found is None or not core.desk.admits(terms, method=_METHOD, path=path):
+    admitted = core.desk.look_at(terms, method=_METHOD, path=path)
+    if found is None or admitted is None or admitted.kept_as:
         return None
     ends = core.desk.letter(terms, path=path)
     if ends is None:
         return None
     service = core.topic_subscriptions if found[1] == "topics" else core.subscriptions
+    # The page shows what is asked about, which the signature alone does not allow.
     return Invitation(service, Caller(terms.project or ""), found[2], found[3], ends)
 
 

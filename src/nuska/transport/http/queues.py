@@ -4,7 +4,7 @@ from falcon.asgi import Response
 
 from nuska.core import Core
 from nuska.core.queues import QueueService
-from nuska.domain.errors import InvalidBody, InvalidInput
+from nuska.domain.errors import InvalidBody
 from nuska.transport.http.refusals import unsupported_media_type
 from nuska.transport.http.request import ApiRequest
 from nuska.transport.wire import queues as wire
@@ -92,10 +92,10 @@ async def purge_queue(core: Core, req: ApiRequest, resp: Response) -> None:
     resp.status = 204
 
 
-async def share_queue(core: Core, req: ApiRequest, _resp: Response) -> None:
+async def share_queue(core: Core, req: ApiRequest, resp: Response) -> None:
     data = await req.read(MAX_SMALL_BODY, "The request body of a share")
-    signing.decode_share(data, core.clock.now())
-    raise InvalidInput("This server does not make pre-signed URLs yet.")
+    terms = signing.decode_share(data, core.clock.now())
+    resp.data = signing.encode_share(core.sharing.share(req.caller, req.queue, terms))
 
 
 def queues_at(core: Core, req: ApiRequest) -> QueueService:

@@ -11,8 +11,10 @@ from falcon import RequestOptions
 from falcon.asgi import Request
 
 from nuska.domain.errors import InvalidBody, InvalidInput
+from nuska.domain.internal import topic
+from nuska.domain.messages import QueueRef
 from nuska.domain.signing import SignedTerms
-from nuska.interfaces.identity import Caller
+from nuska.interfaces.identity import Caller, Verified
 from nuska.transport.http.query import NOTHING_ASKED, Asked
 from nuska.transport.wire import msgpack
 
@@ -30,7 +32,8 @@ Event = dict[str, Any]
 
 
 class ApiRequest(Request):
-    """``caller``, ``queue`` and ``signed`` are set by the checks, ``asked`` by the dispatch."""
+    """``caller``, ``queue`` and what was verified are set by the checks, ``asked`` by the
+    dispatch."""
 
     __slots__ = (
         "_event",
@@ -42,14 +45,17 @@ class ApiRequest(Request):
         "queue",
         "signed",
         "started",
+        "verified",
         "wants_msgpack",
     )
 
     caller: Caller
     queue: str
     path_fields: dict[str, str]
+    verified: Verified | None
+    """What the sender has proved; None until then, and where its claims are believed."""
     signed: SignedTerms | None
-    """What was verified, when the request is a pre-signed one."""
+    """By what the sender has proved it, when that is a signature."""
 
     def __init__(
         self,
@@ -68,6 +74,7 @@ class ApiRequest(Request):
         self._event: Event = first_event or {}
         self._wait_for_event = receive
         self.asked: Asked = NOTHING_ASKED
+        self.verified = None
         self.signed = None
         self.wants_msgpack = False
         self.started = 0.0
@@ -80,6 +87,15 @@ class ApiRequest(Request):
     def is_topic(self) -> bool:
         """Whether ``queue`` is the name of a topic."""
         return "topic_name" in self.path_fields
+
+    @property
+    def place(self) -> QueueRef | None:
+        """The queue or topic of the caller's that the path names, if it names one."""
+        name = self.path_fields.get("queue_name")
+        if name is not None:
+            return QueueRef(self.caller.project, name)
+        name = self.path_fields.get("topic_name")
+        return None if name is None else topic(self.caller.project, name)
 
     @property
     def base(self) -> str:

@@ -195,6 +195,14 @@ def _queues(limits: Limits) -> dict[str, Schema]:
             ),
             "additionalProperties": False,
         },
+        "Shared": _object(
+            ("paths", "methods", "project", "expires", "signature"),
+            paths=_array(_TEXT),
+            methods=_array(_TEXT),
+            project=_TEXT,
+            expires={**_TEXT, "description": "UTC, as it was signed."},
+            signature=_TEXT,
+        ),
     }
 
 

@@ -30,8 +30,11 @@ def status_of(error: Exception) -> HTTPStatus:
 
 
 def body_of(error: errors.NuskaError) -> bytes:
-    """``{"title", "description"}`` (contract README §7)."""
+    """``{"title", "description"}`` (contract README §7); what is not authenticated has a shape of
+    its own, which Keystone's clients know."""
     description = error.description
+    if isinstance(error, errors.NotAuthenticated):
+        return encode({"error": {"code": 401, "title": error.title, "message": description}})
     if isinstance(error, errors.Unavailable):
         description = f"{description} {_INVITATION}"
     return error_body(error.title, description)

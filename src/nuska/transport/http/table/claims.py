@@ -5,6 +5,7 @@ from nuska.transport.http.table.rows import (
     ATTRIBUTES,
     QUEUE_PATH,
     WAIT,
+    Admits,
     Operation,
     Route,
     limit,
@@ -29,6 +30,7 @@ CLAIMS = Route(
             relation_query="limit",
         ),
     ),
+    Admits.CALLERS_OR_SIGNED,
 )
 
 CLAIM = Route(
@@ -67,4 +69,5 @@ CLAIM = Route(
             relation="rel/delete_claim",
         ),
     ),
+    Admits.CALLERS_OR_SIGNED,
 )

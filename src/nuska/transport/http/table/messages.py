@@ -8,6 +8,7 @@ from nuska.transport.http.table.rows import (
     MARKER,
     QUEUE_PATH,
     WAIT,
+    Admits,
     Operation,
     Route,
     limit,
@@ -78,6 +79,7 @@ MESSAGES = Route(
             relation_query="ids,pop",
         ),
     ),
+    Admits.CALLERS_OR_SIGNED,
 )
 
 MESSAGE = Route(
@@ -107,4 +109,5 @@ MESSAGE = Route(
             relation_query="claim",
         ),
     ),
+    Admits.CALLERS_OR_SIGNED,
 )

@@ -34,6 +34,7 @@ SUBSCRIPTIONS = Route(
             relation="rel/subscriptions_post",
         ),
     ),
+    Admits.CALLERS_OR_SIGNED,
 )
 
 SUBSCRIPTION = Route(
@@ -71,6 +72,7 @@ SUBSCRIPTION = Route(
             relation="rel/subscription",
         ),
     ),
+    Admits.CALLERS_OR_SIGNED,
 )
 
 CONFIRM = Route(

@@ -1,0 +1,83 @@
+"""What a request shows of who sent it: tokens, keys, claims, and signatures.
+
+Reads; decides nothing. Only the headers named here are looked at, whatever else a client calls
+itself (S1): where authentication is configured, claims are not even read.
+"""
+
+from nuska.domain.signing import SignedTerms
+from nuska.interfaces.identity import Credentials
+from nuska.transport.http.request import ApiRequest
+from nuska.transport.wire.signing import NOTHING_GOOD, SIGNATURE, terms_in_query
+
+PROJECT_HEADERS = (b"x-project-id", b"x-tenant-id", b"x-tenant")
+"""In the order in which they are believed."""
+SIGNED_HEADER = b"url-signature"
+_SIGNED_PARAMETER = f"{SIGNATURE}="
+_BEARER = "bearer "
+
+
+def claims_of(req: ApiRequest) -> Credentials:
+    """What the sender says it is."""
+    roles = req.header(b"x-roles")
+    return Credentials(
+        project=_claimed_project(req), roles="" if roles is None else roles.decode("latin-1")
+    )
+
+
+def _claimed_project(req: ApiRequest) -> str | None:
+    for name in PROJECT_HEADERS:
+        project = req.header(name)
+        if project is not None:
+            return project.decode("latin-1")
+    return None
+
+
+def proofs_of(req: ApiRequest) -> Credentials:
+    """What the sender can prove it is."""
+    token = _text(req, b"x-auth-token")
+    if token is None:
+        authorization = _text(req, b"authorization") or ""
+        if authorization[: len(_BEARER)].lower() == _BEARER:
+            token = authorization[len(_BEARER) :].strip()
+    return Credentials(token=token, key=_text(req, b"x-api-key"))
+
+
+def is_signed(req: ApiRequest) -> bool:
+    """Whether a signature is shown, however bad. Then nothing else is looked at."""
+    return req.header(SIGNED_HEADER) is not None or is_link(req)
+
+
+def is_link(req: ApiRequest) -> bool:
+    """Whether it is the query that has the signature."""
+    query = req.query_string
+    return (
+        bool(query)
+        and _SIGNED_PARAMETER in query
+        and req.path.startswith(("/v2/queues/", "/v2/topics/"))
+        and (query.startswith(_SIGNED_PARAMETER) or f"&{_SIGNED_PARAMETER}" in query)
+    )
+
+
+def terms_of(req: ApiRequest) -> SignedTerms:
+    """What a pre-signed request shows, one way or the other; both ways is none."""
+    signature = _text(req, SIGNED_HEADER)
+    if signature is None:
+        return terms_in_query(req.query_string)
+    if is_link(req):
+        return NOTHING_GOOD
+    return SignedTerms(
+        paths=_listed(req, b"url-paths"),
+        methods=_listed(req, b"url-methods"),
+        project=_text(req, b"x-project-id") or None,
+        expires=_text(req, b"url-expires") or "",
+        signature=signature,
+    )
+
+
+def _text(req: ApiRequest, name: bytes) -> str | None:
+    value = req.header(name)
+    return None if value is None else value.decode("latin-1")
+
+
+def _listed(req: ApiRequest, name: bytes) -> tuple[str, ...]:
+    return tuple((_text(req, name) or "").split(","))
