@@ -36,7 +36,7 @@ class ListedQueue(Struct, frozen=True, gc=False):
 
     name: str
     metadata: Metadata | None
-    """With defaults; None when the listing is not detailed."""
+    """With defaults, or bare; None when the listing is not detailed."""
 
 
 class QueueStatistics(Struct, frozen=True, gc=False):
@@ -44,6 +44,7 @@ class QueueStatistics(Struct, frozen=True, gc=False):
 
     stats: Stats
     relaxed: bool
+    exists: bool = True
 
 
 class QueueService:
@@ -72,11 +73,13 @@ class QueueService:
             now=self._clock.now(),
         )
 
-    async def get(self, caller: Caller, name: str) -> Metadata:
-        """The metadata with defaults, also of a queue that nobody created (K1)."""
+    async def get(self, caller: Caller, name: str, *, bare: bool = False) -> Metadata:
+        """The metadata with defaults, also of a queue that nobody created (K1); ``bare``:
+        without defaults."""
         self._allow(caller, "get", name)
         queue = await self._store.get(self._namespace.place(caller.project, name))
-        return self._shown({} if queue is None else queue.metadata)
+        metadata = {} if queue is None else queue.metadata
+        return metadata if bare else self._shown(metadata)
 
     async def exists(self, caller: Caller, name: str) -> bool:
         """Whether somebody created the queue, by name or by a post."""
@@ -120,8 +123,9 @@ class QueueService:
         detailed: bool = False,
         name_contains: str | None = None,
         filters: Mapping[str, object] | None = None,
+        bare: bool = False,
     ) -> list[ListedQueue]:
-        """The project's queues by name, after the name ``after``."""
+        """The project's queues by name, after the name ``after``; ``bare``: without defaults."""
         self._allow(caller, "get_all")
         if name_contains is not None and not may_occur_in_queue_name(name_contains):
             raise InvalidInput("The value of name has a character that no queue name contains.")
@@ -133,9 +137,8 @@ class QueueService:
             metadata_equals=dict(filters) if filters else None,
             with_metadata=detailed,
         )
-        return [
-            ListedQueue(q.ref.name, self._shown(q.metadata) if detailed else None) for q in queues
-        ]
+        show = (lambda metadata: metadata) if bare else self._shown
+        return [ListedQueue(q.ref.name, show(q.metadata) if detailed else None) for q in queues]
 
     async def count(self, caller: Caller) -> int:
         """How many queues the project has, whatever a listing leaves out."""
@@ -147,7 +150,8 @@ class QueueService:
         ref = self._namespace.place(caller.project, name)
         queue = await self._store.get(ref)
         stats = await self._store.stats(ref, now=self._clock.now())
-        return QueueStatistics(stats, relaxed=queue is not None and queue.relaxed)
+        relaxed = queue is not None and queue.relaxed
+        return QueueStatistics(stats, relaxed=relaxed, exists=queue is not None)
 
     async def purge(self, caller: Caller, name: str, *, messages: bool) -> None:
         """Remove what the queue holds: its messages and their claims, if ``messages``."""

@@ -99,11 +99,14 @@ class SubscriptionService:
             self._index = SubscriberIndex(self._records)
             self._notes = ChangeNotes(self._records)
 
-    async def create(self, caller: Caller, name: str, draft: SubscriptionDraft) -> Subscription:
+    async def create(
+        self, caller: Caller, name: str, draft: SubscriptionDraft, *, again: bool = True
+    ) -> Subscription:
         """Make a subscription; a missing queue is created.
 
         When a live one has the subscriber already and is not confirmed, that one is returned,
-        with the ttl and options that ``draft`` names (C17); ``Conflict`` when it is confirmed.
+        with the ttl and options that ``draft`` names (C17); ``Conflict`` when it is confirmed,
+        and unless ``again`` in any case.
         """
         queue = self._place(caller.project, name)
         allow(caller, "subscription:create", queue)
@@ -111,6 +114,8 @@ class SubscriptionService:
         self._check_target(caller, draft.subscriber)
         self._check(queue, draft.subscriber, draft.options)
         ttl, now = self._ttl(draft.ttl), self._clock.now()
+        if not again and await self._index.holder(queue, draft.subscriber, now) is not None:
+            raise Conflict("There is a subscription of this subscriber already.")
         if await store.queues.get(queue) is None:
             await store.queues.create(queue, {}, now=now)
         made = await self._again(caller, queue, draft)

@@ -19,7 +19,7 @@ application's.
 """
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -28,17 +28,16 @@ from falcon.util.mediatypes import quality
 from nuska.core.access import Access, allow
 from nuska.core.signatures import Admitted, SignatureDesk
 from nuska.domain.errors import InvalidHeader, NotAllowed, NotAuthenticated
-from nuska.domain.limits import MAX_PROJECT_ID, MAX_QUEUE_NAME, Limits
-from nuska.domain.metadata import is_queue_name
+from nuska.domain.limits import Limits
 from nuska.interfaces.identity import Identity, Verified
 from nuska.transport.http.credentials import claims_of, is_link, is_signed, proofs_of, terms_of
 from nuska.transport.http.refusals import foreign, no_such_route, not_acceptable
 from nuska.transport.http.request import ApiRequest
 from nuska.transport.wire import msgpack
+from nuska.transport.wire.callers import UUID_BYTES, check_queue, client_of
 
 JSON = "application/json"
 FORM = b"application/x-www-form-urlencoded"
-UUID_BYTES = 16
 LONGEST_REMEMBERED = 256
 """Bytes of a header whose reading is remembered; a longer one is read anew every time, so that
 nobody can fill the memory with headers."""
@@ -48,12 +47,20 @@ AllowedHost = Callable[[str], bool]
 
 def check_origin(req: ApiRequest, allowed: AllowedHost) -> None:
     """Step 0: no page of another site drives a server that asks nobody who they are."""
-    host = req.header(b"host")
+    header = foreign_header(req.raw_headers, allowed)
+    if header is not None:
+        raise foreign(header)
+
+
+def foreign_header(headers: Mapping[bytes, bytes], allowed: AllowedHost) -> str | None:
+    """Which header names a host that this server does not answer for; None: neither does."""
+    host = headers.get(b"host")
     if host is not None and not allowed(_host_of(b"//" + host[:LONGEST_REMEMBERED])):
-        raise foreign("Host")
-    origin = req.header(b"origin")
+        return "Host"
+    origin = headers.get(b"origin")
     if origin is not None and not allowed(_host_of(origin[:LONGEST_REMEMBERED])):
-        raise foreign("Origin")
+        return "Origin"
+    return None
 
 
 @lru_cache(maxsize=1024)
@@ -185,7 +192,7 @@ class CallerCheck:
         fields = req.path_fields
         name = fields.get("queue_name", fields.get("topic_name"))
         if name is not None:
-            _check_queue(name, project)
+            check_queue(name, project)
             req.queue = name
 
     def _claimed(self, req: ApiRequest) -> Verified:
@@ -203,53 +210,7 @@ class CallerCheck:
                 # Whoever follows a link is nobody in particular: no message is its own.
                 return os.urandom(UUID_BYTES)
             raise InvalidHeader("Missing header value", "The header Client-ID is missing.")
-        if self._limits.client_id_uuid_safe:
-            client = uuid_bytes(header)
-            if client is None:
-                raise InvalidHeader("Wrong UUID value", "The header Client-ID must be a UUID.")
-            return client
-        lowest, highest = self._limits.min_length_client_id, self._limits.max_length_client_id
-        if not lowest <= len(header) <= highest:
-            raise InvalidHeader(
-                "Wrong Client-ID length",
-                f"The header Client-ID must have from {lowest} to {highest} characters.",
-            )
-        return uuid_bytes(header) or header
-
-
-def uuid_bytes(text: bytes) -> bytes | None:
-    """The 16 bytes of a UUID in any spelling that Python's own parser takes, else None."""
-    return _uuid_bytes(text) if len(text) <= LONGEST_REMEMBERED else None
-
-
-@lru_cache(maxsize=4096)
-def _uuid_bytes(text: bytes) -> bytes | None:
-    digits = text.replace(b"urn:", b"").replace(b"uuid:", b"").strip(b"{}").replace(b"-", b"")
-    if len(digits) != 2 * UUID_BYTES:
-        return None
-    try:
-        value = bytes.fromhex(digits.decode("ascii"))
-    except ValueError:
-        return None
-    return value if len(value) == UUID_BYTES else None
-
-
-_is_remembered_name = lru_cache(maxsize=4096)(is_queue_name)
-"""Asked only for names that are not too long, so what is remembered is small."""
-
-
-def _check_queue(name: str, project: str) -> None:
-    if len(name) > MAX_QUEUE_NAME or not _is_remembered_name(name):
-        raise InvalidHeader(
-            "Invalid queue identification",
-            f"The name of a queue must be 1 to {MAX_QUEUE_NAME} letters, digits, underscores, "
-            "hyphens or dots.",
-        )
-    if len(project) > MAX_PROJECT_ID:
-        raise InvalidHeader(
-            "Invalid queue identification",
-            f"The project id must not be longer than {MAX_PROJECT_ID} characters.",
-        )
+        return client_of(header, self._limits)
 
 
 def check_permission(req: ApiRequest, action: str) -> None:

@@ -5,7 +5,12 @@ from nuska.domain.claims import Claim
 from nuska.domain.errors import InvalidBody
 from nuska.domain.moments import Moment, age_in_seconds
 from nuska.transport.wire.json import decode_object
-from nuska.transport.wire.messages import PLAIN, Shown, encode_messages
+from nuska.transport.wire.messages import (
+    PLAIN,
+    Shown,
+    encode_bare_messages,
+    encode_messages,
+)
 
 _DEFAULTS = ClaimTerms()
 
@@ -42,6 +47,21 @@ def encode_claim(claim: Claim, base: str, now: Moment, shown: Shown = PLAIN) -> 
         f'"href": "{location_of(base, claim.id)}", "messages": ['
     )
     return head.encode() + encode_messages(claim.messages, base, now, shown) + b"]}"
+
+
+def encode_bare_taken(taken: Taken, now: Moment, shown: Shown = PLAIN) -> bytes:
+    """A new claim for readers who have no addresses."""
+    head = f'{{"claim_id": "{taken.id}", "messages": ['.encode()
+    return head + encode_bare_messages(taken.messages, now, shown, claimed=True) + b"]}"
+
+
+def encode_bare_claim(claim: Claim, now: Moment, shown: Shown = PLAIN) -> bytes:
+    head = (
+        f'{{"age": {age_in_seconds(claim.started_at, now)}, "ttl": {claim.ttl // 1000}, '
+        f'"messages": ['
+    )
+    shown_messages = encode_bare_messages(claim.messages, now, shown, claimed=True)
+    return head.encode() + shown_messages + b"]}"
 
 
 def location_of(base: str, claim_id: str) -> str:

@@ -8,6 +8,7 @@ for them.
 import hashlib
 import json as stdlib_json
 from collections.abc import Sequence
+from functools import partial
 
 from msgspec import UNSET, Raw, Struct, UnsetType, ValidationError
 from msgspec.json import Decoder
@@ -40,6 +41,7 @@ class _Post(Struct, gc=False):
 
 
 _decode_post = Decoder(_Post).decode
+_decode_posted = Decoder(list[_PostedMessage]).decode
 
 
 # In
@@ -60,9 +62,30 @@ def _drafts(data: bytes) -> list[Draft]:
         raise InvalidBody('The request body has no "messages".')
     if not post.messages:
         raise InvalidBody('"messages" must not be empty.')
-    if json.may_be_deep(data) and json.depth_exceeds(document, _DEEPEST_POST):
-        raise InvalidBody(json.TOO_DEEP)
+    _check_depth(data, document, _DEEPEST_POST)
     return [_draft(number, posted) for number, posted in enumerate(post.messages)]
+
+
+def decode_posted(data: bytes, messages: object) -> list[Draft]:
+    """The messages in an array, of which ``data`` is the text; it was checked when ``messages``
+    were read from it, but for their shape and their depth."""
+    return unwatched(partial(_posted, messages), data)
+
+
+def _posted(messages: object, data: bytes) -> list[Draft]:
+    try:
+        array = _decode_posted(data)
+    except ValidationError as error:
+        raise InvalidBody(f'"messages" must be an array of messages: {error}.') from None
+    if not array:
+        raise InvalidBody('"messages" must not be empty.')
+    _check_depth(data, messages, _DEEPEST_POST - 1)
+    return [_draft(number, posted) for number, posted in enumerate(array)]
+
+
+def _check_depth(data: bytes, document: object, deepest: int) -> None:
+    if json.may_be_deep(data) and json.depth_exceeds(document, deepest):
+        raise InvalidBody(json.TOO_DEEP)
 
 
 def _draft(number: int, posted: _PostedMessage) -> Draft:
@@ -137,10 +160,32 @@ def encode_message(message: Message, base: str, now: Moment, shown: Shown = PLAI
         f'"ttl": {message.ttl // 1000}, "age": {age_in_seconds(message.created_at, now)}, '
         f'"body": '
     )
-    delay = b""
-    if shown.attributes and message.claim_id is None and message.available_at > now:
-        delay = f', "delay": {-((now - message.available_at) // 1000)}'.encode()
+    delay = _delay(message, now, shown)
     return b"".join((head.encode(), message.body, delay, _extras(message, shown), b"}"))
+
+
+def encode_bare_messages(
+    messages: Sequence[Message], now: Moment, shown: Shown = PLAIN, *, claimed: bool = False
+) -> bytes:
+    """The array of ``messages``, without brackets, for readers who have no addresses: each with
+    ``claim_id``, which is null unless the messages are shown as those of a claim."""
+    return b", ".join([_bare(message, now, shown, claimed) for message in messages])
+
+
+def _bare(message: Message, now: Moment, shown: Shown, claimed: bool) -> bytes:
+    claim = f'"{message.claim_id}"' if claimed and message.claim_id is not None else "null"
+    head = (
+        f'{{"id": "{message.id}", "claim_id": {claim}, "ttl": {message.ttl // 1000}, '
+        f'"age": {age_in_seconds(message.created_at, now)}, "body": '
+    )
+    delay = _delay(message, now, shown)
+    return b"".join((head.encode(), message.body, delay, _extras(message, shown), b"}"))
+
+
+def _delay(message: Message, now: Moment, shown: Shown) -> bytes:
+    if shown.attributes and message.claim_id is None and message.available_at > now:
+        return f', "delay": {-((now - message.available_at) // 1000)}'.encode()
+    return b""
 
 
 def encode_popped(message: Message, now: Moment, shown: Shown = PLAIN) -> bytes:
@@ -161,7 +206,7 @@ def encode_messages(
 
 
 def _extras(message: Message, shown: Shown) -> bytes:
-    if shown is PLAIN:
+    if shown is PLAIN or not (shown.attributes or shown.checksum):
         return b""
     parts = b""
     if shown.checksum and message.body != b"null":

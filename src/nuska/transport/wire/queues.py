@@ -65,6 +65,11 @@ def encode_stats(statistics: QueueStatistics, base: str, now: Moment) -> bytes:
     return _encode_stats(counts, statistics, base, now)
 
 
+def encode_bare_stats(statistics: QueueStatistics, now: Moment) -> bytes:
+    """As ``encode_stats``, but the oldest and the newest have their ids and no address."""
+    return encode_stats(statistics, "", now)
+
+
 def encode_topic_stats(statistics: QueueStatistics, base: str, now: Moment) -> bytes:
     """Nobody claims what was published to a topic."""
     return _encode_stats({}, statistics, base, now)
@@ -85,8 +90,9 @@ def _encode_stats(
 
 
 def _landmark(landmark: Landmark, base: str, now: Moment) -> dict[str, object]:
+    name = {"href": f"{base}/messages/{landmark.id}"} if base else {"id": landmark.id}
     return {
-        "href": f"{base}/messages/{landmark.id}",
+        **name,
         "age": age_in_seconds(landmark.created_at, now),
         "created": iso(landmark.created_at),
     }

@@ -51,13 +51,13 @@ def encode_created(subscription: Subscription) -> bytes:
 
 
 def encode_subscription(subscription: Subscription, waiting: WaitingOf, now: Moment) -> bytes:
-    return encode(_shown(subscription, waiting, now))
+    return encode(shown_as(subscription, waiting, now))
 
 
 def encode_subscriptions(
     subscriptions: Sequence[Subscription], links: bytes, waiting: WaitingOf, now: Moment
 ) -> bytes:
-    items = [_shown(subscription, waiting, now) for subscription in subscriptions]
+    items = [shown_as(subscription, waiting, now) for subscription in subscriptions]
     return b'{"subscriptions": ' + encode(items) + b", " + links + b"}"
 
 
@@ -69,7 +69,7 @@ def waiting_in_words(waiting: Waiting) -> dict[str, object]:
     return shown
 
 
-def _shown(subscription: Subscription, waiting: WaitingOf, now: Moment) -> dict[str, object]:
+def shown_as(subscription: Subscription, waiting: WaitingOf, now: Moment) -> dict[str, object]:
     shown: dict[str, object] = {
         "id": subscription.id,
         "source": subscription.queue.name,
