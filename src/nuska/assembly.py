@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 from msgspec import Struct
 
 from nuska.addresses import Address, UnixAddress
+from nuska.connecting import connecting
 from nuska.core import Core
 from nuska.delivering import CannotSend, delivering
 from nuska.delivery.engine import Engine
@@ -30,6 +31,7 @@ from nuska.transport.http.app import build_app
 from nuska.transport.server.counters import Counters
 from nuska.transport.server.listeners import CannotListen
 from nuska.transport.server.server import HttpServer
+from nuska.transport.server.upgrade_only import upgrade_only
 from nuska.upkeep.sweeper import Sweeper
 from nuska.workers.board import Collector, SummedCollector, publish
 from nuska.workers.worker import Worker
@@ -47,6 +49,8 @@ class Service(Struct, frozen=True, kw_only=True):
     """Where metrics are, in words; empty when there are none."""
     where: str
     """Where data lives, in words."""
+    websocket: Address | None
+    """The second address for WebSockets, if there is one."""
     store: Store
     core: Core
     server: HttpServer
@@ -75,7 +79,8 @@ async def assembled(
         )
         counters = Counters()
         allowed = _guard(settings, listening)
-        app = build_app(core, NoAuthentication(), allowed_host=allowed, observe=counters.answered)
+        identity = NoAuthentication()
+        app = build_app(core, identity, allowed_host=allowed, observe=counters.answered)
         server = HttpServer(
             app,
             clock=backend.local,
@@ -84,6 +89,15 @@ async def assembled(
             counters=counters,
             log_request=log_request if settings.access_log else None,
         )
+        sockets = connecting(
+            settings,
+            core,
+            identity,
+            random_bytes=backend.chance,
+            counters=counters,
+            allowed_host=allowed,
+        )
+        server.serve_websockets(sockets)
         engine: Engine | None = None
         if settings.role != "api":
             try:
@@ -99,8 +113,6 @@ async def assembled(
         if settings.role != "api":
             sweeping = asyncio.create_task(sweeper.run(), name="sweeper")
             stack.push_async_callback(_stop_sweeping, sweeper, sweeping)
-        closing = asyncio.create_task(core.live.run(), name="logs that nobody listens to")
-        stack.push_async_callback(cancelled, closing)
         if listening.apart is not None:
             metrics = build_metrics_app(collector, guard(settings, listening.apart.address))
             side = HttpServer(metrics, clock=backend.local, random_bytes=backend.chance)
@@ -110,14 +122,29 @@ async def assembled(
         if listening.api is not None:
             await server.start([listening.api])
             stack.push_async_callback(_stop_serving, server, core)
+        if listening.websocket is not None:
+            second = HttpServer(
+                upgrade_only,
+                clock=backend.local,
+                random_bytes=backend.chance,
+                bounds=settings.server,
+                counters=counters,
+            )
+            second.serve_websockets(sockets, paths=None)
+            await second.start([listening.websocket])
+            stack.push_async_callback(_stop_serving, second, core)
         yield Service(
             address=None if listening.api is None else listening.api.address,
             metrics_at=_metrics_at(settings, listening),
             where=_where(settings.store, data),
+            websocket=None if listening.websocket is None else listening.websocket.address,
             store=store,
             core=core,
             server=server,
-            open_to_others=listening.api is not None and not is_private(listening.api.address),
+            open_to_others=any(
+                listener is not None and not is_private(listener.address)
+                for listener in (listening.api, listening.websocket)
+            ),
         )
 
 
@@ -169,7 +196,6 @@ def _without_password(url: str) -> str:
 async def _stop_serving(server: HttpServer, core: Core) -> None:
     server.stop_accepting()
     core.wakeups.stop()
-    await core.live.stop()
     await server.stop()
 
 

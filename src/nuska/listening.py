@@ -1,4 +1,4 @@
-"""The addresses that a node opens: for the API, and for metrics when they are apart.
+"""The addresses that a node opens: for the API, for WebSockets and metrics that are apart.
 
 Opened once, before there are any data or any workers to share them. Refuses an address that
 others can reach while no authentication is configured, unless that was asked for by name (D14).
@@ -7,6 +7,7 @@ others can reach while no authentication is configured, unless that was asked fo
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from nuska.addresses import Address, TcpAddress, host_guard, is_loopback, parse_address
 from nuska.settings import Settings
@@ -20,10 +21,12 @@ class Listening(Struct, frozen=True, kw_only=True):
     """None on a node without the API."""
     apart: Listener | None
     """For metrics and the ping."""
+    websocket: Listener | None = None
+    """For WebSockets that have a port of their own."""
 
     def close(self) -> None:
         """A second call does nothing."""
-        for listener in (self.api, self.apart):
+        for listener in (self.api, self.apart, self.websocket):
             if listener is not None:
                 listener.close()
 
@@ -32,21 +35,25 @@ class Listening(Struct, frozen=True, kw_only=True):
         return Listening(
             api=None if self.api is None else self.api.shared(),
             apart=None if self.apart is None else self.apart.shared(),
+            websocket=None if self.websocket is None else self.websocket.shared(),
         )
 
 
 def open_listening(settings: Settings) -> Listening:
     """Raises ``CannotListen`` with a sentence."""
     api = _open(settings, settings.address) if settings.role != "delivery" else None
+    listening = Listening(api=api, apart=None)
     try:
-        apart = None
         if settings.metrics not in ("path", "off"):
             apart = _open(settings, parse_address(settings.metrics))
+            listening = replace(listening, apart=apart)
+        if settings.websocket_listen and settings.role != "delivery":
+            websocket = _open(settings, parse_address(settings.websocket_listen))
+            listening = replace(listening, websocket=websocket)
     except CannotListen:
-        if api is not None:
-            api.close()
+        listening.close()
         raise
-    return Listening(api=api, apart=apart)
+    return listening
 
 
 def is_private(address: Address) -> bool:

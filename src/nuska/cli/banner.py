@@ -17,6 +17,8 @@ def banner(service: Service, settings: Settings) -> str:
     lines = [f"Nuska {__version__}"]
     if service.address is not None:
         lines.append(f"  listening on  {service.address.url}")
+    if service.websocket is not None:
+        lines.append(f"  websockets    {service.websocket.url.replace('http', 'ws', 1)}")
     if settings.role != "all":
         lines.append(f"  role          {_ROLES[settings.role]}")
     if settings.workers > 1:

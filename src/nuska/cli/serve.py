@@ -35,6 +35,7 @@ log = logging.getLogger("nuska.serve")
 def serve(
     *,
     listen: str | None = None,
+    websocket_listen: str | None = None,
     workers: int | None = None,
     role: str | None = None,
     store: str | None = None,
@@ -58,6 +59,8 @@ def serve(
     ----------
     listen
         HOST:PORT (IPv6 in brackets) or unix:PATH. Default 127.0.0.1:8888.
+    websocket_listen
+        A second address, for WebSockets alone, such as 127.0.0.1:9000.
     workers
         Processes that serve together, on a store that processes share. Default 1.
     role
@@ -93,6 +96,7 @@ def serve(
     """
     flags = {
         "listen": listen,
+        "websocket_listen": websocket_listen,
         "workers": workers,
         "role": role,
         "store": store,

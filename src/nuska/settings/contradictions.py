@@ -22,9 +22,9 @@ def contradictions(merged: Mapping[str, object]) -> Iterable[str]:
         yield "workers serve clients, which the role delivery does not: leave them at 1"
     yield from _cannot_be_reached(merged)
     yield from mail_settings.problems(MailSettings(**values_of(MailSettings, merged)))
-    for name in ("listen", "metrics"):
+    for name in ("listen", "metrics", "websocket_listen"):
         text = str(merged.get(name, FIELDS[name].default))
-        if not (name == "metrics" and text in {"path", "off"}):
+        if text and not (name == "metrics" and text in {"path", "off"}):
             try:
                 parse_address(text)
             except ValueError as error:

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 from msgspec import Meta, Struct
 
 from nuska.addresses import Address, TcpAddress, parse_address
-from nuska.core.live_bounds import LiveBounds
 from nuska.delivery.bounds import DeliveryBounds
 from nuska.delivery.senders.mail_settings import MailSettings
 from nuska.domain.limits import Limits
 from nuska.transport.server.bounds import Bounds
+from nuska.transport.server.socket_bounds import SocketBounds
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -29,6 +29,13 @@ class Settings(Struct, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=0, le=65_535)] | None,
         Meta(description="Zaqar's name for the port half of `listen`."),
     ] = None
+    websocket_listen: Annotated[
+        str,
+        Meta(
+            description="A second address, for [WebSockets](websocket.md) alone, such as "
+            "`127.0.0.1:9000`. They are always taken at `listen`, too."
+        ),
+    ] = ""
     workers: Annotated[
         int,
         Meta(
@@ -143,8 +150,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         Literal["debug", "info", "warning", "error"], Meta(description="The least that is logged.")
     ] = "info"
     server: Bounds = Bounds()
+    websocket: SocketBounds = SocketBounds()
     delivery: DeliveryBounds = DeliveryBounds()
-    live: LiveBounds = LiveBounds()
     mail: MailSettings = MailSettings()
     limits: Limits = Limits()
 
@@ -166,8 +173,8 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 TABLES: dict[str, type[Struct]] = {
     "server": Bounds,
+    "websocket": SocketBounds,
     "delivery": DeliveryBounds,
-    "live": LiveBounds,
     "mail": MailSettings,
     "limits": Limits,
 }

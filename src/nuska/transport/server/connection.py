@@ -22,6 +22,7 @@ from nuska.transport.server import bounds as at_most
 from nuska.transport.server.asgi import AsgiApp
 from nuska.transport.server.bounds import LINGER
 from nuska.transport.server.exchange import Exchange
+from nuska.transport.server.handshake import is_handshake, upgrade
 from nuska.transport.server.refusals import (
     BODY_TOO_SLOW,
     HEAD_TOO_LARGE,
@@ -86,6 +87,8 @@ class Connection(HttpToolsProtocol):
         """Bytes received for the current body that were not body."""
         self._has_host = False
         self._chunked = False
+        self._handshake: dict[str, Any] | None = None
+        """The request after which this is a WebSocket."""
 
     # From the transport
 
@@ -121,7 +124,10 @@ class Connection(HttpToolsProtocol):
         body_before = self._body_size
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserUpgrade as end:
+            if self._handshake is not None and self.shared.sockets is not None:
+                upgrade(self, self.shared.sockets, self._handshake, data[end.args[0] :])
+                return
             self._finish_after_answers()  # nothing else is spoken here: answered as HTTP
         except httptools.HttpParserError as error:
             if isinstance(error.__context__, _Stop):
@@ -200,6 +206,9 @@ class Connection(HttpToolsProtocol):
             "nuska.request_id": shared.request_ids.next(),
             "nuska.gone": self.gone,
         }
+        if self._is_handshake(decoded):
+            self._handshake = scope
+            return
         self.headers = []  # trailers, which nobody reads, must not look like headers
         self.scope = cast("HTTPScope", scope)
         cycle = Exchange(
@@ -227,9 +236,23 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self.phase = _IDLE
         self.since = self.shared.now
+        if self._handshake is not None:
+            return
         cycle = self.cycle
         cycle.more_body = False
         cycle.message_event.set()
+
+    # From the handshake
+
+    def refuse_upgrade(self, refusal: Refusal) -> None:
+        self._handshake = None
+        self._refuse(refusal)
+
+    def leave(self) -> None:
+        """Somebody else has the transport from now on."""
+        self._unset_keepalive_if_required()
+        self.connections.discard(self)
+        self._handshake = None
 
     # From the exchange, the ticks, and the server
 
@@ -312,6 +335,18 @@ class Connection(HttpToolsProtocol):
         if dict(self.headers).get(b"host", host).lower() != host.lower():
             self._leave(malformed("The target of the request names another host than Host."))
         return (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")
+
+    def _is_handshake(self, path: str) -> bool:
+        """Whether what was read asks for WebSockets where there are some, in its turn."""
+        paths = self.shared.websocket_paths
+        return (
+            self.shared.sockets is not None
+            and (paths is None or path in paths)
+            and self.parser.should_upgrade()
+            and self.running is None
+            and not self.shared.stopping
+            and is_handshake(self.headers)
+        )
 
     def _take(self, cycle: Exchange, app: AsgiApp) -> None:
         if self.running is None:

@@ -45,6 +45,12 @@ TOO_MANY_CONNECTIONS = Refusal(
     "Service temporarily unavailable",
     "The server has as many connections as it may have. Please retry in a few seconds.",
 )
+FOREIGN = Refusal(
+    403,
+    "Not authorized",
+    "The header Host or Origin names a host that this server does not answer for while it runs "
+    "without authentication.",
+)
 BUG = Refusal(
     500, "Internal server error", "The request met an unexpected problem; the log has its id."
 )

@@ -6,6 +6,7 @@ its owner's decision.
 
 import asyncio
 import logging
+from collections.abc import Collection
 
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.storage import RandomBytes
@@ -16,6 +17,7 @@ from nuska.transport.server.counters import Counters
 from nuska.transport.server.listeners import BACKLOG, Listener
 from nuska.transport.server.request_ids import RequestIds
 from nuska.transport.server.shared import LogRequest, Shared
+from nuska.transport.server.sockets import PATHS, Sockets
 
 LONGEST_TICK = 0.5
 SHORTEST_TICK = 0.05
@@ -55,6 +57,11 @@ class HttpServer:
     def add_side_app(self, path: str, app: AsgiApp) -> None:
         """Serve exactly ``path`` by another application."""
         self._shared.side_apps[path] = app
+
+    def serve_websockets(self, sockets: Sockets, paths: Collection[str] | None = PATHS) -> None:
+        """Take WebSocket handshakes at ``paths``; None: wherever they ask."""
+        self._shared.sockets = sockets
+        self._shared.websocket_paths = paths
 
     @property
     def open_connections(self) -> int:

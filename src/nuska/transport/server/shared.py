@@ -1,13 +1,14 @@
 """What all connections of one server have in common."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from email.utils import formatdate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+from nuska.domain.moments import Moment
 from nuska.interfaces.clock import Clock
 from nuska.transport.server import bounds as at_most
 from nuska.transport.server.asgi import AsgiApp
@@ -16,8 +17,23 @@ from nuska.transport.server.counters import Counters
 from nuska.transport.server.request_ids import RequestIds
 
 if TYPE_CHECKING:
-    from nuska.transport.server.connection import Connection
     from nuska.transport.server.exchange import Exchange
+    from nuska.transport.server.sockets import Sockets
+
+
+class Served(Protocol):
+    """A connection, whatever is spoken on it."""
+
+    transport: asyncio.Transport
+
+    def check(self, now: float) -> None:
+        """Hold it to its deadlines."""
+        ...
+
+    def shutdown(self) -> None:
+        """The server is stopping."""
+        ...
+
 
 LogRequest = Callable[["Exchange", float], None]
 """Told of every answer and how many seconds it took."""
@@ -60,17 +76,23 @@ class Shared(ServerState):
         self.request_ids = request_ids
         self.side_apps: dict[str, AsgiApp] = {}
         """Applications that serve one path each."""
+        self.sockets: Sockets | None = None
+        """WebSockets, where they are served."""
+        self.websocket_paths: Collection[str] | None = ()
+        """Where; None: everywhere."""
         self.log_request = log_request
         self.now = 0.0
+        self.moment: Moment = clock.now()
+        """The time of day as of the last tick."""
         self.date_line = b""
         self.stopping = False
-        self.unread: dict[Connection, int] = {}
+        self.unread: dict[Served, int] = {}
         """Connections whose clients do not read, longest first, and the bytes kept for each."""
         self._unread_bytes = 0
         self.deserted = asyncio.Event()
         """Set when, while stopping, the last connection has gone."""
 
-    def stalled(self, connection: "Connection", size: int) -> None:
+    def stalled(self, connection: Served, size: int) -> None:
         """A client does not keep up with its answer, of which ``size`` bytes are left."""
         self.unread[connection] = size
         self._unread_bytes += size
@@ -79,14 +101,15 @@ class Shared(ServerState):
             self.flowing(slowest)
             slowest.transport.abort()
 
-    def flowing(self, connection: "Connection") -> None:
+    def flowing(self, connection: Served) -> None:
         """The client reads on, or the connection has ended."""
         self._unread_bytes -= self.unread.pop(connection, 0)
 
     def tick(self, now: float) -> None:
         """Take the time, and look after every connection."""
+        self.moment = self.clock.now()
         if int(now) != int(self.now) or not self.date_line:
-            date = formatdate(self.clock.now() / 1000, usegmt=True)
+            date = formatdate(self.moment / 1000, usegmt=True)
             self.date_line = f"date: {date}\r\n".encode()
         self.now = now
         for connection in tuple(self.connections):

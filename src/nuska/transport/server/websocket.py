@@ -1,0 +1,287 @@
+"""One WebSocket connection: bytes in, bytes out, and by when.
+
+Frames are the ``websockets`` library's, what they say is the session's. Here is what keeps a
+connection from costing more than it should: a client that does not read is not read from, and
+one that gets pushes and does not read them is closed, with a reason, when a bound is reached;
+one that does not answer pings is gone; nothing is read while as many requests are under way as
+may be.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any
+
+from websockets.frames import Frame, Opcode
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+
+from nuska.transport.server import bounds as at_most
+from nuska.transport.server.framing import framed, framing_of
+from nuska.transport.server.shared import Shared
+from nuska.transport.server.sockets import (
+    CLOSE_TIMEOUT,
+    IDLE,
+    RESTART,
+    SLOW,
+    UNANSWERED,
+    Sockets,
+)
+from nuska.transport.websocket.session import Turn
+
+_END = b""
+"""What the library writes for "end our side"."""
+_GONE = 1006
+
+
+class WebSocketConnection(asyncio.Protocol):
+    """From the end of the handshake on."""
+
+    __slots__ = (
+        "_address",
+        "_backlog",
+        "_closing_since",
+        "_drained",
+        "_fragments",
+        "_fragments_binary",
+        "_framing",
+        "_heard",
+        "_pinged",
+        "_protocol",
+        "_reading",
+        "_requested",
+        "_said",
+        "_shared",
+        "_sockets",
+        "_stalled_since",
+        "_stopping",
+        "_tasks",
+        "session",
+        "transport",
+    )
+
+    def __init__(
+        self,
+        shared: Shared,
+        sockets: Sockets,
+        transport: asyncio.Transport,
+        protocol: ServerProtocol,
+        address: str,
+    ) -> None:
+        self._shared = shared
+        self._sockets = sockets
+        self.transport = transport
+        self._protocol = protocol
+        self._address = address
+        self.session = sockets.service.open_session(self, address)
+        self._framing = framing_of(protocol.extensions)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._backlog: deque[tuple[bytes, bool]] = deque()
+        """Messages that have come and must wait until others have been answered."""
+        self._fragments: list[bytes] = []
+        self._fragments_binary = False
+        self._heard = self._requested = shared.now
+        self._pinged = self._stalled_since = self._closing_since = 0.0
+        """Since when; 0.0: not so."""
+        self._drained = 0
+        self._reading = True
+        self._stopping = False
+        self._said: int | None = None
+        """The code with which we have closed."""
+        transport.set_write_buffer_limits(high=sockets.bounds.max_outbox)
+        shared.connections.add(self)  # type: ignore[arg-type]  # as much of one as is used
+        sockets.add(self, address)
+
+    # From the transport
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = self._shared.now
+        self._pinged = 0.0
+        if self._closing_since and self._protocol.state is not OPEN and self._protocol.eof_sent:
+            self._drain(len(data))
+            return
+        self._protocol.receive_data(data)
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame):
+                self._take(event)
+        self._write_protocol()
+        self._go_on()
+
+    def eof_received(self) -> bool:
+        """A client that has ended its side wants no replies either."""
+        return False
+
+    def pause_writing(self) -> None:
+        self._stalled_since = self._shared.now
+        self._shared.stalled(self, self.transport.get_write_buffer_size())
+        self._mind_reading()
+
+    def resume_writing(self) -> None:
+        self._stalled_since = 0.0
+        self._shared.flowing(self)
+        self._go_on()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        shared = self._shared
+        received = self._protocol.close_rcvd
+        self._sockets.counters.ended(
+            self._said or (_GONE if received is None else int(received.code))
+        )
+        shared.connections.discard(self)
+        shared.flowing(self)
+        self._sockets.remove(self, self._address)
+        self._backlog.clear()
+        self.session.lost()
+        if shared.stopping and not shared.connections:
+            shared.deserted.set()
+
+    # From the session
+
+    def flush(self) -> None:
+        """The session has something to start or to send."""
+        self._go_on()
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin to end the connection."""
+        if self._protocol.state is OPEN:
+            self._said = code
+            self._protocol.send_close(code, reason)
+            self._begin_to_close()
+            self._write_protocol()
+
+    def has_gone(self) -> bool:
+        return self.transport.is_closing()
+
+    # From the ticks, and the server
+
+    def check(self, now: float) -> None:
+        """Hold the connection to its deadlines."""
+        bounds, session = self._sockets.bounds, self.session
+        if self._closing_since:
+            if now - self._closing_since > CLOSE_TIMEOUT:
+                self.transport.abort()
+        elif self._stalled_since:
+            slow = now - self._stalled_since
+            if session.is_subscribed and slow > bounds.websocket_slow_timeout:
+                self.close(SLOW, "too slow: what was sent is not being read")
+            elif slow > self._shared.bounds.send_timeout:
+                self.transport.abort()
+        elif self._pinged:
+            if now - self._pinged > bounds.ping_timeout:
+                self.close(UNANSWERED, "no answer to a ping")
+        elif not self._reading:
+            self._heard = now  # we made the client wait
+        elif now - self._heard > bounds.ping_interval:
+            self._pinged = now
+            self._protocol.send_ping(b"")
+            self._write_protocol()
+        if not session.in_flight and not session.is_subscribed:
+            if now - self._requested > bounds.websocket_idle_timeout:
+                self.close(IDLE, "idle")
+        else:
+            self._requested = now
+        if session.ends_at is not None:
+            session.tick(self._shared.moment)
+
+    def shutdown(self) -> None:
+        """The server is stopping: answer what has begun, then end."""
+        self._stopping = True
+        self._backlog.clear()
+        self._go_on()
+
+    # How it is done
+
+    def _take(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
+            binary = frame.opcode is Opcode.BINARY
+            if frame.fin:
+                self._backlog.append((bytes(frame.data), binary))
+            else:
+                self._fragments = [bytes(frame.data)]
+                self._fragments_binary = binary
+        elif frame.opcode is Opcode.CONT:
+            self._fragments.append(bytes(frame.data))
+            if frame.fin:
+                self._backlog.append((b"".join(self._fragments), self._fragments_binary))
+                self._fragments = []
+
+    def _go_on(self) -> None:
+        """Take up what may begin, and send what may be sent."""
+        session, backlog = self.session, self._backlog
+        if session.closed:
+            return
+        highest = self._sockets.bounds.max_in_flight
+        while backlog and session.in_flight < highest and not self._stalled_since:
+            message, binary = backlog.popleft()
+            self._sockets.counters.received += 1
+            session.received(message, binary=binary)
+        for turn in session.to_start():
+            self._start(self._carry_out(turn))
+        self._send()
+        self._mind_reading()
+        if self._stopping and not session.in_flight and self._protocol.state is OPEN:
+            self.close(RESTART, "the server restarts")
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        self._shared.tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        self._shared.tasks.discard(task)
+
+    async def _carry_out(self, turn: Turn) -> None:
+        reply = await self._sockets.service.perform(self.session, turn)
+        self.session.finished(turn, reply)
+        self._go_on()
+
+    def _send(self) -> None:
+        out = self.session.to_send()
+        if not out or self._protocol.state is not OPEN:
+            return
+        counters, framing = self._sockets.counters, self._framing
+        counters.sent += len(out)
+        pieces = [framed(one.message, binary=one.binary, framing=framing) for one in out]
+        self.transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+    def _mind_reading(self) -> None:
+        """Read on, or let the client wait, as the work in hand demands."""
+        reads = not (self._backlog or self._stalled_since) or bool(self._closing_since)
+        if reads is self._reading or self.transport.is_closing():
+            return
+        self._reading = reads
+        if reads:
+            self.transport.resume_reading()
+        else:
+            self.transport.pause_reading()
+
+    def _write_protocol(self) -> None:
+        """Write what the library has to say by itself: pongs, closes, the end."""
+        for data in self._protocol.data_to_send():
+            if data != _END:
+                self.transport.write(data)
+                continue
+            self._begin_to_close()
+            received = self._protocol.close_rcvd
+            if received is not None:
+                self.transport.close()  # both have said it
+            elif self.transport.can_write_eof():
+                # The client may still be sending: closing at once would take the reason away.
+                self.transport.write_eof()
+        failed = self._protocol.close_sent
+        if self._said is None and failed is not None and self._protocol.close_rcvd is None:
+            self._said = int(failed.code)
+
+    def _begin_to_close(self) -> None:
+        if not self._closing_since:
+            self._closing_since = self._shared.now
+            self._backlog.clear()
+            self.session.lost()
+            self._mind_reading()
+
+    def _drain(self, count: int) -> None:
+        self._drained += count
+        if self._drained > at_most.MAX_DRAINED:
+            self.transport.abort()

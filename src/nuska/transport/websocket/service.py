@@ -1,0 +1,106 @@
+"""Carrying requests out: who asks, may he, and what the core says; every failure is a reply."""
+
+import time
+from collections.abc import Callable
+
+import structlog
+
+from nuska.core import Core
+from nuska.core.access import allow
+from nuska.domain.errors import NuskaError, Unavailable
+from nuska.domain.messages import QueueRef
+from nuska.interfaces.identity import Caller, Identity
+from nuska.transport.websocket.actions.rows import Action
+from nuska.transport.websocket.call import Call
+from nuska.transport.websocket.frames import (
+    BUG,
+    Refused,
+    Reply,
+    encode_binary,
+    encode_text,
+    failure,
+)
+from nuska.transport.websocket.session import Outlet, Session, Turn
+from nuska.transport.websocket.standing import Standing
+from nuska.transport.wire.callers import check_queue
+
+METHOD = "WS"
+"""In metrics, where HTTP has its method; the route is the name of the action."""
+UNKNOWN = "unmatched"
+
+Observe = Callable[[str, str, int, float], None]
+
+log = structlog.get_logger("nuska.websocket")
+
+
+class WebSocketService:
+    """What all connections of a process have in common, above their sockets."""
+
+    def __init__(
+        self,
+        core: Core,
+        identity: Identity,
+        *,
+        random_bytes: Callable[[int], bytes],
+        observe: Observe | None = None,
+    ) -> None:
+        """``observe(action, method, status, seconds)`` is told of every request."""
+        self._core = core
+        self._identity = identity
+        self._random_bytes = random_bytes
+        self._observe = observe
+
+    def open_session(self, outlet: Outlet, source: str | None) -> Session:
+        """A session for a new connection from this address."""
+        standing = Standing(self._core, self._identity, source)
+        return Session(outlet, self._random_bytes(8).hex(), standing)
+
+    async def perform(self, session: Session, turn: Turn) -> bytes:
+        """Carry a turn out; the message that answers it. Fails only when it is cancelled."""
+        began = time.perf_counter()
+        reply = turn.refusal or await self._reply(session, turn)
+        if self._observe is not None:
+            name = UNKNOWN if turn.action is None else turn.action.name
+            self._observe(name, METHOD, reply.status, time.perf_counter() - began)
+        forget = turn.settles_who
+        if turn.binary:
+            return await encode_binary(turn.frame, reply, forget=forget)
+        return encode_text(turn.frame, reply, forget=forget)
+
+    async def _reply(self, session: Session, turn: Turn) -> Reply:
+        action, frame = turn.action, turn.frame
+        assert action is not None
+        assert frame is not None
+        try:
+            named = turn.body.get("queue_name")
+            queue = named if isinstance(named, str) else ""
+            headers = frame.document["headers"]
+            assert isinstance(headers, dict)
+            if action.settles_who:
+                caller = NOBODY
+            else:
+                caller = await session.standing.caller(action, headers, queue)
+                self._check(caller, action, queue)
+            return await action.handler(Call(session, self._core, frame, turn.body, caller, queue))
+        except Refused as refusal:
+            return refusal.reply
+        except NuskaError as error:
+            if isinstance(error, Unavailable):
+                log.warning("unavailable", reason=error.description, action=action.name)
+                log.debug("unavailable because of", exc_info=error.__cause__)
+            return failure(error)
+        except Exception as error:
+            log.error("unexpected error", action=action.name, exc_info=error)
+            return BUG
+
+    def _check(self, caller: Caller, action: Action, queue: str) -> None:
+        """The order is that of HTTP: the name, then whether the caller may."""
+        if queue or "queue_name" in (field.name for field in action.fields if field.required):
+            check_queue(queue, caller.project)
+        if action.permission is not None:
+            ref = QueueRef(caller.project, queue) if queue else None
+            allow(caller, action.permission, ref)
+
+
+NOBODY = Caller("")
+"""For what is asked before it is known who asks."""

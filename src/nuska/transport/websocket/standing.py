@@ -1,0 +1,124 @@
+"""Who speaks on a connection, as far as that has been shown.
+
+Every request names its project. Without authentication that is believed, as on HTTP; with it,
+the project must be the one of the token that ``authenticate`` has shown on this connection. A
+request with a signature stands for itself, and is verified or refused (S1, S2).
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from inspect import isawaitable
+
+from nuska.core import Core
+from nuska.domain.errors import InvalidHeader, NotAuthenticated
+from nuska.domain.moments import Moment
+from nuska.domain.signing import SignedTerms
+from nuska.interfaces.identity import Caller, Credentials, Identity, Verified
+from nuska.transport.websocket.actions.rows import CLIENT_ID, PROJECT_ID, TOKEN, Action
+from nuska.transport.websocket.frames import refused
+from nuska.transport.wire.callers import client_of
+
+KEY = "X-Api-Key"
+ROLES = "X-Roles"
+SIGNATURE = "URL-Signature"
+EXPIRES = "URL-Expires"
+METHODS = "URL-Methods"
+PATHS = "URL-Paths"
+
+NOT_AUTHENTICATED = "Not authentified."
+OTHER_PROJECT = "Not authenticated."
+Headers = Mapping[str, object]
+
+
+class Standing:
+    """What has been shown on one connection."""
+
+    __slots__ = ("_core", "_identity", "_source", "verified")
+
+    def __init__(self, core: Core, identity: Identity, source: str | None) -> None:
+        """``source``: the address that the connection comes from."""
+        self._core = core
+        self._identity = identity
+        self._source = source
+        self.verified: Verified | None = None
+        """By the token shown last."""
+
+    @property
+    def ends_at(self) -> Moment | None:
+        """When what was shown is over, and the connection with it."""
+        return None if self.verified is None else self.verified.expires_at
+
+    async def authenticate(self, headers: Headers) -> None:
+        """Speak for the holder of a token from now on. Raises ``NotAuthenticated``."""
+        if self._identity.believes_claims:
+            return
+        project = _text(headers, PROJECT_ID)
+        proofs = Credentials(token=_text(headers, TOKEN) or None, key=_text(headers, KEY) or None)
+        found = self._identity.identify(proofs)
+        verified = await found if isawaitable(found) else found
+        if verified.project != project:
+            raise NotAuthenticated("")
+        self.verified = verified
+
+    async def caller(self, action: Action, headers: Headers, queue: str) -> Caller:
+        """Who sends a request. Raises ``Refused`` for somebody who has not shown enough."""
+        project = _text(headers, PROJECT_ID)
+        if SIGNATURE in headers:
+            verified = await self._signed(action, headers, queue)
+        elif self._identity.believes_claims:
+            claimed = Credentials(project=project, roles=_text(headers, ROLES))
+            found = self._identity.identify(claimed)
+            verified = await found if isawaitable(found) else found
+        elif self.verified is None:
+            raise refused(HTTPStatus.FORBIDDEN, NOT_AUTHENTICATED)
+        else:
+            verified = self.verified
+        if verified.project != project:
+            raise refused(HTTPStatus.FORBIDDEN, OTHER_PROJECT)
+        if not project:
+            raise InvalidHeader(
+                "Empty project header not allowed", "The header X-Project-ID is empty."
+            )
+        client = self._client(action, _text(headers, CLIENT_ID))
+        return self._core.access.caller(verified, project, client)
+
+    def _client(self, action: Action, text: str) -> bytes:
+        """In a form that can be compared; its syntax counts for some actions only."""
+        header = text.encode()
+        try:
+            return client_of(header, self._core.limits)
+        except InvalidHeader:
+            if action.checks_client:
+                raise
+            return header
+
+    async def _signed(self, action: Action, headers: Headers, queue: str) -> Verified:
+        verified: Verified | None = None
+        if action.signed_method is not None and queue:
+            terms = SignedTerms(
+                paths=_texts(headers, PATHS),
+                methods=_texts(headers, METHODS),
+                project=_text(headers, PROJECT_ID) or None,
+                expires=_text(headers, EXPIRES),
+                signature=_text(headers, SIGNATURE),
+            )
+            path = f"/v2/queues/{queue}/messages"
+            desk = self._core.desk
+            admitted = desk.look_at(terms, method=action.signed_method, path=path)
+            if admitted is not None:
+                verified = await desk.redeem(admitted, source=self._source)
+        if verified is None:
+            raise refused(HTTPStatus.FORBIDDEN, NOT_AUTHENTICATED)
+        return verified
+
+
+def _text(headers: Headers, name: str) -> str:
+    value = headers.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _texts(headers: Headers, name: str) -> tuple[str, ...]:
+    value = headers.get(name)
+    if not isinstance(value, list):
+        return ()
+    return tuple(item for item in value if isinstance(item, str))

@@ -1,0 +1,95 @@
+"""The API in the test's own loop, over real sockets: HTTP and WebSockets on one port."""
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from nuska.addresses import TcpAddress
+from nuska.core import Core, build_core
+from nuska.domain.limits import Limits
+from nuska.identity.none import NoAuthentication
+from nuska.stores.memory import MemoryStore
+from nuska.system import SystemClock
+from nuska.testing.clock import ManualClock, seeded_bytes
+from nuska.transport.http import build_app
+from nuska.transport.server.bounds import Bounds
+from nuska.transport.server.listeners import open_listener
+from nuska.transport.server.server import HttpServer
+from nuska.transport.server.sockets import SocketBounds, Sockets
+from nuska.transport.websocket.service import WebSocketService
+
+
+class Served:
+    """A server, and what is behind it."""
+
+    def __init__(self, server: HttpServer, sockets: Sockets, core: Core, port: int) -> None:
+        self.server = server
+        self.sockets = sockets
+        self.core = core
+        self.port = port
+
+    @property
+    def ws(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/v2/websocket"
+
+    @property
+    def http(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+Serve = Callable[..., Awaitable[Served]]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def store(clock: ManualClock) -> MemoryStore:
+    return MemoryStore(now=clock.now(), random_bytes=seeded_bytes(1))
+
+
+@pytest.fixture
+async def serve(store: MemoryStore, clock: ManualClock) -> AsyncIterator[Serve]:
+    """``await serve(bounds={"ping_interval": 0.1}, max_wait=1)``: ends with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def start(
+            *,
+            bounds: dict[str, Any] | None = None,
+            server: dict[str, Any] | None = None,
+            **limits: Any,
+        ) -> Served:
+            core = build_core(
+                store=store, clock=clock, limits=Limits(**limits), random_bytes=seeded_bytes(2)
+            )
+            identity = NoAuthentication()
+            http = HttpServer(
+                build_app(core, identity),
+                clock=SystemClock(),
+                random_bytes=random.Random(1).randbytes,
+                bounds=Bounds(**{"stop_timeout": 2.0, **(server or {})}),
+            )
+            service = WebSocketService(core, identity, random_bytes=seeded_bytes(3))
+            sockets = Sockets(
+                service,
+                max_message=core.limits.max_messages_post_size,
+                bounds=SocketBounds(**(bounds or {})),
+            )
+            http.serve_websockets(sockets)
+            listener = open_listener(TcpAddress("127.0.0.1", 0))
+            await http.start([listener])
+            stack.push_async_callback(http.stop)
+            stack.callback(core.wakeups.stop)
+            return Served(http, sockets, core, listener.address.port)
+
+        yield start
+
+
+@pytest.fixture
+async def served(serve: Serve) -> Served:
+    return await serve()
