@@ -113,6 +113,8 @@ async def assembled(
         if settings.role != "api":
             sweeping = asyncio.create_task(sweeper.run(), name="sweeper")
             stack.push_async_callback(_stop_sweeping, sweeper, sweeping)
+        closing = asyncio.create_task(core.live.run(), name="logs that nobody listens to")
+        stack.push_async_callback(cancelled, closing)
         if listening.apart is not None:
             metrics = build_metrics_app(collector, guard(settings, listening.apart.address))
             side = HttpServer(metrics, clock=backend.local, random_bytes=backend.chance)
@@ -196,6 +198,7 @@ def _without_password(url: str) -> str:
 async def _stop_serving(server: HttpServer, core: Core) -> None:
     server.stop_accepting()
     core.wakeups.stop()
+    await core.live.stop()
     await server.stop()
 
 

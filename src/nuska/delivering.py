@@ -52,6 +52,7 @@ async def delivering(
             remove=SubscriberIndex(SubscriptionRecords(store.records)).expire,
             ask=core.confirmations.carry_out,
             hearing=hearing,
+            listened=core.live.logs,
         )
         core.followings.add(engine)
         running = asyncio.create_task(engine.run(), name="deliveries")

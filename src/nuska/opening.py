@@ -92,6 +92,7 @@ async def opened(
             placement=placement,
             subscribers=subscriber_rules(settings),
             confirmation=confirmation,
+            live=settings.live,
         )
         if isinstance(shared, SelectiveStore):
             core.wakeups.attend(shared)

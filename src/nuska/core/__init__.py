@@ -17,6 +17,7 @@ from nuska.core.deliveries import DeliveryService
 from nuska.core.followings import Followings
 from nuska.core.grants import GrantRecords
 from nuska.core.health import HealthService
+from nuska.core.live import Live, LiveBounds
 from nuska.core.messages import MessageService
 from nuska.core.namespaces import QUEUES, TOPICS, Namespace
 from nuska.core.pools import FlavorService, PoolService
@@ -30,6 +31,7 @@ from nuska.core.waiting import Watch
 from nuska.core.wakeups import LocalWakeups, SharedWakeups
 from nuska.domain.limits import Limits
 from nuska.domain.messages import QueueRef
+from nuska.domain.moments import seconds
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.notifications import SubscribableStore
 from nuska.interfaces.pooling import Placement
@@ -61,6 +63,8 @@ class Core(Struct, frozen=True, kw_only=True):
     desk: SignatureDesk
     """Checks what pre-signed requests show."""
     sharing: SharingService
+    live: Live
+    """Whoever runs the process also runs ``live.run``, and calls ``live.stop`` at the end."""
     health: HealthService
     pools: PoolService | None = None
     """None without pooling; so are flavors."""
@@ -88,6 +92,7 @@ def build_core(
     confirmation: ConfirmationRules | None = None,
     sharing: SharingRules | None = None,
     access: Access | None = None,
+    live: LiveBounds | None = None,
 ) -> Core:
     """The services over an open store. The caller keeps the store and closes it.
 
@@ -134,6 +139,14 @@ def build_core(
             store.messages, terms, watch, announcing, clock, limits, namespace.place
         )
 
+    listening = Live(
+        subscribable,
+        wakeups,
+        clock,
+        random_bytes,
+        LiveBounds() if live is None else live,
+        seconds(limits.max_message_delay),
+    )
     return Core(
         queues=QueueService(store.queues, clock, limits, clearing),
         messages=messages_of(QUEUES),
@@ -151,6 +164,7 @@ def build_core(
         access=Access() if access is None else access,
         desk=SignatureDesk(sharing.signer, clock, grants),
         sharing=SharingService(sharing, clock, limits, random_bytes, grants),
+        live=listening,
         health=HealthService(store, clock, random_bytes, placement),
         pools=None if placement is None else PoolService(placement, limits),
         flavors=None if placement is None else FlavorService(placement, limits),

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from nuska.core.deliveries import Attempt
 from nuska.core.followings import changes_in
+from nuska.core.live_logs import LiveLogs
 from nuska.core.subscription_records import PAGE, Seen, SubscriptionRecords, followed_key, shard_of
 from nuska.delivery.attempting import Attempting
 from nuska.delivery.bounds import DeliveryBounds
@@ -107,9 +108,11 @@ class Engine:
         announce: Callable[[QueueRef, int], None] = lambda _, __: None,
         ask: Ask | None = None,
         hearing: Hearing | None = None,
+        listened: LiveLogs | None = None,
     ) -> None:
         """``may_be_told``: whether a subscription counts at all; ``remove``: what is done with
-        one that has expired; ``ask``: asks subscribers of a queue to confirm."""
+        one that has expired; ``ask``: asks subscribers of a queue to confirm; ``listened``:
+        who else needs the logs."""
         bounds = DeliveryBounds() if bounds is None else bounds
         patient = PatientClock(clock)
         records = SubscriptionRecords(store.records)
@@ -131,6 +134,7 @@ class Engine:
             wake=self._wake,
             wake_at=self._wake_at,
             announce=announce,
+            listened=listened,
         )
         self._senders = senders
         self._ask = ask

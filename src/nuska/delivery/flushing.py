@@ -95,6 +95,10 @@ async def _trim(follower: Follower) -> None:
         follower.changed = True  # somebody may be owed this whom we do not know of yet
         node.wake(follower)
         return
+    if node.listened is not None:
+        through = await node.listened.spare(follower.queue, through)
+        if through <= follower.trimmed_through:
+            return
     for _ in range(TRIMS_PER_FLUSH):
         if not await node.store.announcements.trim(follower.queue, through=through, now=now):
             follower.trimmed_through = through

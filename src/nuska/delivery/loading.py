@@ -65,10 +65,11 @@ async def _load(follower: Follower) -> None:
 async def _leave(follower: Follower, version: str, log: str | None) -> None:
     """Nobody is left to be told."""
     node, queue = follower.node, follower.queue
-    now = node.clock.now()
-    if log is not None and not await node.store.announcements.close(queue, version=log, now=now):
+    listened = await _is_listened_to(follower)
+    if not listened and not await _close(follower, log):
         follower.changed = True  # somebody is making a subscription at this moment
         return
+    now = node.clock.now()
     for subscription, seen in (await node.records.cursors(queue)).items():
         await node.records.remove_cursor(queue, subscription, version=seen.version)
     for subscription in await node.records.troubled(queue):
@@ -77,6 +78,8 @@ async def _leave(follower: Follower, version: str, log: str | None) -> None:
         await node.records.remove_ask(queue, subscription)
     await node.store.queues.delete(internal("retries", queue), now=now)
     await node.records.remove_followed(queue, version=version)
+    if listened and not await _is_listened_to(follower):
+        await _close(follower, log)  # those who did left it open, since the queue was followed
     follower.end()
 
 
@@ -89,6 +92,20 @@ async def _tidy(
         await records.remove_trouble(queue, id_)
     for id_, version in follower.cursors.left_behind(cursors, there, follower.node.clock.now()):
         await records.remove_cursor(queue, id_, version=version)
+
+
+async def _is_listened_to(follower: Follower) -> bool:
+    """Whether others keep the log."""
+    listened = follower.node.listened
+    return listened is not None and await listened.is_kept(follower.queue)
+
+
+async def _close(follower: Follower, log: str | None) -> bool:
+    """False when somebody has opened it since."""
+    if log is None:
+        return True
+    node = follower.node
+    return await node.store.announcements.close(follower.queue, version=log, now=node.clock.now())
 
 
 def _adopt(

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from nuska.core.live_logs import LiveLogs
 from nuska.core.subscription_records import Seen, SubscriptionRecords
 from nuska.delivery.attempting import Attempting
 from nuska.delivery.bounds import DeliveryBounds
@@ -45,6 +46,8 @@ class Node(Struct):
     wake_at: Callable[[Woken, Moment], None]
     announce: Callable[[QueueRef, int], None]
     """Told of messages that became available in a queue of a caller."""
+    listened: LiveLogs | None = None
+    """What is kept in logs for those who listen live."""
     waiting: int = 0
     """Messages that wait for somebody in memory, counted for each for whom they wait."""
     stopping: bool = False

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta, Struct
 
 from nuska.addresses import Address, TcpAddress, parse_address
+from nuska.core.live_bounds import LiveBounds
 from nuska.delivery.bounds import DeliveryBounds
 from nuska.delivery.senders.mail_settings import MailSettings
 from nuska.domain.limits import Limits
@@ -152,6 +153,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     server: Bounds = Bounds()
     websocket: SocketBounds = SocketBounds()
     delivery: DeliveryBounds = DeliveryBounds()
+    live: LiveBounds = LiveBounds()
     mail: MailSettings = MailSettings()
     limits: Limits = Limits()
 
@@ -175,6 +177,7 @@ TABLES: dict[str, type[Struct]] = {
     "server": Bounds,
     "websocket": SocketBounds,
     "delivery": DeliveryBounds,
+    "live": LiveBounds,
     "mail": MailSettings,
     "limits": Limits,
 }
