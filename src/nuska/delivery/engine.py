@@ -1,25 +1,19 @@
 """Carries out the deliveries of the queues that this process is in charge of.
 
-There is no task per queue or subscription: a queue that has something to do is woken, and a few
-tasks at a time let woken queues have their turns. Whoever cannot go on because the store does
-not answer rests, longer each time, and goes on by himself.
+Puts the parts together, runs them, and stops them in order: ``following`` says which queues,
+``turns`` which of them is next, ``dispatch`` which delivery. What happened is written down once
+in a while, a few queues at a time.
 """
 
 import asyncio
-import heapq
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from itertools import count
-from typing import Protocol
-
-from msgspec import Struct
 
 from nuska.core.deliveries import Attempt
-from nuska.core.followings import changes_in
 from nuska.core.live_logs import LiveLogs
-from nuska.core.subscription_records import PAGE, Seen, SubscriptionRecords, followed_key, shard_of
+from nuska.core.subscription_records import Seen, SubscriptionRecords
 from nuska.delivery.attempting import Attempting
 from nuska.delivery.bounds import DeliveryBounds
 from nuska.delivery.counters import DeliveryCounters
@@ -27,12 +21,14 @@ from nuska.delivery.cursors import Lost
 from nuska.delivery.dispatch import Dispatch
 from nuska.delivery.flushing import flush
 from nuska.delivery.follower import Follower
+from nuska.delivery.following import Following, Hearing
 from nuska.delivery.loading import load
 from nuska.delivery.node import Node, Woken
 from nuska.delivery.pages import PageBudget
 from nuska.delivery.shards import ALL, RENEW_EVERY, Alone, Leases, Shards
+from nuska.delivery.turns import UNEXPECTED, Turns
 from nuska.domain.errors import Unavailable
-from nuska.domain.internal import internal, is_internal, origin
+from nuska.domain.internal import is_internal, origin
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.domain.subscriptions import Subscription
@@ -42,18 +38,10 @@ from nuska.interfaces.storage import RandomBytes
 
 TICK = 0.25
 """Seconds between two looks at what time has brought about."""
-TURNS_AT_ONCE = 8
 FLUSHES_AT_ONCE = 8
-LOOK_AT_MOST_EVERY = 0.5
-LOOK_EVERY = 10.0
-"""Seconds; a hint that got lost costs no more than this."""
-FIRST_REST = 0.25
-LONGEST_REST = 5.0
-"""Seconds a queue rests that could not go on; a shard's list is looked at as often."""
 STOP_WITHIN = 5.0
 """Seconds that what is in flight gets when the process stops."""
 NODE_ID_BYTES = 8
-UNEXPECTED = "An internal error."
 
 Ask = Callable[
     [QueueRef, Mapping[str, Sender], Callable[[Attempt], None]], Awaitable[Moment | None]
@@ -62,14 +50,6 @@ Ask = Callable[
 of it; when to come back."""
 
 logger = logging.getLogger("nuska.delivery")
-
-
-class Hearing(Protocol):
-    """What decides of which queues this process hears from others."""
-
-    def follow(self, queue: QueueRef) -> None: ...
-
-    def unfollow(self, queue: QueueRef) -> None: ...
 
 
 class PatientClock:
@@ -85,13 +65,6 @@ class PatientClock:
         except Unavailable:
             pass
         return self._last
-
-
-class Rest(Struct):
-    """How long somebody rests who could not go on."""
-
-    until: float
-    seconds: float
 
 
 class Engine:
@@ -138,29 +111,20 @@ class Engine:
         )
         self._senders = senders
         self._ask = ask
-        self._hearing = hearing
         self._asking: set[Follower] = set()
         self.node_id = random_bytes(NODE_ID_BYTES).hex()
         self._shards: Shards = (
             Leases(store.records, clock, self.node_id) if store.capabilities.shared else Alone()
         )
-        if hearing is not None:
-            for shard in ALL:
-                hearing.follow(changes_in(shard))
-        self.followers: dict[QueueRef, Follower] = {}
-        self._wanted: set[QueueRef] = set()
-        """Queues that are perhaps to be followed."""
-        self._woken: dict[Follower, None] = {}
-        self._busy: set[Follower] = set()
-        self._rests: dict[Follower, Rest] = {}
-        self._alarms: list[tuple[Moment, int, Follower]] = []
-        self._alarmed: dict[Follower, Moment] = {}
-        self._numbers = count()
+        self._event = asyncio.Event()
+        self._turns = Turns(
+            patient, random_bytes, self.counters, self._take_turn, self._start, self._event.set
+        )
+        self._following = Following(self._node, self._shards, self._turns, hearing)
+        self.followers = self._following.followers
         self._tasks: set[asyncio.Task[None]] = set()
         self._flushing: set[Follower] = set()
-        self._event = asyncio.Event()
-        self._known_shards: frozenset[str] = frozenset()
-        self._looked_at = 0.0
+        self._ticked_at = 0.0
         self._stopping = False
 
     # What others say
@@ -170,29 +134,30 @@ class Engine:
         every post: a look-up, where nobody is told of them."""
         if queue is None:
             for each in self.followers.values():
-                self._wake(each)
-            self._look_again()
+                self._turns.wake(each)
+            self._following.look_again()
+            self._event.set()
             return
         follower = self.followers.get(queue)
         if follower is not None:
-            self._wake(follower)
+            self._turns.wake(follower, by_messages=True)
         elif is_internal(queue.project):
             changed = origin(queue, "subscriptions")
             if changed is None:
                 return
             if changed.project or changed.name not in ALL:
                 self.changed(changed)
-            elif changed.name in self._known_shards:
-                self._look_soon()
+            else:
+                self._following.look_soon(changed.name)
 
     def changed(self, queue: QueueRef) -> None:
         """Subscriptions of the queue were made, changed or removed."""
         follower = self.followers.get(queue)
         if follower is not None:
             follower.changed = True
-            self._wake(follower)
+            self._turns.wake(follower)
         else:
-            self._wanted.add(queue)
+            self._following.want(queue)
             self._event.set()
 
     # Running
@@ -205,7 +170,7 @@ class Engine:
             while not self._stopping:
                 self.step()
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(self._until_alarm()):
+                    async with asyncio.timeout(self._turns.until_next(TICK)):
                         await self._event.wait()
         finally:
             for task in (leasing, flushing):
@@ -229,30 +194,25 @@ class Engine:
     def step(self) -> None:
         """Start whatever there is to do now."""
         self._event.clear()
-        now = self._node.clock.now()
-        while self._alarms and self._alarms[0][0] <= now:
-            moment, _, follower = heapq.heappop(self._alarms)
-            if self._alarmed.get(follower) == moment:
-                del self._alarmed[follower]
-                self._wake(follower)
-        self._mind_shards()
-        self.dispatch.tick()
-        if self._wanted or asyncio.get_running_loop().time() >= self._looked_at + LOOK_EVERY:
-            self._start(self._look, "what to follow")
-        for follower in list(self._woken):
-            if len(self._busy) >= TURNS_AT_ONCE:
-                break
-            if follower not in self._busy and self._is_rested(follower):
-                del self._woken[follower]
-                self._busy.add(follower)
-                self._start(partial(self._turn, follower), "a followed queue's turn")
+        self._following.mind_shards()
+        now = asyncio.get_running_loop().time()
+        if now >= self._ticked_at + TICK / 2:
+            self._ticked_at = now
+            self.dispatch.tick()
+        if self._following.has_to_look:
+            self._start(self._following.look, "what to follow")
+        self._turns.begin()
 
     def flush_all(self) -> None:
         """Start writing down what is not written."""
         for follower in list(self.followers.values()):
             if len(self._flushing) >= FLUSHES_AT_ONCE:
                 return
-            if follower.touched and follower not in self._flushing and self._is_rested(follower):
+            if (
+                follower.touched
+                and follower not in self._flushing
+                and self._turns.is_rested(follower)
+            ):
                 self._flushing.add(follower)
                 self._start(partial(self._flush, follower), "a flush")
 
@@ -262,6 +222,7 @@ class Engine:
         await self._renew()
         quiet = 0
         while quiet < 2:
+            self._ticked_at = 0.0
             self.step()
             self.flush_all()
             if self._tasks or self.dispatch.in_flight:
@@ -270,6 +231,8 @@ class Engine:
                     await asyncio.wait(set(self._tasks), return_when=asyncio.FIRST_COMPLETED)
                 else:
                     await self._something()
+            elif self._turns.has_pauses:
+                await asyncio.sleep(self._turns.until_next(TICK))
             else:
                 quiet += 1
 
@@ -309,46 +272,25 @@ class Engine:
         """Remove what has expired, if nobody else does it better."""
         await self._node.records.remove_subscription(seen)
 
-    def _until_alarm(self) -> float:
-        if not self._alarms:
-            return TICK
-        return min(TICK, max(0, self._alarms[0][0] - self._node.clock.now()) / 1000)
-
     # Queues
 
     def _wake(self, follower: Woken) -> None:
         assert isinstance(follower, Follower), "nothing else is woken"
-        if not follower.ended and follower not in self._woken:
-            self._woken[follower] = None
-            self._event.set()
+        self._turns.wake(follower)
 
     def _wake_at(self, follower: Woken, moment: Moment) -> None:
         assert isinstance(follower, Follower), "nothing else is woken"
-        known = self._alarmed.get(follower)
-        if known is None or moment < known:
-            self._alarmed[follower] = moment
-            heapq.heappush(self._alarms, (moment, next(self._numbers), follower))
+        self._turns.wake_at(follower, moment)
 
-    async def _turn(self, follower: Follower) -> None:
-        try:
-            if follower.changed:
-                await load(follower)
-                self._begin_asking(follower)
-            if follower.ended:
-                self._drop(follower)
-            elif await follower.turn():
-                self._wake(follower)
-            self._rests.pop(follower, None)
-        except Unavailable as error:
-            self._let_rest(follower, error.description)
-            self._wake(follower)
-        except Exception as error:
-            logger.error("a followed queue's turn failed unexpectedly", exc_info=error)
-            self._let_rest(follower, UNEXPECTED)
-            self._wake(follower)
-        finally:
-            self._busy.discard(follower)
-            self._event.set()
+    async def _take_turn(self, follower: Follower) -> bool:
+        """Whether there is more to do."""
+        if follower.changed:
+            await load(follower)
+            self._begin_asking(follower)
+        if follower.ended:
+            self._following.drop(follower)
+            return False
+        return await follower.turn()
 
     def _begin_asking(self, follower: Follower) -> None:
         if self._ask is not None and not follower.ended and follower not in self._asking:
@@ -371,13 +313,13 @@ class Engine:
         try:
             await flush(follower)
         except Unavailable as error:
-            self._let_rest(follower, error.description)
+            self._turns.rest(follower, error.description)
         except Lost:
             logger.warning("another process has written what this one was in charge of")
-            self._start_anew(follower)
+            self._following.start_anew(follower)
         except Exception as error:
             logger.error("writing deliveries down failed unexpectedly", exc_info=error)
-            self._let_rest(follower, UNEXPECTED)
+            self._turns.rest(follower, UNEXPECTED)
         finally:
             self._flushing.discard(follower)
             self._event.set()
@@ -391,35 +333,6 @@ class Engine:
         except Exception as error:
             logger.error("writing down deliveries failed unexpectedly", exc_info=error)
 
-    def _start_anew(self, follower: Follower) -> None:
-        self._drop(follower)
-        self._wanted.add(follower.queue)
-        self._event.set()
-
-    def _drop(self, follower: Follower) -> None:
-        follower.end()
-        if self.followers.get(follower.queue) is follower:
-            del self.followers[follower.queue]
-            if self._hearing is not None:
-                self._hearing.unfollow(follower.queue)
-                self._hearing.unfollow(internal("subscriptions", follower.queue))
-        for group in (self._woken, self._rests, self._alarmed):
-            group.pop(follower, None)
-
-    def _let_rest(self, follower: Follower, reason: str) -> None:
-        self.counters.failures += 1
-        rest = self._rests.get(follower)
-        seconds = FIRST_REST if rest is None else min(2 * rest.seconds, LONGEST_REST)
-        jitter = 0.5 + int.from_bytes(self._node.random_bytes(1)) / 512
-        until = asyncio.get_running_loop().time() + seconds * jitter
-        self._rests[follower] = Rest(until, seconds)
-        if rest is None:
-            logger.warning("deliveries cannot go on now", extra={"reason": reason})
-
-    def _is_rested(self, follower: Follower) -> bool:
-        rest = self._rests.get(follower)
-        return rest is None or asyncio.get_running_loop().time() >= rest.until
-
     # Shards
 
     async def _keep_shards(self) -> None:
@@ -429,83 +342,13 @@ class Engine:
 
     async def _renew(self) -> None:
         try:
-            await self._shards.renew(self._let_go)
+            await self._shards.renew(self._following.let_go)
         except Unavailable as error:
             logger.warning("leases cannot be renewed now", extra={"reason": error.description})
         except Exception as error:
             logger.error("renewing leases failed unexpectedly", exc_info=error)
-        self._mind_shards()
-
-    async def _let_go(self, shard: str) -> None:
-        """Do nothing more for the shard: another node is going to."""
-        leaving = [f for f in self.followers.values() if shard_of(f.queue) == shard]
-        for follower in leaving:
-            follower.leaving = True
-        for follower in leaving:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(STOP_WITHIN):
-                    await follower.idle.wait()
-            with suppress(Lost, Unavailable):
-                await flush(follower)
-            self._drop(follower)
-
-    def _mind_shards(self) -> None:
-        ours = self._shards.ours()
-        if ours == self._known_shards:
-            return
-        for follower in list(self.followers.values()):
-            if shard_of(follower.queue) not in ours:
-                self._drop(follower)
-        if ours - self._known_shards:
-            self._look_again()
-        self._known_shards = ours
-
-    def _look_soon(self) -> None:
-        """Perhaps there is another queue to follow; once for all that are told of meanwhile."""
-        soon = asyncio.get_running_loop().time() - LOOK_EVERY + LOOK_AT_MOST_EVERY
-        self._looked_at = min(self._looked_at, soon)
-
-    def _look_again(self) -> None:
-        self._looked_at = 0.0
+        self._following.mind_shards()
         self._event.set()
-
-    async def _look(self) -> None:
-        """Follow what is to be followed."""
-        loop = asyncio.get_running_loop()
-        everything = loop.time() >= self._looked_at + LOOK_EVERY
-        wanted, self._wanted = self._wanted, set()
-        try:
-            for queue in wanted:
-                if shard_of(queue) in self._known_shards:
-                    self._follow(queue)
-            if everything:
-                self._looked_at = loop.time()
-                for shard in sorted(self._known_shards):
-                    await self._look_through(shard)
-        except Unavailable as error:
-            self._looked_at = loop.time() - LOOK_EVERY + LONGEST_REST
-            logger.warning("followed queues cannot be listed", extra={"reason": error.description})
-
-    async def _look_through(self, shard: str) -> None:
-        after = ""
-        while page := await self._node.records.followed_in(shard, after=after):
-            for queue, seen in page:
-                if shard in self._known_shards:
-                    self._follow(queue).see(seen)
-                    self._wake(self.followers[queue])
-            after = followed_key(page[-1][0])
-            if len(page) < PAGE:
-                return
-
-    def _follow(self, queue: QueueRef) -> Follower:
-        follower = self.followers.get(queue)
-        if follower is None:
-            follower = self.followers[queue] = Follower(queue, self._node)
-            if self._hearing is not None:
-                self._hearing.follow(queue)
-                self._hearing.follow(internal("subscriptions", queue))
-            self._wake(follower)
-        return follower
 
     # Tasks
 

@@ -65,6 +65,8 @@ class Follower:
         """Set while nothing is under way."""
         self.idle.set()
         self._under_way = 0
+        self.paused_until = 0.0
+        """Of the loop's time: a moment after its last turn."""
         self.touched = False
         """There may be something to write."""
         self.steady = asyncio.Lock()

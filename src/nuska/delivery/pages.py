@@ -5,7 +5,7 @@ A message is believed to stand in the log for a moment only, so that what has be
 sent long after.
 """
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -23,6 +23,8 @@ PAGE_BYTES = 1_048_576
 """Pages of more are made shorter."""
 OF_A_MESSAGE = 500
 """Bytes beside its body and attributes, about."""
+OF_A_PAGE = 1_000
+"""Bytes beside its messages, about."""
 
 Group = tuple[Moment, tuple[Position, ...]]
 """Messages of one post: when, and where they stand."""
@@ -41,7 +43,9 @@ class Page:
         self.through = messages[-1].position
         self.messages = {message.position: message for message in messages}
         self.read_at = read_at
-        self.size = sum(len(m.body) + len(m.attributes or b"") + OF_A_MESSAGE for m in messages)
+        self.size = OF_A_PAGE + sum(
+            len(m.body) + len(m.attributes or b"") + OF_A_MESSAGE for m in messages
+        )
         self._groups: dict[str, list[Group]] = {}
         self._latest = max(message.available_at for message in messages)
 
@@ -148,8 +152,9 @@ class LogPages:
 
     def drop(self, page: Page) -> None:
         self._budget.remove(page)
-        if page in self._pages:
-            self._pages.remove(page)
+        index = bisect_left(self._pages, page.after, key=_beginning)
+        if index < len(self._pages) and self._pages[index] is page:
+            del self._pages[index]
 
     def _find(self, position: Position) -> Page | None:
         """The page that begins at ``position`` or last before it."""
@@ -159,7 +164,9 @@ class LogPages:
     async def _read(self, after: Position) -> Page | None:
         now = self._clock.now()
         messages = await self._store.page(self._queue, after=after, limit=self._limit, now=now)
-        for page in [page for page in self._pages if after <= page.after <= _end(messages, after)]:
+        first = bisect_left(self._pages, after, key=_beginning)
+        beyond = bisect_right(self._pages, _end(messages, after), key=_beginning)
+        for page in self._pages[first:beyond]:
             self.drop(page)
         if not messages:
             return None
