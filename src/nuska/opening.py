@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from nuska.core import Core, build_core
 from nuska.domain.errors import Unavailable
 from nuska.drivers import CannotStart, open_store
+from nuska.encrypting import CannotEncrypt, key_vault
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.pooling import Placement, PoolableStore
 from nuska.interfaces.storage import Durability, SelectiveStore, SharedStore, Store, StoreOptions
@@ -82,6 +83,10 @@ async def opened(
             )
         except CannotSign as error:
             raise CannotStart(f"{error}.") from error
+        try:
+            vault = key_vault(settings, store, clock, chance)
+        except CannotEncrypt as error:
+            raise CannotStart(f"{error}.") from error
         core = build_core(
             store=store,
             clock=clock,
@@ -93,6 +98,7 @@ async def opened(
             subscribers=subscriber_rules(settings),
             confirmation=confirmation,
             live=settings.live,
+            vault=vault,
         )
         if isinstance(shared, SelectiveStore):
             core.wakeups.attend(shared)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from nuska.core.access import Access
+from nuska.core.bodies import Bodies
 from nuska.core.claims import ClaimService
 from nuska.core.clearing import Clearing
 from nuska.core.confirmations import ConfirmationRules, Confirmations
@@ -36,6 +37,7 @@ from nuska.interfaces.clock import Clock
 from nuska.interfaces.notifications import SubscribableStore
 from nuska.interfaces.pooling import Placement
 from nuska.interfaces.storage import RandomBytes, Store
+from nuska.interfaces.vault import Vault
 from nuska.interfaces.wakeups import Wakeups
 
 __all__ = ["Core", "build_core"]
@@ -93,6 +95,7 @@ def build_core(
     sharing: SharingRules | None = None,
     access: Access | None = None,
     live: LiveBounds | None = None,
+    vault: Vault | None = None,
 ) -> Core:
     """The services over an open store. The caller keeps the store and closes it.
 
@@ -101,6 +104,7 @@ def build_core(
     Without ``sharing`` what is signed is signed as confirmations are.
     """
     limits = Limits() if limits is None else limits
+    bodies = Bodies(vault)
     wakeups = LocalWakeups() if wakeups is None else wakeups
     announcing: Wakeups = wakeups if tell is None else SharedWakeups(wakeups, tell)
     terms = Terms(store.queues, limits)
@@ -134,9 +138,14 @@ def build_core(
             subscribable, clock, random_bytes, followings, confirmations.may_be_told, namespace
         )
 
+    def queues_of(namespace: Namespace) -> QueueService:
+        return QueueService(
+            store.queues, clock, limits, clearing, namespace, can_encrypt=vault is not None
+        )
+
     def messages_of(namespace: Namespace) -> MessageService:
         return MessageService(
-            store.messages, terms, watch, announcing, clock, limits, namespace.place
+            store.messages, terms, watch, announcing, clock, limits, bodies, namespace.place
         )
 
     listening = Live(
@@ -148,12 +157,22 @@ def build_core(
         seconds(limits.max_message_delay),
     )
     return Core(
-        queues=QueueService(store.queues, clock, limits, clearing),
+        queues=queues_of(QUEUES),
         messages=messages_of(QUEUES),
-        claims=ClaimService(store.claims, terms, watch, announcing, clock, limits, random_bytes),
+        claims=ClaimService(
+            store.claims,
+            store.messages,
+            terms,
+            watch,
+            announcing,
+            clock,
+            limits,
+            random_bytes,
+            bodies,
+        ),
         subscriptions=subscriptions_of(QUEUES),
         deliveries=deliveries_of(QUEUES),
-        topics=QueueService(store.queues, clock, limits, clearing, TOPICS),
+        topics=queues_of(TOPICS),
         topic_messages=messages_of(TOPICS),
         topic_subscriptions=subscriptions_of(TOPICS),
         topic_deliveries=deliveries_of(TOPICS),

@@ -3,20 +3,22 @@ read, renew and release it (contract lifecycle §5).
 """
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from nuska.core.access import allow
+from nuska.core.bodies import Bodies
 from nuska.core.ranges import check_range
 from nuska.core.terms import Terms
 from nuska.core.waiting import Patience, Watch
 from nuska.domain.claims import Claim
-from nuska.domain.errors import InvalidInput, NotFound
+from nuska.domain.errors import InvalidInput, NotFound, Unavailable
 from nuska.domain.limits import DEFAULT_CLAIM_LIMIT, MIN_CLAIM_GRACE, MIN_CLAIM_TTL, Limits
 from nuska.domain.messages import Message, QueueRef
 from nuska.domain.moments import Duration, seconds
 from nuska.domain.positions import CLAIM_ID_BYTES, ClaimId, claim_id
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.identity import Caller
-from nuska.interfaces.storage import ClaimStore, RandomBytes
+from nuska.interfaces.storage import ClaimStore, MessageStore, RandomBytes
 from nuska.interfaces.wakeups import Wakeups
 
 LONGEST_GRACE = 1_000_000_000
@@ -43,20 +45,24 @@ class ClaimService:
     def __init__(
         self,
         store: ClaimStore,
+        messages: MessageStore,
         terms: Terms,
         watch: Watch,
         wakeups: Wakeups,
         clock: Clock,
         limits: Limits,
         random_bytes: RandomBytes,
+        bodies: Bodies,
     ) -> None:
         self._store = store
+        self._messages = messages
         self._terms = terms
         self._watch = watch
         self._wakeups = wakeups
         self._clock = clock
         self._limits = limits
         self._random_bytes = random_bytes
+        self._bodies = bodies
 
     async def create(
         self,
@@ -105,7 +111,23 @@ class ClaimService:
             if not claimed.messages:
                 # One step moves a bounded number away, and there may be more behind them.
                 self._wakeups.wake(queue, 1)
-        return Taken(new_id, claimed.messages) if claimed.messages else None
+        if not claimed.messages:
+            return None
+        try:
+            opened, erased = await self._bodies.sort(queue, claimed.messages)
+        except Unavailable:
+            await self._release(queue, new_id, uncount=True)
+            raise
+        if erased:
+            await self._discard(queue, new_id, erased)
+        return Taken(new_id, opened) if opened else None
+
+    async def _discard(self, queue: QueueRef, claim: str, erased: list[Message]) -> None:
+        """Delete what nobody can open ever, so that it comes to no other worker, and let those
+        who wait look again."""
+        for message in erased:
+            await self._messages.delete(queue, message.id, claim_id=claim, now=self._clock.now())
+        self._wakeups.wake(queue, 1)
 
     async def get(self, caller: Caller, name: str, claim: str) -> Claim:
         """A live claim with those of its messages that still exist."""
@@ -114,7 +136,7 @@ class ClaimService:
         found = await self._store.get(queue, claim, now=self._clock.now())
         if found is None:
             raise NotFound(_GONE)
-        return found
+        return replace(found, messages=await self._bodies.open(queue, found.messages))
 
     async def renew(self, caller: Caller, name: str, claim: str, terms: ClaimTerms) -> None:
         """Start a live claim anew; what ``terms`` leave out takes the server's defaults."""

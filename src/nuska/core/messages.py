@@ -10,10 +10,18 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from nuska.core.access import allow
+from nuska.core.bodies import Bodies, as_stored
 from nuska.core.ranges import check_ids, check_range, page_size
 from nuska.core.terms import Terms
 from nuska.core.waiting import Patience, Watch
-from nuska.domain.errors import InvalidBody, InvalidInput, MessageClaimed, NotFound, NotTheClaim
+from nuska.domain.errors import (
+    InvalidBody,
+    InvalidInput,
+    MessageClaimed,
+    NotFound,
+    NotTheClaim,
+    Unavailable,
+)
 from nuska.domain.limits import MAX_MESSAGES_PER_POST, MIN_MESSAGE_TTL, Limits
 from nuska.domain.messages import (
     Added,
@@ -61,6 +69,7 @@ class MessageService:
         wakeups: Wakeups,
         clock: Clock,
         limits: Limits,
+        bodies: Bodies,
         place: Callable[[str, str], QueueRef] = QueueRef,
     ) -> None:
         """``place``: the queue, or topic, that a project and a name mean."""
@@ -70,6 +79,7 @@ class MessageService:
         self._wakeups = wakeups
         self._clock = clock
         self._limits = limits
+        self._bodies = bodies
         self._place = place
 
     async def settings(self, caller: Caller, name: str) -> QueueSettings:
@@ -106,9 +116,12 @@ class MessageService:
                 f"not {len(drafts)}."
             )
         messages = [self._with_defaults(*numbered, settings) for numbered in enumerate(drafts)]
+        encrypted = settings.encrypted
+        if idempotency is not None:
+            idempotency = self._bodies.remember(queue, idempotency, encrypted=encrypted)
         added = await self._store.add(
             queue,
-            messages,
+            await self._bodies.seal(queue, messages, encrypted=encrypted),
             poster=caller.client,
             idempotency=idempotency,
             now=self._clock.now(),
@@ -182,9 +195,9 @@ class MessageService:
             return Listing([], "", False)
         shows_delayed = not (await self._terms.of(queue)).default_delay
         ours = shows_delayed and (asked_by_us or not include_delayed)
-        return Listing(
-            page.messages, f"{_OURS if ours else ''}{page.marker}", shows_delayed=shows_delayed
-        )
+        shown = await self._bodies.open(queue, page.messages)
+        marker = f"{_OURS if ours else ''}{page.marker}"
+        return Listing(shown, marker, shows_delayed=shows_delayed)
 
     async def _start(self, queue: QueueRef, marker: str | None) -> tuple[Position | None, bool]:
         """Where a page begins (None: nowhere), and whether ``include_delayed`` is our own."""
@@ -200,7 +213,7 @@ class MessageService:
         queue = self._place(caller.project, name)
         allow(caller, "messages:get_all", queue)
         ids = check_ids("ids", ids, self._limits.max_messages_per_page)
-        found = await self._store.get(queue, ids, now=self._clock.now())
+        found = await self._found(queue, ids)
         if not found:
             raise NotFound("None of these messages exists.")
         return found
@@ -209,10 +222,14 @@ class MessageService:
         """One message, claimed or delayed or not."""
         queue = self._place(caller.project, name)
         allow(caller, "messages:get", queue)
-        found = await self._store.get(queue, (message_id,), now=self._clock.now())
+        found = await self._found(queue, (message_id,))
         if not found:
             raise NotFound("There is no message of this id.")
         return found[0]
+
+    async def _found(self, queue: QueueRef, ids: Sequence[str]) -> list[Message]:
+        found = await self._store.get(queue, ids, now=self._clock.now())
+        return await self._bodies.open(queue, found)
 
     async def delete(
         self, caller: Caller, name: str, message_id: str, claim_id: str | None = None
@@ -259,7 +276,12 @@ class MessageService:
         limit = check_range("pop", limit, 1, self._limits.max_messages_per_claim_or_pop)
 
         async def look() -> list[Message]:
-            return await self._store.pop(queue, limit=limit, now=self._clock.now())
+            popped = await self._store.pop(queue, limit=limit, now=self._clock.now())
+            try:
+                return await self._bodies.open(queue, popped)
+            except Unavailable:
+                await self._put_back(queue, popped)
+                raise
 
         if patience is None:
             return await look()
@@ -271,6 +293,9 @@ class MessageService:
         """The client went before its answer: put the messages back where they stood."""
         queue = self._place(caller.project, name)
         allow(caller, "messages:delete_all", queue)
+        await self._put_back(queue, as_stored(popped))
+
+    async def _put_back(self, queue: QueueRef, popped: Sequence[Message]) -> None:
         await self._store.put_back(queue, popped, now=self._clock.now())
         self._wakeups.wake(queue, len(popped))
 

@@ -16,8 +16,10 @@ from nuska.core.ranges import page_size
 from nuska.domain.errors import InvalidInput, NotFound, Unavailable
 from nuska.domain.limits import Limits
 from nuska.domain.metadata import (
+    ENCRYPT_KEY,
     apply_patch,
     check_metadata,
+    is_encrypted,
     is_relaxed,
     may_occur_in_queue_name,
     with_defaults,
@@ -55,17 +57,20 @@ class QueueService:
         limits: Limits,
         clearing: Clearing,
         namespace: Namespace = QUEUES,
+        *,
+        can_encrypt: bool,
     ) -> None:
         self._store = store
         self._clock = clock
         self._limits = limits
         self._clearing = clearing
         self._namespace = namespace
+        self._can_encrypt = can_encrypt
 
     async def create(self, caller: Caller, name: str, metadata: Metadata) -> bool:
         """Create a queue. False when it exists: its metadata then stays as it is (C14)."""
         self._allow(caller, "create", name)
-        check_metadata(metadata, self._limits)
+        self._check(metadata)
         return await self._store.create(
             self._namespace.place(caller.project, name),
             metadata,
@@ -99,13 +104,20 @@ class QueueService:
             if queue is None:
                 raise NotFound(f"There is no {self._namespace.word} named {name}.")
             metadata = apply_patch(queue.metadata, operations)
-            check_metadata(metadata, self._limits)
+            self._check(metadata)
             self._check_size(metadata)
             if _is_same(metadata, queue.metadata) or await self._store.replace_metadata(
                 queue, metadata, relaxed=is_relaxed(metadata), now=self._clock.now()
             ):
                 return self._shown(metadata)
         raise Unavailable("The queue's metadata keeps changing under this update.")
+
+    def _check(self, metadata: Metadata) -> None:
+        check_metadata(metadata, self._limits)
+        if is_encrypted(metadata) and not self._can_encrypt:
+            raise InvalidInput(
+                f"{ENCRYPT_KEY} cannot be true: no encryption key is configured on this server."
+            )
 
     async def delete(self, caller: Caller, name: str) -> None:
         self._allow(caller, "delete", name)

@@ -64,6 +64,8 @@ class Message(Struct, frozen=True, gc=False, kw_only=True):
     """The comparable form of the poster's Client-ID."""
     attributes: bytes | None = None
     dead: DeadLetter | None = None
+    stored: bytes | None = None
+    """The body as it lies in the store, where that is sealed and ``body`` is not."""
 
 
 class Idempotency(Struct, frozen=True, gc=False):

@@ -88,11 +88,9 @@ def _name_of_a_queue(key: str, value: object, _: Limits) -> None:
         )
 
 
-def _no_encryption_yet(key: str, value: object, _: Limits) -> None:
+def _true_or_false(key: str, value: object, _: Limits) -> None:
     if not isinstance(value, bool):
         raise InvalidInput(f"The value of {key} must be true or false.")
-    if value:
-        raise InvalidInput(f"{key} cannot be true: no encryption key is configured on this server.")
 
 
 def _name_of_a_flavor(key: str, value: object, _: Limits) -> None:
@@ -118,7 +116,7 @@ RESERVED: dict[str, ReservedKey] = {
     DEAD_LETTER_QUEUE_KEY: ReservedKey(_name_of_a_queue, True),
     DEAD_LETTER_TTL_KEY: ReservedKey(_ttl, True),
     MAX_CLAIMS_KEY: ReservedKey(_any_integer, True),
-    ENCRYPT_KEY: ReservedKey(_no_encryption_yet, True, lambda _: False),
+    ENCRYPT_KEY: ReservedKey(_true_or_false, True, lambda _: False),
     FLAVOR_KEY: ReservedKey(_name_of_a_flavor),
     RETRY_POLICY_KEY: ReservedKey(_retry_policy),
     DURABILITY_KEY: ReservedKey(_durability),
@@ -150,6 +148,11 @@ def is_relaxed(metadata: Metadata) -> bool:
     return metadata.get(DURABILITY_KEY) == RELAXED
 
 
+def is_encrypted(metadata: Metadata) -> bool:
+    """Whether bodies are sealed before they are stored."""
+    return metadata.get(ENCRYPT_KEY) is True
+
+
 # What the settings mean
 
 
@@ -162,6 +165,8 @@ class QueueSettings(Struct, frozen=True, kw_only=True):
     max_post_size: int
     """Bytes of one post's body."""
     dead_letters: DeadLetterRule | None = None
+    encrypted: bool = False
+    """Bodies are sealed before they are stored."""
 
 
 def settings_of(queue: QueueRef, metadata: Metadata, limits: Limits) -> QueueSettings:
@@ -174,6 +179,7 @@ def settings_of(queue: QueueRef, metadata: Metadata, limits: Limits) -> QueueSet
         default_delay=seconds(min(delay, limits.max_message_delay)),
         max_post_size=min(size, limits.max_messages_post_size),
         dead_letters=_dead_letter_rule(queue, metadata),
+        encrypted=is_encrypted(metadata),
     )
 
 

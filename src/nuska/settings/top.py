@@ -138,6 +138,21 @@ class Settings(Struct, frozen=True, kw_only=True):
         ),
     ] = ""
     signing_key_file: Annotated[str, Meta(description="A file that holds the `signing_key`.")] = ""
+    encryption_keys: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="The operator's keys for [encrypted queues](encryption.md), as "
+            "`nuska encryption new-key` prints them: the first wraps, each of them unwraps. They "
+            "have no flag: others could read them there."
+        ),
+    ] = ()
+    encryption_keys_file: Annotated[
+        str, Meta(description="A file that holds the `encryption_keys`, one on each line.")
+    ] = ""
+    encryption_key_life: Annotated[
+        int,
+        Meta(ge=60, description="Seconds after which an encrypted queue gets a new data key."),
+    ] = 2_592_000
     metrics: Annotated[
         str,
         Meta(description="`path`: at `/metrics` beside the API; `HOST:PORT`: apart; `off`."),
@@ -183,5 +198,5 @@ TABLES: dict[str, type[Struct]] = {
 }
 """Of the file, beside its top."""
 
-SECRETS = frozenset({"signing_key", "smtp_user_password"})
+SECRETS = frozenset({"signing_key", "encryption_keys", "smtp_user_password"})
 """Never repeated."""

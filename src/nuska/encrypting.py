@@ -1,0 +1,62 @@
+"""What the settings mean for encrypted queues: the operator's keys, and the vault they open.
+
+There is no key unless the operator brings one: a key that lay beside the data would protect
+nothing.
+"""
+
+from pathlib import Path
+
+from nuska.core.vault import KeyVault
+from nuska.domain.moments import seconds
+from nuska.domain.sealing import BadKey, OperatorKeys
+from nuska.interfaces.clock import Clock
+from nuska.interfaces.notifications import SubscribableStore
+from nuska.interfaces.storage import RandomBytes, Store
+from nuska.settings import Settings
+
+MAX_KEYS = 100
+MAX_FILE = 16_384
+"""Bytes."""
+
+
+class CannotEncrypt(Exception):
+    """There is no usable key where one was named; the argument is a sentence."""
+
+
+def key_vault(
+    settings: Settings, store: Store, clock: Clock, random_bytes: RandomBytes
+) -> KeyVault | None:
+    """The vault of a store; None without keys. Raises ``CannotEncrypt``."""
+    keys = _keys(settings)
+    if not keys:
+        return None
+    if not isinstance(store, SubscribableStore):
+        raise CannotEncrypt("This store cannot keep the keys of encrypted queues")
+    try:
+        operator = OperatorKeys(keys)
+    except BadKey as error:
+        raise CannotEncrypt(f"The encryption keys cannot be used: {error}") from None
+    life = seconds(settings.encryption_key_life)
+    return KeyVault(store.records, operator, clock, random_bytes, key_life=life)
+
+
+def _keys(settings: Settings) -> tuple[str, ...]:
+    keys = settings.encryption_keys or _read(settings.encryption_keys_file)
+    if len(keys) > MAX_KEYS:
+        raise CannotEncrypt(f"There are more than {MAX_KEYS} encryption keys")
+    return keys
+
+
+def _read(name: str) -> tuple[str, ...]:
+    if not name:
+        return ()
+    try:
+        with Path(name).open(encoding="utf-8") as file:
+            text = file.read(MAX_FILE + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise CannotEncrypt(f"The encryption keys {name} cannot be read: {reason}") from error
+    keys = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if not keys or len(text) > MAX_FILE:
+        raise CannotEncrypt(f"The file {name} holds no encryption keys")
+    return keys

@@ -1,0 +1,259 @@
+"""Encrypted queues: nothing plain in the store, plain bodies to every reader, keys that end."""
+
+from base64 import b64encode
+
+import pytest
+
+from nuska.core import Core, build_core
+from nuska.core.claims import ClaimTerms
+from nuska.core.messages import Draft
+from nuska.core.vault import REMEMBERED_FOR, KeyVault
+from nuska.domain.errors import Conflict, InvalidInput, NotFound, Unavailable
+from nuska.domain.messages import Idempotency, QueueRef
+from nuska.domain.moments import Duration, seconds
+from nuska.domain.positions import BEFORE_ALL
+from nuska.domain.sealed import MARK, is_sealed
+from nuska.domain.sealing import OperatorKeys
+from nuska.interfaces.identity import Caller
+from nuska.stores.memory.store import MemoryStore
+from nuska.testing.clock import ManualClock, seeded_bytes
+
+ANN = Caller(project="acme", client=b"ann")
+BOB = Caller(project="acme", client=b"bob")
+JOBS = QueueRef("acme", "jobs")
+FIRST, SECOND = (b64encode(bytes([n] * 32)).decode() for n in (1, 2))
+LIFE = seconds(3600)
+BODY = b'{"card": "4711 0815"}'
+
+
+class Service:
+    """A core over a store, with the operator's keys as they are configured."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.store = MemoryStore(now=self.clock.now(), random_bytes=seeded_bytes())
+        self.keys(FIRST)
+
+    def keys(self, *keys: str) -> None:
+        """Started anew with these keys."""
+        self.vault = None if not keys else self._vault(*keys)
+        self.core: Core = build_core(
+            store=self.store, clock=self.clock, random_bytes=seeded_bytes(7), vault=self.vault
+        )
+
+    def _vault(self, *keys: str) -> KeyVault:
+        chance = seeded_bytes(len(keys) + self.clock.now() % 97)
+        return KeyVault(
+            self.store.records, OperatorKeys(keys), self.clock, chance, key_life=Duration(LIFE)
+        )
+
+    async def encrypt(self, name: str = "jobs", *, on: bool = True) -> None:
+        metadata = {"_enable_encrypt_messages": on}
+        if not await self.core.queues.create(ANN, name, metadata):
+            change = {"op": "add", "path": "/metadata/_enable_encrypt_messages", "value": on}
+            await self.core.queues.update(ANN, name, [change])
+
+    async def post(self, *bodies: bytes, name: str = "jobs") -> list[str]:
+        added = await self.core.messages.post(ANN, name, [Draft(body) for body in bodies])
+        return [str(one) for one in added.ids]
+
+    async def stored(self, name: str = "jobs") -> list[bytes]:
+        page = await self.store.messages.page(
+            QueueRef("acme", name), after=BEFORE_ALL, limit=100, now=self.clock.now(),
+            include_claimed=True,
+        )  # fmt: skip
+        return [message.body for message in page.messages]
+
+    async def listed(self, name: str = "jobs") -> list[bytes]:
+        page = await self.core.messages.page(BOB, name, echo=True, include_claimed=True)
+        return [message.body for message in page.messages]
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
+
+
+async def test_every_reader_gets_the_body_as_posted_and_the_store_none(service: Service) -> None:
+    await service.encrypt()
+    (message,) = await service.post(BODY)
+    assert all(is_sealed(body) for body in await service.stored())
+    core = service.core
+    assert await service.listed() == [BODY]
+    assert (await core.messages.get(BOB, "jobs", message)).body == BODY
+    assert [m.body for m in await core.messages.by_ids(BOB, "jobs", [message])] == [BODY]
+    taken = await core.claims.create(BOB, "jobs", ClaimTerms())
+    assert taken is not None
+    assert [m.body for m in taken.messages] == [BODY]
+    assert [m.body for m in (await core.claims.get(BOB, "jobs", taken.id)).messages] == [BODY]
+    await core.claims.release(BOB, "jobs", taken.id)
+    assert [m.body for m in await core.messages.pop(BOB, "jobs", 1)] == [BODY]
+
+
+async def test_a_pop_that_is_undone_puts_back_what_was_sealed(service: Service) -> None:
+    await service.encrypt()
+    await service.post(BODY)
+    sealed = await service.stored()
+    popped = await service.core.messages.pop(BOB, "jobs", 1)
+    await service.core.messages.undo_pop(BOB, "jobs", popped)
+    assert await service.stored() == sealed
+    assert await service.listed() == [BODY]
+
+
+async def test_the_setting_counts_for_later_posts_and_readers_need_not_know_it(
+    service: Service,
+) -> None:
+    await service.post(b'"before"')
+    await service.encrypt()
+    await service.post(b'"sealed"')
+    await service.encrypt(on=False)
+    await service.post(b'"after"')
+    assert [is_sealed(body) for body in await service.stored()] == [False, True, False]
+    assert await service.listed() == [b'"before"', b'"sealed"', b'"after"']
+
+
+@pytest.mark.parametrize("on", [True, False])
+async def test_a_body_that_looks_sealed_comes_back_as_the_same_value(
+    service: Service, on: bool
+) -> None:
+    await service.encrypt(on=on)
+    posted = MARK + b'AAAA"'
+    await service.post(posted)
+    (shown,) = await service.listed()
+    assert shown.lower() == posted.lower()
+
+
+async def test_queues_of_a_project_have_keys_of_their_own(service: Service) -> None:
+    await service.encrypt("one")
+    await service.encrypt("two")
+    await service.post(BODY, name="one")
+    await service.post(BODY, name="two")
+    await service.post(BODY, name="one")
+    assert service.vault is not None
+    keys = await service.vault.page("acme", after="", limit=10)
+    assert sorted(key.queue for _, key in keys) == ["one", "two"]
+
+
+async def test_a_key_that_has_served_its_time_seals_nothing_more_and_still_opens(
+    service: Service,
+) -> None:
+    await service.encrypt()
+    await service.post(b'"old"')
+    service.clock.advance(milliseconds=LIFE)
+    await service.core.messages.post(ANN, "jobs", [Draft(b'"new"', ttl=600)])
+    assert service.vault is not None
+    assert len(await service.vault.page("acme", after="", limit=10)) == 2
+
+
+async def test_a_rotation_gives_the_next_post_another_key(service: Service) -> None:
+    await service.encrypt()
+    await service.post(b'"old"')
+    assert service.vault is not None
+    assert await service.vault.rotate("acme") == 1
+    await service.post(b'"new"')
+    assert len(await service.vault.page("acme", after="", limit=10)) == 2
+    assert await service.listed() == [b'"old"', b'"new"']
+
+
+async def test_without_keys_no_queue_can_be_encrypted(service: Service) -> None:
+    service.keys()
+    with pytest.raises(InvalidInput, match="no encryption key is configured"):
+        await service.encrypt()
+
+
+async def test_without_the_keys_it_had_the_service_is_unavailable_and_loses_nothing(
+    service: Service,
+) -> None:
+    await service.encrypt()
+    await service.post(BODY)
+    for keys in ((), (SECOND,)):
+        service.keys(*keys)
+        with pytest.raises(Unavailable, match="encryption key"):
+            await service.listed()
+        with pytest.raises(Unavailable, match="encryption key"):
+            await service.core.claims.create(BOB, "jobs", ClaimTerms())
+        with pytest.raises(Unavailable, match="encryption key"):
+            await service.core.messages.pop(BOB, "jobs", 1)
+    service.keys()
+    with pytest.raises(Unavailable, match="encryption key"):
+        await service.post(b'"more"')
+    service.keys(FIRST)
+    taken = await service.core.claims.create(BOB, "jobs", ClaimTerms())
+    assert taken is not None
+    assert [(m.body, m.claim_count) for m in taken.messages] == [(BODY, 1)]
+
+
+async def test_the_operator_s_key_is_exchanged_with_an_overlap(service: Service) -> None:
+    await service.encrypt()
+    await service.post(BODY)
+    service.keys(SECOND, FIRST)
+    assert await service.listed() == [BODY]
+    assert service.vault is not None
+    assert await service.vault.rewrap() == 1
+    assert await service.vault.rewrap() == 0
+    service.keys(SECOND)
+    assert await service.listed() == [BODY]
+
+
+async def test_erasing_a_project_s_keys_erases_its_data_and_nobody_else_s(
+    service: Service,
+) -> None:
+    await service.encrypt()
+    await service.post(BODY, b'"two"')
+    other = Caller(project="acme2", client=b"x")
+    await service.core.queues.create(other, "jobs", {"_enable_encrypt_messages": True})
+    await service.core.messages.post(other, "jobs", [Draft(b'"theirs"')])
+    assert service.vault is not None
+    assert await service.vault.erase("acme") == 1
+    assert await service.listed() == []
+    theirs = await service.core.messages.page(other, "jobs", echo=True)
+    assert [m.body for m in theirs.messages] == [b'"theirs"']
+    await service.post(b'"anew"')
+    taken = await service.core.claims.create(BOB, "jobs", ClaimTerms())
+    assert taken is not None
+    assert [m.body for m in taken.messages] == [b'"anew"']
+    assert len(await service.stored()) == 1, "what nobody can open is deleted when it is claimed"
+
+
+async def test_another_node_forgets_an_erased_key_within_a_minute(service: Service) -> None:
+    await service.encrypt()
+    (message,) = await service.post(BODY)
+    assert await service.listed() == [BODY]
+    elsewhere = service._vault(FIRST)
+    await elsewhere.erase("acme")
+    service.clock.advance(milliseconds=REMEMBERED_FOR)
+    with pytest.raises(NotFound):
+        await service.core.messages.get(BOB, "jobs", message)
+
+
+async def test_a_message_stays_open_to_readers_in_the_dead_letter_queue(service: Service) -> None:
+    metadata = {
+        "_enable_encrypt_messages": True,
+        "_dead_letter_queue": "dead",
+        "_max_claim_count": 1,
+    }
+    await service.core.queues.create(ANN, "jobs", metadata)
+    await service.post(BODY)
+    for _ in range(2):
+        taken = await service.core.claims.create(BOB, "jobs", ClaimTerms())
+        if taken is not None:
+            await service.core.claims.release(BOB, "jobs", taken.id)
+    assert all(is_sealed(body) for body in await service.stored("dead"))
+    assert await service.listed("dead") == [BODY]
+
+
+async def test_a_post_repeated_by_its_key_is_known_though_no_digest_of_it_is_stored(
+    service: Service,
+) -> None:
+    await service.encrypt()
+    core = service.core
+
+    async def post(body: bytes, print_of_it: bytes) -> list[str]:
+        promise = Idempotency("once", print_of_it)
+        added = await core.messages.post(ANN, "jobs", [Draft(body)], idempotency=promise)
+        return [str(one) for one in added.ids]
+
+    first = await post(BODY, b"print")
+    assert await post(BODY, b"print") == first
+    with pytest.raises(Conflict):
+        await post(b'"other"', b"other print")
