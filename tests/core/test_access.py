@@ -42,8 +42,12 @@ OPERATORS_ONLY = {
     "flavors:create",
     "flavors:update",
     "flavors:delete",
+    "encryption:get",
+    "encryption:rotate",
+    "encryption:erase",
+    "encryption:rewrap",
 }
-"""Contract http-v2 §10."""
+"""Contract http-v2 §10, and the keys of encrypted queues."""
 
 
 @pytest.mark.parametrize("action", sorted(RULES))

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "dead": ("nuska.cli.dead:app", "What got nowhere: look at it, send it on its way again."),
     "pool": ("nuska.cli.pool:app", "Pools: the stores that queues are placed over."),
     "flavor": ("nuska.cli.flavor:app", "Flavors: names for pools that can do the same."),
+    "encryption": ("nuska.cli.encryption:app", "The keys of encrypted queues."),
     "message": ("nuska.cli.message:app", "Post, look at, delete and pop messages."),
     "tail": ("nuska.cli.tail:app", "Show messages as they are posted."),
     "claim": ("nuska.cli.claim:app", "Claim messages, renew and release claims."),

@@ -14,6 +14,7 @@ the public API and nothing of the server's code.
 
 from nuska.client.client import DEFAULT_TIMEOUT, DEFAULT_URL, Client, Transport
 from nuska.client.dead_letters import DeadLetter, DeadLetters, Redriven
+from nuska.client.encryption import DataKeyEntry, Encryption
 from nuska.client.errors import (
     BadRequest,
     CannotConnect,
@@ -65,10 +66,12 @@ __all__ = [
     "ClientError",
     "Conflict",
     "ConnectionBroken",
+    "DataKeyEntry",
     "DeadLetter",
     "DeadLetters",
     "DeadlinePassed",
     "Disabled",
+    "Encryption",
     "ErrorAnswer",
     "Flavor",
     "FlavorEntry",

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 from uuid import UUID
 
+from nuska.client.blocking_encryption import BlockingEncryption
 from nuska.client.blocking_live import BlockingSubscription
 from nuska.client.blocking_pools import BlockingFlavor, BlockingPool
 from nuska.client.blocking_subscriptions import (
@@ -27,6 +28,7 @@ from nuska.client.client import (
     Transport,
 )
 from nuska.client.encoding import MESSAGES_PER_POST, batches
+from nuska.client.encryption import DataKeyEntry
 from nuska.client.errors import ClaimLost
 from nuska.client.following import Gap
 from nuska.client.held import ClaimedMessage, HeldClaim
@@ -401,6 +403,15 @@ class BlockingClient:
     ) -> BlockingListing[FlavorEntry]:
         listing = self._client.flavors(detailed=detailed, page=page, marker=marker)
         return BlockingListing(self._open(), listing)
+
+    @property
+    def encryption(self) -> BlockingEncryption:
+        return BlockingEncryption(self._open(), self._client.encryption)
+
+    def data_keys(
+        self, *, page: int | None = None, marker: str | None = None
+    ) -> BlockingListing[DataKeyEntry]:
+        return BlockingListing(self._open(), self._client.data_keys(page=page, marker=marker))
 
     def ping(self) -> None:
         self._open().run(self._client.ping())

@@ -12,6 +12,7 @@ from nuska.client.address import Address
 from nuska.client.channel import Channel
 from nuska.client.channel_queue import ChannelQueue
 from nuska.client.connection import Connection
+from nuska.client.encryption import KEYS, DataKeyEntry, Encryption, key_page
 from nuska.client.following import Gap, LiveSubscription
 from nuska.client.paging import Listing
 from nuska.client.persistence import Timing
@@ -198,6 +199,17 @@ class Client:
         """The server's flavors by name; ``detailed`` shows what their pools can do."""
         query = {"detailed": detailed or None, "limit": page, "marker": marker}
         return Listing(self._connection, "/v2/flavors", query, flavor_page)
+
+    @property
+    def encryption(self) -> Encryption:
+        """The data keys of the project's encrypted queues. They need the role admin."""
+        return Encryption(self._connection)
+
+    def data_keys(
+        self, *, page: int | None = None, marker: str | None = None
+    ) -> Listing[DataKeyEntry]:
+        """What is known of the project's data keys, by id."""
+        return Listing(self._connection, KEYS, {"limit": page, "marker": marker}, key_page)
 
     async def ping(self) -> None:
         """Returns if the server and its store answer; else raises what went wrong."""

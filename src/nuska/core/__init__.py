@@ -15,6 +15,7 @@ from nuska.core.claims import ClaimService
 from nuska.core.clearing import Clearing
 from nuska.core.confirmations import ConfirmationRules, Confirmations
 from nuska.core.deliveries import DeliveryService
+from nuska.core.encryption import EncryptionService
 from nuska.core.followings import Followings
 from nuska.core.grants import GrantRecords
 from nuska.core.health import HealthService
@@ -28,6 +29,7 @@ from nuska.core.sharing import SharingRules, SharingService
 from nuska.core.signatures import SignatureDesk
 from nuska.core.subscriptions import SubscriberRules, SubscriptionService
 from nuska.core.terms import Terms
+from nuska.core.vault import KeyVault
 from nuska.core.waiting import Watch
 from nuska.core.wakeups import LocalWakeups, SharedWakeups
 from nuska.domain.limits import Limits
@@ -37,7 +39,6 @@ from nuska.interfaces.clock import Clock
 from nuska.interfaces.notifications import SubscribableStore
 from nuska.interfaces.pooling import Placement
 from nuska.interfaces.storage import RandomBytes, Store
-from nuska.interfaces.vault import Vault
 from nuska.interfaces.wakeups import Wakeups
 
 __all__ = ["Core", "build_core"]
@@ -68,6 +69,7 @@ class Core(Struct, frozen=True, kw_only=True):
     live: Live
     """Whoever runs the process also runs ``live.run``, and calls ``live.stop`` at the end."""
     health: HealthService
+    encryption: EncryptionService
     pools: PoolService | None = None
     """None without pooling; so are flavors."""
     flavors: FlavorService | None = None
@@ -95,7 +97,7 @@ def build_core(
     sharing: SharingRules | None = None,
     access: Access | None = None,
     live: LiveBounds | None = None,
-    vault: Vault | None = None,
+    vault: KeyVault | None = None,
 ) -> Core:
     """The services over an open store. The caller keeps the store and closes it.
 
@@ -185,6 +187,7 @@ def build_core(
         sharing=SharingService(sharing, clock, limits, random_bytes, grants),
         live=listening,
         health=HealthService(store, clock, random_bytes, placement),
+        encryption=EncryptionService(vault),
         pools=None if placement is None else PoolService(placement, limits),
         flavors=None if placement is None else FlavorService(placement, limits),
         clock=clock,

@@ -74,6 +74,10 @@ RULES: dict[str, str] = {
     "flavors:get": ANYONE,
     "flavors:update": OPERATOR,
     "flavors:delete": OPERATOR,
+    "encryption:get": OPERATOR,
+    "encryption:rotate": OPERATOR,
+    "encryption:erase": OPERATOR,
+    "encryption:rewrap": OPERATOR,
 }
 """What each permission asks for unless an operator says otherwise."""
 

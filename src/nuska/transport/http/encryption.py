@@ -26,7 +26,7 @@ async def list_keys(core: Core, req: ApiRequest, resp: Response) -> None:
         for key_id, key in keys
     ]
     links = next_link(KEYS_PATH, asked.repeated(), keys[-1][0]) if keys else NO_LINKS
-    resp.data = encode({"keys": shown, "links": links})
+    resp.data = b'{"keys": %b, %b}' % (encode(shown), links)
 
 
 async def rotate(core: Core, req: ApiRequest, resp: Response) -> None:

@@ -9,6 +9,7 @@ from nuska.domain.limits import Limits
 from nuska.transport.http.table.claims import CLAIM, CLAIMS
 from nuska.transport.http.table.dead_letters import DEAD_LETTERS, REDRIVE
 from nuska.transport.http.table.deliveries import ATTEMPTS, REPLAY, TRIAL
+from nuska.transport.http.table.encryption import KEYS, REWRAP, ROTATE
 from nuska.transport.http.table.messages import MESSAGE, MESSAGES
 from nuska.transport.http.table.pools import DRAIN, FLAVOR, FLAVORS, MOVE, POOL, POOLS
 from nuska.transport.http.table.queues import PURGE, QUEUE, QUEUES, SHARE, STATS
@@ -27,7 +28,7 @@ __all__ = ["Admits", "Handler", "Operation", "Route", "routes_for"]
 
 def routes_for(limits: Limits) -> tuple[Route, ...]:
     """Every route of a server with these limits, but for the documents made from them."""
-    admin: tuple[Route, ...] = (HEALTH,) if limits.admin_mode else ()
+    admin: tuple[Route, ...] = (HEALTH, KEYS, ROTATE, REWRAP) if limits.admin_mode else ()
     if limits.admin_mode and limits.pooling:
         admin = (*admin, POOLS, POOL, DRAIN, MOVE, FLAVORS, FLAVOR)
     return (

@@ -448,6 +448,22 @@ def _pools() -> dict[str, Schema]:
         "NewFlavor": {**new_flavor, "additionalProperties": False},
         "DrainTarget": {**_object(to=_or_null(name)), "additionalProperties": False},
         "MoveTarget": {**_object(("to",), to=name), "additionalProperties": False},
+        "DataKeyList": _object(
+            ("keys", "links"),
+            keys=_array(
+                _object(
+                    ("id", "queue", "created_at", "operator_key"),
+                    id=_TEXT,
+                    queue=_TEXT,
+                    created_at=_COUNT,
+                    operator_key=_TEXT,
+                )
+            ),
+            links=ref("Links"),
+        ),
+        "ErasedKeys": _object(("keys",), keys=_COUNT),
+        "RotatedQueues": _object(("queues",), queues=_COUNT),
+        "RewrappedKeys": _object(("keys",), keys=_COUNT),
         "Carriage": _object(
             (
                 "from",
