@@ -1,4 +1,4 @@
-"""The real server with an encrypted queue: nothing plain on disk, the keys in the operator's hand."""
+"""The real server with an encrypted queue: nothing plain on disk, keys in the operator's hand."""
 
 import os
 import subprocess
@@ -51,17 +51,19 @@ def test_a_body_is_nowhere_on_disk_and_gone_with_its_key(tmp_path: Path) -> None
     with ServerProcess(data, *FLAGS, environment=environment) as server:
         assert '"keys": 1' in nuska("encryption", "rewrap", "--json", url=server.url)
     keys.write_text(keys.read_text().splitlines()[0])
-    with ServerProcess(data, *FLAGS, environment=environment) as server:
-        with BlockingClient(server.url, project="acme", headers=ADMIN) as client:
-            queue = client.queue("vault")
-            assert [m.body for m in queue.messages(echo=True)] == [{"secret": SECRET}]
-            nuska("encryption", "rotate", url=server.url)
-            assert client.encryption.erase() == 1
-            assert list(queue.messages(echo=True)) == []
-            queue.post("anew")
-            claim = queue.create_claim(limit=10)
-            assert claim is not None
-            assert [m.body for m in claim.messages] == ["anew"]
+    with (
+        ServerProcess(data, *FLAGS, environment=environment) as server,
+        BlockingClient(server.url, project="acme", headers=ADMIN) as client,
+    ):
+        queue = client.queue("vault")
+        assert [m.body for m in queue.messages(echo=True)] == [{"secret": SECRET}]
+        nuska("encryption", "rotate", url=server.url)
+        assert client.encryption.erase() == 1
+        assert list(queue.messages(echo=True)) == []
+        queue.post("anew")
+        claim = queue.create_claim(limit=10)
+        assert claim is not None
+        assert [m.body for m in claim.messages] == ["anew"]
 
 
 def test_a_server_without_the_key_says_so_and_one_with_it_has_everything(tmp_path: Path) -> None:
@@ -77,9 +79,9 @@ def test_a_server_without_the_key_says_so_and_one_with_it_has_everything(tmp_pat
     with (
         ServerProcess(data) as server,
         BlockingClient(server.url, project="acme", retry=RetryPolicy(attempts=1)) as client,
+        pytest.raises(Unavailable, match="no encryption key"),
     ):
-        with pytest.raises(Unavailable, match="no encryption key"):
-            client.queue("vault").pop(1)
+        client.queue("vault").pop(1)
     with (
         ServerProcess(data, environment=environment) as server,
         BlockingClient(server.url, project="acme") as client,
