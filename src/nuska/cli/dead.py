@@ -62,7 +62,8 @@ async def show(
             if letter.id == id_:
                 options.output.pairs(document(letter))
                 return
-    raise CommandFailed(Exit.REFUSED, f"Queue {source} has no dead letter of this id.")
+    what = f"{'Topic' if topic else 'Queue'} {source}"
+    raise CommandFailed(Exit.REFUSED, f"{what} has no dead letter of this id.")
 
 
 @app.command
@@ -84,7 +85,8 @@ async def redrive(
         raise CommandFailed(Exit.USAGE, "--rate must be more than 0.")
     if len(ids) > AT_ONCE:
         raise CommandFailed(Exit.USAGE, f"Give at most {AT_ONCE} ids.")
-    done = skipped = 0
+    done: list[str] = []
+    skipped = 0
     marker: str | None = None
     limit = AT_ONCE if rate is None else max(1, min(AT_ONCE, int(rate)))
     async with options.client() as client:
@@ -93,14 +95,19 @@ async def redrive(
             part = await letters.redrive(
                 ids=list(ids) or None, reason=reason, limit=limit, marker=marker, dry_run=dry_run
             )
-            done += len(part.ids)
+            done += part.ids
             skipped += part.skipped
             if part.complete:
                 break
             marker = part.marker
             if rate is not None and not dry_run:
                 await asyncio.sleep(len(part.ids) / rate)
-    _reported(options, done, skipped, dry_run=dry_run)
+    _reported(options, len(done), skipped, dry_run=dry_run)
+    missing = len(set(ids)) - len(done) - skipped
+    if missing > 0:
+        what = f"{'Topic' if topic else 'Queue'} {source} has no dead letter"
+        sentence = f"{what} of {'this id' if len(set(ids)) == 1 else f'{missing} of these ids'}."
+        raise CommandFailed(Exit.REFUSED, sentence)
 
 
 def _reported(options: Options, done: int, skipped: int, *, dry_run: bool) -> None:

@@ -91,8 +91,8 @@ async def list_messages(
             wait=wait or 20 * follow,
             follow=follow,
         )
-        records = _first(limit, listing)
-        if not await options.output.rows(COLUMNS, records, at_once=follow):
+        records = _first(limit, listing, attributes=attributes)
+        if not await options.output.rows(columns(attributes=attributes), records, at_once=follow):
             options.output.note("No messages.")
 
 
@@ -113,7 +113,8 @@ async def get(
             for message_id in ids:
                 yield await handle.message(message_id, attributes=attributes)
 
-        await options.output.rows(COLUMNS, _first(None, found()))
+        records = _first(None, found(), attributes=attributes)
+        await options.output.rows(columns(attributes=attributes), records)
 
 
 @app.command
@@ -155,24 +156,30 @@ async def pop(
             for message in popped:
                 yield message
 
-        if not await options.output.rows(COLUMNS, _first(None, records())):
+        shown = _first(None, records(), attributes=attributes)
+        if not await options.output.rows(columns(attributes=attributes), shown):
             options.output.note("No messages.")
 
 
-def row(message: Message) -> tuple[Mapping[str, Any], Cells]:
+def row(message: Message, *, attributes: bool = False) -> tuple[Mapping[str, Any], Cells]:
     """A message as a document and as the cells of a table."""
     shown = {**document(message), "body": message.body}
-    return shown, (message.id, message.ttl, message.age, compact(message.body))
+    cells = (message.id, message.ttl, message.age, compact(message.body))
+    return shown, (*cells, compact(message.attributes or {})) if attributes else cells
+
+
+def columns(*, attributes: bool) -> tuple[str, ...]:
+    return (*COLUMNS, "ATTRIBUTES") if attributes else COLUMNS
 
 
 async def _first(
-    limit: int | None, messages: AsyncIterable[Message]
+    limit: int | None, messages: AsyncIterable[Message], *, attributes: bool
 ) -> AsyncIterator[tuple[Mapping[str, Any], Cells]]:
     if limit is not None and limit < 1:
         return
     count = 0
     async for message in messages:
-        yield row(message)
+        yield row(message, attributes=attributes)
         count += 1
         if count == limit:
             return

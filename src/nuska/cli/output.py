@@ -8,9 +8,11 @@ import json
 import sys
 from collections.abc import AsyncIterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct, to_builtins
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +25,16 @@ ROWS_PER_TABLE = 500
 """A longer listing becomes several tables, so that it shows while it comes."""
 
 Cells = Sequence[object]
+
+WHOLE = frozenset({"ID", "MESSAGE", "AT", "SINCE", "NEXT", "NAME", "QUEUE", "KEY"})
+"""Columns that are never cut or folded: what stands there is for copying."""
+NARROWEST = 12
+"""Characters that any other column is given, or what it needs, if that is less. Where there is
+no room for that, things are shown below each other."""
+GAP = 2
+"""Between columns."""
+MAX_FILE = 1_048_576
+"""Bytes of a file that ``@FILE`` names."""
 
 
 def printable(text: str) -> str:
@@ -91,26 +103,47 @@ class Output:
                 continue
             waiting.append(cells)
             if at_once or len(waiting) >= ROWS_PER_TABLE:
-                self._table(columns if count == len(waiting) else (), waiting)
+                self._table(columns, waiting, goes_on=count > len(waiting))
                 waiting = []
         if waiting:
-            self._table(columns if count == len(waiting) else (), waiting)
+            self._table(columns, waiting, goes_on=count > len(waiting))
         return count
 
-    def _table(self, columns: Sequence[str], rows: Sequence[Cells]) -> None:
-        """One table; without ``columns`` it continues the one before."""
+    def _table(self, names: Sequence[str], rows: Sequence[Cells], *, goes_on: bool = False) -> None:
+        """One table; ``goes_on``: without a heading, as it continues the one before."""
+        columns = [] if goes_on else names
         texts = [[printable(str(cell)) for cell in row] for row in rows]
         if not sys.stdout.isatty():
             for line in [list(columns), *texts] if columns else texts:
                 sys.stdout.write("\t".join(line) + "\n")
             sys.stdout.flush()
             return
+        console = Console()
+        widths = [max(map(cell_len, cells)) for cells in zip(names, *texts, strict=True)]
+        whole = [name in WHOLE for name in names]
+        least = [w if kept else min(w, NARROWEST) for w, kept in zip(widths, whole, strict=True)]
+        if sum(least) + GAP * (len(least) - 1) > console.width:
+            _print_below_each_other(console, names, texts, goes_on=goes_on)
+            return
         table = Table(box=None, pad_edge=False, show_header=bool(columns), header_style="bold")
-        for name in columns or [""] * len(texts[0]):
-            table.add_column(name, no_wrap=True, overflow="ellipsis")
+        for name, kept, width in zip(names, whole, least, strict=True):
+            table.add_column(name, no_wrap=kept, overflow="fold", min_width=width)
         for line in texts:
             table.add_row(*(Text(text) for text in line))
-        Console().print(table)
+        console.print(table)
+
+
+def _print_below_each_other(
+    console: Console, names: Sequence[str], rows: Sequence[Sequence[str]], *, goes_on: bool
+) -> None:
+    """Each thing as lines of its own, which the terminal may break but never cuts."""
+    width = max(map(cell_len, names))
+    for number, row in enumerate(rows):
+        if number or goes_on:
+            console.print()
+        for name, text in zip(names, row, strict=True):
+            line = Text.assemble((f"{name:{width}}", "bold"), "  ", text)
+            console.print(line, soft_wrap=True)
 
 
 def parsed(text: str) -> Any:
@@ -125,12 +158,32 @@ def _no_number(name: str) -> Any:
     raise ValueError(name)
 
 
-def assignments(texts: Sequence[str]) -> dict[str, Any]:
-    """``KEY=VALUE`` pairs, the values as in ``parsed``. Raises ``ValueError`` for anything else."""
-    pairs = {}
+def assignments(texts: Sequence[str], *, files: bool = False) -> dict[str, Any]:
+    """``KEY=VALUE`` pairs, the values as in ``parsed``. With ``files``, a value ``@FILE`` is what
+    the file says, and ``@FILE`` alone a JSON object of pairs. Raises ``ValueError`` for anything
+    else."""
+    pairs: dict[str, Any] = {}
     for text in texts:
+        if files and text.startswith("@"):
+            more = parsed(_read(text[1:]))
+            if not isinstance(more, dict):
+                raise ValueError(f"{text[1:]} is not a JSON object")
+            pairs |= more
+            continue
         key, found, value = text.partition("=")
         if not found or not key:
             raise ValueError(f"{text!r} is not KEY=VALUE")
-        pairs[key] = parsed(value)
+        pairs[key] = parsed(_read(value[1:]) if files and value.startswith("@") else value)
     return pairs
+
+
+def _read(file: str) -> str:
+    try:
+        with Path(file).open(encoding="utf-8") as opened:
+            text = opened.read(MAX_FILE + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ValueError(f"{file} cannot be read: {reason}") from None
+    if len(text) > MAX_FILE:
+        raise ValueError(f"{file} is too large")
+    return text

@@ -1,15 +1,16 @@
 """``nuska subscription``: whom a queue or topic tells of what is posted."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from nuska.cli.exits import CommandFailed, Exit
 from nuska.cli.options import DEFAULTS, PLAIN, Options
-from nuska.cli.output import Cells, assignments, document
-from nuska.client import Client, Subscription, Subscriptions
+from nuska.cli.output import Cells, assignments, counted, document
+from nuska.client import Attempt, Client, Standing, Subscription, Subscriptions, Waiting
 
 app = App(
     name="subscription",
@@ -28,13 +29,16 @@ Option = Annotated[
     tuple[str, ...],
     Parameter(
         name="--option",
-        help="KEY=VALUE, where the value is JSON, or else text; may be repeated.",
+        help="KEY=VALUE, where the value is JSON, or else text; KEY=@FILE takes it from a file, "
+        "@FILE all of them, as a JSON object. May be repeated.",
     ),
 ]
+Since = Annotated[int, Parameter(help="Seconds to look back.")]
 LOOKS = 60
 LOOK_EVERY = 0.5
 """Seconds between two looks at what came of a test."""
 TEST_WITHIN = 60
+LEFT = "The subscriber has left by himself, and comes back by confirming."
 COLUMNS = ("ID", "SUBSCRIBER", "TTL", "AGE", "CONFIRMED", "STATE")
 
 
@@ -58,11 +62,15 @@ async def create(
     """
     given = _options(option)
     async with options.client() as client:
-        made = await _of(client, source, topic).create(subscriber, ttl=ttl, options=given)
-    if options.as_json:
-        options.output.json({"subscription_id": made})
-    else:
+        subscriptions = _of(client, source, topic)
+        made = await subscriptions.create(subscriber, ttl=ttl, options=given)
+        if options.as_json:
+            options.output.json({"subscription_id": made})
+            return
         options.output.line(made)
+        waiting = (await subscriptions.show(made)).waiting
+    if waiting is not None:
+        options.output.note(_in_words(waiting))
 
 
 @app.command(name="list")
@@ -108,13 +116,28 @@ async def update(
     topic: OfTopic = False,
     options: Options = DEFAULTS,
 ) -> None:
-    """Change a subscription; options are replaced as a whole. A disabled one is tried again."""
+    """Change a subscription; options are replaced as a whole. A disabled one is tried again,
+    unless its subscriber has left by himself."""
     given = _options(option)
     if subscriber is None and ttl is None and given is None:
         raise CommandFailed(Exit.USAGE, "Say what to change: --subscriber, --ttl or --option.")
     async with options.client() as client:
         await _of(client, source, topic).update(id_, subscriber=subscriber, ttl=ttl, options=given)
     _told(options, id_, "changed")
+
+
+@app.command
+async def enable(
+    source: Source, id_: Id, /, *, topic: OfTopic = False, options: Options = DEFAULTS
+) -> None:
+    """Have a disabled subscription tried again, and change nothing else about it."""
+    async with options.client() as client:
+        subscriptions = _of(client, source, topic)
+        if not await subscriptions.enable(id_):
+            if (await subscriptions.show(id_)).disabled is None:
+                raise CommandFailed(Exit.REFUSED, f"Subscription {id_} is not disabled.")
+            raise CommandFailed(Exit.REFUSED, LEFT)
+    _told(options, id_, "enabled")
 
 
 @app.command
@@ -140,7 +163,7 @@ async def confirm(
     topic: OfTopic = False,
     options: Options = DEFAULTS,
 ) -> None:
-    """Say for the subscriber that he wants to be told."""
+    """Say for the subscriber that he wants to be told. One that must confirm says so himself."""
     async with options.client() as client:
         await _of(client, source, topic).confirm(id_, confirmed=not no)
     _told(options, id_, "unsubscribed" if no else "confirmed")
@@ -152,22 +175,46 @@ async def log(
     id_: Id,
     /,
     *,
-    since: Annotated[int, Parameter(help="Seconds to look back.")] = 3600,
+    since: Since = 3600,
+    limit: Annotated[int | None, Parameter(help="Only the last so many.")] = None,
     topic: OfTopic = False,
     options: Options = DEFAULTS,
 ) -> None:
-    """Show what was tried to tell the subscriber, oldest first."""
+    """Show what was tried to tell the subscriber, oldest first, and how it stands."""
+    if limit is not None and limit < 1:
+        raise CommandFailed(Exit.USAGE, "--limit must be at least 1.")
     async with options.client() as client:
+        subscriptions = _of(client, source, topic)
 
         async def records() -> AsyncIterator[tuple[Mapping[str, Any], Cells]]:
-            async for one in _of(client, source, topic).attempts(id_, since=since):
+            listing = subscriptions.attempts(id_, since=since)
+            async for one in listing if limit is None else _last(limit, listing):
                 what = "ok" if one.ok else one.error or "failed"
-                cells = (one.at, one.message_id, one.attempt, one.status or "", what)
+                cells = (one.at, one.message_id or one.letter, one.attempt, one.status or "", what)
                 yield document(one), (*cells, f"{one.latency_ms} ms", one.next_at or "")
 
         columns = ("AT", "MESSAGE", "ATTEMPT", "STATUS", "OUTCOME", "TOOK", "NEXT")
         if not await options.output.rows(columns, records()):
             options.output.note("Nothing was tried in that time.")
+        standing = await subscriptions.stats(id_, since=since)
+    for sentence in _summary(standing):
+        options.output.note(sentence)
+
+
+@app.command
+async def stats(
+    source: Source,
+    id_: Id,
+    /,
+    *,
+    since: Since = 3600,
+    topic: OfTopic = False,
+    options: Options = DEFAULTS,
+) -> None:
+    """Show how it goes: how many attempts succeed, and whether its endpoint is in trouble."""
+    async with options.client() as client:
+        found = await _of(client, source, topic).stats(id_, since=since)
+    options.output.pairs(document(found))
 
 
 @app.command(name="test")
@@ -219,13 +266,53 @@ def _of(client: Client, source: str, topic: bool) -> Subscriptions:
 
 def _options(pairs: Sequence[str]) -> dict[str, Any] | None:
     try:
-        return assignments(pairs) or None
+        return assignments(pairs, files=True) or None
     except ValueError as error:
         raise CommandFailed(Exit.USAGE, f"--option: {error}.") from None
 
 
+async def _last(count: int, attempts: AsyncIterable[Attempt]) -> AsyncIterator[Attempt]:
+    kept: deque[Attempt] = deque(maxlen=count)
+    async for one in attempts:
+        kept.append(one)
+    for one in kept:
+        yield one
+
+
+def _in_words(waiting: Waiting) -> str:
+    if waiting.problem is None:
+        return "It waits for confirmation: the subscriber has to answer what it is sent."
+    return f"It cannot be asked to confirm, and is sent nothing: {waiting.problem}."
+
+
+def _summary(standing: Standing) -> list[str]:
+    """How it stands, in sentences."""
+    said = []
+    if standing.success_rate is not None:
+        share = f"{100 * standing.success_rate:.4g} %"
+        more = "" if standing.complete else " (there were more)"
+        counts = f"{standing.succeeded} of {counted(standing.attempts, 'attempt')}"
+        said.append(f"{counts} succeeded{more}: {share}.")
+    if standing.trouble is not None:
+        trouble = standing.trouble
+        said.append(
+            f"Nothing new is sent since {trouble.since}, after {trouble.failures} failures in a "
+            f"row: {trouble.error} It is tried again at {trouble.next_at}."
+        )
+    if standing.disabled is not None:
+        said.append(f"It is disabled since {standing.disabled.at}: {standing.disabled.reason}")
+    if standing.waiting is not None:
+        said.append(_in_words(standing.waiting))
+    return said
+
+
 def _cells(found: Subscription) -> Cells:
-    state = "active" if found.disabled is None else f"disabled: {found.disabled.reason}"
+    state = "active"
+    if found.disabled is not None:
+        state = f"disabled: {found.disabled.reason}"
+    elif found.waiting is not None:
+        problem = found.waiting.problem
+        state = "waits for confirmation" if problem is None else f"cannot be asked: {problem}"
     confirmed = "yes" if found.confirmed else "no"
     return (found.id, found.subscriber, found.ttl, found.age, confirmed, state)
 

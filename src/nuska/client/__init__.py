@@ -47,7 +47,15 @@ from nuska.client.records import (
     Stats,
 )
 from nuska.client.retries import RetryPolicy
-from nuska.client.subscriptions import Attempt, Disabled, Subscription, Subscriptions
+from nuska.client.subscriptions import (
+    Attempt,
+    Disabled,
+    Standing,
+    Subscription,
+    Subscriptions,
+    Trouble,
+    Waiting,
+)
 from nuska.client.topics import Topic, TopicStats
 from nuska.client.worker import GiveBack, Worker, WorkReport
 
@@ -95,6 +103,7 @@ __all__ = [
     "RawMessage",
     "Redriven",
     "RetryPolicy",
+    "Standing",
     "Stats",
     "Subscription",
     "Subscriptions",
@@ -102,8 +111,10 @@ __all__ = [
     "Topic",
     "TopicStats",
     "Transport",
+    "Trouble",
     "Unavailable",
     "UnreadableAnswer",
+    "Waiting",
     "WorkReport",
     "Worker",
 ]

@@ -8,7 +8,7 @@ from nuska.client.blocking_pools import Runner
 from nuska.client.dead_letters import DeadLetter, DeadLetters, Redriven
 from nuska.client.paging import Listing
 from nuska.client.records import Message, Metadata, NewMessage
-from nuska.client.subscriptions import Attempt, Subscription, Subscriptions
+from nuska.client.subscriptions import Attempt, Standing, Subscription, Subscriptions
 from nuska.client.topics import Topic, TopicStats
 
 T = TypeVar("T")
@@ -59,8 +59,16 @@ class BlockingSubscriptions:
     def confirm(self, subscription_id: str, confirmed: bool = True) -> None:
         self._portal.run(self._subscriptions.confirm(subscription_id, confirmed))
 
-    def attempts(self, subscription_id: str, *, since: int | None = None) -> Iterator[Attempt]:
-        return self._iterated(self._subscriptions.attempts(subscription_id, since=since))
+    def enable(self, subscription_id: str) -> bool:
+        return self._portal.run(self._subscriptions.enable(subscription_id))
+
+    def attempts(
+        self, subscription_id: str, *, since: int | None = None, page: int | None = None
+    ) -> Iterator[Attempt]:
+        return self._iterated(self._subscriptions.attempts(subscription_id, since=since, page=page))
+
+    def stats(self, subscription_id: str, *, since: int | None = None) -> Standing:
+        return self._portal.run(self._subscriptions.stats(subscription_id, since=since))
 
     def test(self, subscription_id: str) -> str:
         return self._portal.run(self._subscriptions.test(subscription_id))

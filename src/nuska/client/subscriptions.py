@@ -21,6 +21,15 @@ class Disabled(Struct, frozen=True):
     """Since when, as ISO 8601."""
 
 
+class Waiting(Struct, frozen=True, rename={"waits_for": "for"}):
+    """What a subscriber waits for who is sent nothing yet."""
+
+    waits_for: str
+    """``confirmation``."""
+    problem: str | None = None
+    """Why he cannot even be asked."""
+
+
 class Subscription(Struct, frozen=True, kw_only=True):
     """A subscription as the server shows it."""
 
@@ -36,12 +45,50 @@ class Subscription(Struct, frozen=True, kw_only=True):
     """With ``***`` in place of secrets."""
     confirmed: bool = False
     disabled: Disabled | None = None
+    waiting: Waiting | None = None
+
+
+class Trouble(Struct, frozen=True, kw_only=True):
+    """Why nothing new is sent to a subscriber at the moment."""
+
+    since: str
+    error: str
+    """Of the last attempt."""
+    failures: int
+    """In a row."""
+    next_at: str
+    """When it is tried again."""
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """How it goes with telling a subscriber."""
+
+    state: str
+    """``active``, ``trouble``, ``waiting`` or ``disabled``."""
+    since: str
+    """What follows counts attempts from here on."""
+    attempts: int
+    succeeded: int
+    success_rate: float | None = None
+    """Of attempts, 0 to 1; None when there were none."""
+    complete: bool = True
+    """False: there were more than are counted."""
+    last_success: str | None = None
+    last_failure: str | None = None
+    breaker: str = "closed"
+    """``open``: nothing new is sent, but for a probe now and then."""
+    trouble: Trouble | None = None
+    disabled: Disabled | None = None
+    waiting: Waiting | None = None
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
-    """One attempt to tell a subscriber of a message."""
+    """One attempt to tell a subscriber of a message, or to send a letter about it."""
 
-    message_id: str
+    message_id: str | None = None
+    """None for a letter."""
+    letter: str | None = None
+    """``SubscriptionConfirmation`` or ``UnsubscribeConfirmation``."""
     attempt: int
     """Counts from 1."""
     at: str
@@ -133,10 +180,27 @@ class Subscriptions:
             headers=_JSON,
         )
 
-    def attempts(self, subscription_id: str, *, since: int | None = None) -> Listing[Attempt]:
+    async def enable(self, subscription_id: str) -> bool:
+        """Have a disabled subscription tried again; False when it was not disabled, or stays so:
+        one who has left comes back by himself."""
+        before = await self.show(subscription_id)
+        if before.disabled is None:
+            return False
+        await self.update(subscription_id, subscriber=before.subscriber)
+        return (await self.show(subscription_id)).disabled is None
+
+    def attempts(
+        self, subscription_id: str, *, since: int | None = None, page: int | None = None
+    ) -> Listing[Attempt]:
         """What was tried in the last ``since`` seconds (an hour), oldest first."""
         href = f"{self._one(subscription_id)}/attempts"
-        return Listing(self._connection, href, {"since": since}, _attempts)
+        return Listing(self._connection, href, {"since": since, "limit": page}, _attempts)
+
+    async def stats(self, subscription_id: str, *, since: int | None = None) -> Standing:
+        """How it went in the last ``since`` seconds (an hour), and how it stands."""
+        href = f"{self._one(subscription_id)}/stats"
+        answer = await self._connection.call("GET", href, query={"since": since})
+        return answer.read(Standing)
 
     async def test(self, subscription_id: str) -> str:
         """Have the subscriber told, once, of a message of the service's own; its id, as

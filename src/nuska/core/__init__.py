@@ -137,7 +137,7 @@ def build_core(
 
     def deliveries_of(namespace: Namespace) -> DeliveryService:
         return DeliveryService(
-            subscribable, clock, random_bytes, followings, confirmations.may_be_told, namespace
+            subscribable, clock, random_bytes, followings, confirmations.waiting, namespace
         )
 
     def queues_of(namespace: Namespace) -> QueueService:

@@ -23,7 +23,13 @@ from nuska.domain.internal import key_of, keys_below, origin, owner_of
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Duration, Moment, after, seconds
 from nuska.domain.signing import Signer, can_be_signed
-from nuska.domain.subscriptions import Confirmation, Subscription, SubscriptionId, must_confirm
+from nuska.domain.subscriptions import (
+    Confirmation,
+    Subscription,
+    SubscriptionId,
+    Waiting,
+    must_confirm,
+)
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.notifications import ConfirmationRequest, Outcome, Sender
 from nuska.interfaces.records import ABSENT, Record, RecordStore
@@ -54,13 +60,6 @@ class Ask(Struct, frozen=True, omit_defaults=True):
     next_at: Moment = Moment(0)
     """Not before."""
     failures: int = 0
-
-
-class Waiting(Struct, frozen=True):
-    """A subscriber is told nothing, because he has not confirmed."""
-
-    problem: str | None
-    """Why he cannot even be asked, in words for whoever can mend it."""
 
 
 class ConfirmationRules(Struct, frozen=True, kw_only=True):
@@ -100,7 +99,18 @@ class Confirmations:
         """What keeps the subscriber from being told, if that is his confirmation."""
         if self.may_be_told(subscription):
             return None
-        return Waiting(self._rules.problem(subscription.scheme))
+        problem = self._rules.problem(subscription.scheme)
+        if problem is None and not can_be_signed(address_of(subscription)[0]):
+            problem = "nothing can be signed for a project of such an id"
+        return Waiting(problem)
+
+    def problems(self) -> list[str]:
+        """Who must confirm and cannot be asked, in sentences for the operator."""
+        return [
+            f"{who} cannot be asked to confirm: {why}."
+            for kind, who in (("mailto", "Subscribers by mail"), ("https", "Webhooks"))
+            if must_confirm(kind, self._rules.who) and (why := self._rules.problem(kind))
+        ]
 
     def check_answer(
         self, subscription: Subscription, *, confirmed: bool, letter: Moment | None

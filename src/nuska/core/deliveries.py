@@ -24,7 +24,13 @@ from nuska.domain.internal import internal
 from nuska.domain.messages import NewMessage, QueueRef
 from nuska.domain.moments import Duration, Moment, after, seconds
 from nuska.domain.positions import SALT_BYTES, MessageId, Position, floor_at, message_id
-from nuska.domain.subscriptions import Subscription, SubscriptionId, is_subscription_id
+from nuska.domain.subscriptions import (
+    Disabled,
+    Subscription,
+    SubscriptionId,
+    Waiting,
+    is_subscription_id,
+)
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.identity import Caller
 from nuska.interfaces.notifications import SubscribableStore
@@ -41,6 +47,8 @@ LONGEST_SINCE = 1_209_600
 """Seconds to look back."""
 MOST_ATTEMPTS = 1_000
 """In one page, about: what one message holds is never parted."""
+MOST_TALLIED = 100_000
+"""Attempts that one request counts."""
 TRIAL_BODY = b'{"trial": true}'
 TRIAL_TTL = seconds(300)
 TRIES = 20
@@ -83,6 +91,29 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which telling again of the past this is of; 0 for the first telling."""
 
 
+class Tally(Struct):
+    """What came of some attempts, letters apart."""
+
+    attempts: int = 0
+    succeeded: int = 0
+    last_success: Moment | None = None
+    last_failure: Moment | None = None
+    complete: bool = True
+    """There were no more."""
+
+    def count(self, attempt: Attempt) -> None:
+        self.attempts += 1
+        if attempt.ok:
+            self.succeeded += 1
+            self.last_success = attempt.at
+        else:
+            self.last_failure = attempt.at
+
+    @property
+    def rate(self) -> float | None:
+        return self.succeeded / self.attempts if self.attempts else None
+
+
 class Attempts(Struct, frozen=True):
     """Some attempts, oldest first."""
 
@@ -93,6 +124,17 @@ class Attempts(Struct, frozen=True):
     """There are no more at the moment."""
     trouble: Trouble | None = None
     """Why nothing new is tried at the moment."""
+    waiting: Waiting | None = None
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """How it goes with telling one subscriber."""
+
+    since: Moment
+    tally: Tally
+    trouble: Trouble | None
+    waiting: Waiting | None
+    disabled: Disabled | None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -153,6 +195,25 @@ async def attempts_since(
     return Attempts(found, marker, complete=False)
 
 
+async def tally_since(
+    store: MessageStore, queue: QueueRef, subscription_id: str, *, since: Moment, now: Moment
+) -> Tally:
+    """What came of attempts to tell a subscriber of messages from ``since`` on."""
+    tally = Tally()
+    marker: Position | None = None
+    while True:
+        page = await attempts_since(
+            store, queue, subscription_id, since=since, after=marker, limit=MOST_ATTEMPTS, now=now
+        )
+        for attempt in page.attempts:
+            if attempt.letter is None:
+                tally.count(attempt)
+        marker = page.marker
+        tally.complete = page.complete
+        if page.complete or tally.attempts >= MOST_TALLIED:
+            return tally
+
+
 class DeliveryService:
     """For subscriptions of queues, or of topics."""
 
@@ -162,14 +223,14 @@ class DeliveryService:
         clock: Clock,
         random_bytes: RandomBytes,
         followings: Followings,
-        may_be_told: Callable[[Subscription], bool],
+        waiting: Callable[[Subscription], Waiting | None],
         namespace: Namespace,
     ) -> None:
         self._opened = store
         self._clock = clock
         self._random_bytes = random_bytes
         self._followings = followings
-        self._may_be_told = may_be_told
+        self._waiting = waiting
         self._place = namespace.place
 
     async def attempts(
@@ -186,7 +247,7 @@ class DeliveryService:
         queue = self._place(caller.project, name)
         allow(caller, "subscription:get", queue)
         store = self._store
-        await self._known(queue, id_)
+        seen = await self._known(queue, id_)
         trouble = await SubscriptionRecords(store.records).trouble(queue, id_)
         found = await attempts_since(
             store.messages,
@@ -197,14 +258,37 @@ class DeliveryService:
             limit=page_size(limit, MOST_ATTEMPTS),
             now=self._clock.now(),
         )
-        return found if trouble is None else replace(found, trouble=trouble.value)
+        return replace(
+            found,
+            trouble=None if trouble is None else trouble.value,
+            waiting=self._waiting(seen.value),
+        )
+
+    async def standing(
+        self, caller: Caller, name: str, id_: str, *, since: int | None = None
+    ) -> Standing:
+        """How it went in the last ``since`` seconds, and how it stands now."""
+        queue = self._place(caller.project, name)
+        allow(caller, "subscription:get", queue)
+        store = self._store
+        seen = await self._known(queue, id_)
+        trouble = await SubscriptionRecords(store.records).trouble(queue, id_)
+        start = self._back(DEFAULT_SINCE if since is None else since)
+        now = self._clock.now()
+        return Standing(
+            since=start,
+            tally=await tally_since(store.messages, queue, id_, since=start, now=now),
+            trouble=None if trouble is None else trouble.value,
+            waiting=self._waiting(seen.value),
+            disabled=seen.value.disabled,
+        )
 
     async def try_out(self, caller: Caller, name: str, id_: str) -> MessageId:
         """Have a message of the service's own sent once; its id, as attempts will show it."""
         queue = self._place(caller.project, name)
         allow(caller, "subscription:update", queue)
         seen = await self._known(queue, id_)
-        if not self._may_be_told(seen.value):
+        if self._waiting(seen.value) is not None:
             raise Conflict("The subscriber has not confirmed, and is sent nothing before.")
         now = self._clock.now()
         position = floor_at(now)

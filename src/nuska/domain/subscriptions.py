@@ -38,6 +38,13 @@ class Disabled(Struct, frozen=True):
     at: Moment
 
 
+class Waiting(Struct, frozen=True):
+    """Nothing is sent to a subscriber, because he has not confirmed."""
+
+    problem: str | None
+    """Why he cannot even be asked, in words for whoever can mend it."""
+
+
 class Subscription(Struct, frozen=True, kw_only=True):
     """A subscription as it is stored. Treat ``options`` as read-only."""
 

@@ -30,6 +30,12 @@ async def list_attempts(core: Core, req: ApiRequest, resp: Response) -> None:
     resp.data = wire.encode_attempts(found, NO_LINKS if found.complete else links)
 
 
+async def show_standing(core: Core, req: ApiRequest, resp: Response) -> None:
+    since = req.asked.integer("since")
+    standing = await _service(core, req).standing(req.caller, req.queue, _id(req), since=since)
+    resp.data = wire.encode_standing(standing)
+
+
 async def try_out(core: Core, req: ApiRequest, resp: Response) -> None:
     message_id = await _service(core, req).try_out(req.caller, req.queue, _id(req))
     resp.status = 202

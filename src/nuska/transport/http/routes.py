@@ -8,7 +8,7 @@ not described: what they do is in the module of their noun.
 from nuska.domain.limits import Limits
 from nuska.transport.http.table.claims import CLAIM, CLAIMS
 from nuska.transport.http.table.dead_letters import DEAD_LETTERS, REDRIVE
-from nuska.transport.http.table.deliveries import ATTEMPTS, REPLAY, TRIAL
+from nuska.transport.http.table.deliveries import ATTEMPTS, REPLAY, STANDING, TRIAL
 from nuska.transport.http.table.encryption import KEYS, REWRAP, ROTATE
 from nuska.transport.http.table.messages import MESSAGE, MESSAGES
 from nuska.transport.http.table.pools import DRAIN, FLAVOR, FLAVORS, MOVE, POOL, POOLS
@@ -47,6 +47,7 @@ def routes_for(limits: Limits) -> tuple[Route, ...]:
         SUBSCRIPTION,
         CONFIRM,
         ATTEMPTS,
+        STANDING,
         TRIAL,
         REPLAY,
         DEAD_LETTERS,

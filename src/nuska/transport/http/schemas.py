@@ -320,8 +320,8 @@ def _subscriptions() -> dict[str, Schema]:
         age=_COUNT,
         options={"type": "object"},
         confirmed=_FLAG,
-        disabled=_object(("reason", "at"), reason=_TEXT, at=_TEXT),
-        waiting=_object(("for",), problem=_TEXT, **{"for": {"enum": ["confirmation"]}}),
+        disabled=_disabled(),
+        waiting=_waiting(),
     )
     return {
         "NewSubscription": _object(
@@ -341,6 +341,14 @@ def _subscriptions() -> dict[str, Schema]:
         "Confirmed": _object(("confirmed",), confirmed=_FLAG),
         **_deliveries(),
     }
+
+
+def _disabled() -> Schema:
+    return _object(("reason", "at"), reason=_TEXT, at=_TEXT)
+
+
+def _waiting() -> Schema:
+    return _object(("for",), problem=_TEXT, **{"for": {"enum": ["confirmation"]}})
 
 
 def _deliveries() -> dict[str, Schema]:
@@ -368,11 +376,31 @@ def _deliveries() -> dict[str, Schema]:
             ("attempts", "trouble", "links"),
             attempts=_array(attempt),
             trouble=_or_null(trouble),
+            waiting=_waiting(),
             links=ref("Links"),
         ),
+        "Standing": _standing(trouble),
         "Trial": _object(("message_id",), message_id=_TEXT),
         "Replay": _object(("since",), since=_whole(0, LONGEST_SINCE)),
     }
+
+
+def _standing(trouble: Schema) -> Schema:
+    fields: dict[str, Schema] = {
+        "state": {"enum": ["active", "trouble", "waiting", "disabled"]},
+        "since": _TEXT,
+        "attempts": _COUNT,
+        "succeeded": _COUNT,
+        "success_rate": _or_null({"type": "number", "minimum": 0, "maximum": 1}),
+        "complete": _FLAG,
+        "last_success": _or_null(_TEXT),
+        "last_failure": _or_null(_TEXT),
+        "breaker": {"enum": ["closed", "open"]},
+        "trouble": _or_null(trouble),
+        "disabled": _or_null(_disabled()),
+        "waiting": _or_null(_waiting()),
+    }
+    return _object(tuple(fields), **fields)
 
 
 def _dead_letters() -> dict[str, Schema]:

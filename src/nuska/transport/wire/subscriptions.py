@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 
 from msgspec import UNSET
 
-from nuska.core.confirmations import Waiting
 from nuska.core.subscriptions import SubscriptionChange, SubscriptionDraft
 from nuska.domain.errors import InvalidBody
 from nuska.domain.moments import Moment, age_in_seconds, iso, whole_seconds
-from nuska.domain.subscriptions import Options, Subscription
+from nuska.domain.subscriptions import Disabled, Options, Subscription, Waiting
 from nuska.domain.webhooks import without_secrets
 from nuska.transport.wire.json import decode_object, encode
 
@@ -69,6 +68,10 @@ def waiting_in_words(waiting: Waiting) -> dict[str, object]:
     return shown
 
 
+def disabled_in_words(disabled: Disabled) -> dict[str, object]:
+    return {"reason": disabled.reason, "at": iso(disabled.at)}
+
+
 def shown_as(subscription: Subscription, waiting: WaitingOf, now: Moment) -> dict[str, object]:
     shown: dict[str, object] = {
         "id": subscription.id,
@@ -80,8 +83,7 @@ def shown_as(subscription: Subscription, waiting: WaitingOf, now: Moment) -> dic
         "confirmed": subscription.confirmed,
     }
     if subscription.disabled is not None:
-        disabled = subscription.disabled
-        shown["disabled"] = {"reason": disabled.reason, "at": iso(disabled.at)}
+        shown["disabled"] = disabled_in_words(subscription.disabled)
     waits = waiting(subscription)
     if waits is not None:
         shown["waiting"] = waiting_in_words(waits)

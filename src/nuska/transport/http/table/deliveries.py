@@ -30,6 +30,22 @@ ATTEMPTS = Route(
     ),
 )
 
+STANDING = Route(
+    f"{_SUBSCRIPTION}/stats",
+    (
+        Operation(
+            method="GET",
+            handler=deliveries.show_standing,
+            name="subscriptionStats",
+            summary="How it goes with telling a subscriber: rate of success, breaker, state.",
+            action="subscription:get",
+            query=(_SINCE,),
+            answers={200: "Standing"},
+            refusals=(404,),
+        ),
+    ),
+)
+
 TRIAL = Route(
     f"{_SUBSCRIPTION}/test",
     (

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from nuska.transport.http import queues
 from nuska.transport.http.table.dead_letters import DEAD_LETTERS, REDRIVE
-from nuska.transport.http.table.deliveries import ATTEMPTS, REPLAY, TRIAL
+from nuska.transport.http.table.deliveries import ATTEMPTS, REPLAY, STANDING, TRIAL
 from nuska.transport.http.table.messages import MESSAGE, MESSAGES
 from nuska.transport.http.table.queues import PURGE, QUEUE, QUEUES, STATS
 from nuska.transport.http.table.rows import Operation, Route
@@ -60,6 +60,7 @@ TOPIC_ROUTES = tuple(
         SUBSCRIPTION,
         CONFIRM,
         ATTEMPTS,
+        STANDING,
         TRIAL,
         REPLAY,
         DEAD_LETTERS,
