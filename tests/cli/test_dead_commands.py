@@ -27,6 +27,9 @@ def test_the_life_of_a_dead_letter(here: Any, jobs: BlockingQueue) -> None:
     planned = here("dead", "redrive", "jobs", "--dry-run")
     assert planned.stderr == "3 dead letters would be redriven.\n"
     assert here("dead", "redrive", "jobs", id_).stderr == "1 dead letter redriven.\n"
+    gone = here("dead", "redrive", "jobs", id_)
+    assert gone.returncode == 1
+    assert gone.stderr.endswith("nuska: Queue jobs has no dead letter of this id.\n")
     rest = here("dead", "redrive", "jobs", "--rate", "100", "--json")
     assert json.loads(rest.stdout) == {"redriven": 2, "skipped": 0, "dry_run": False}
     assert sorted(message.body for message in jobs.messages(echo=True)) == [0, 1, 2]
@@ -44,9 +47,18 @@ def tried_out(here: Any, jobs: BlockingQueue, subscriber: str) -> None:
     tried = here("subscription", "test", "jobs", id_)
     assert tried.returncode == 1
     assert tried.stderr.startswith("nuska: It failed: ")
-    lines = here("subscription", "log", "jobs", id_).stdout.splitlines()
+    log = here("subscription", "log", "jobs", id_)
+    lines = log.stdout.splitlines()
     assert lines[0] == "AT\tMESSAGE\tATTEMPT\tSTATUS\tOUTCOME\tTOOK\tNEXT"
     assert len(lines) == 2
+    assert log.stderr == "0 of 1 attempt succeeded: 0 %.\n"
+    assert here("subscription", "test", "jobs", id_).returncode == 1
+    last = here("subscription", "log", "jobs", id_, "--limit", "1").stdout.splitlines()
+    both = here("subscription", "log", "jobs", id_).stdout.splitlines()
+    assert (len(both), last) == (3, [both[0], both[2]])
+    assert here("subscription", "log", "jobs", id_, "--limit", "0").returncode == 2
+    stats = json.loads(here("subscription", "stats", "jobs", id_, "--json").stdout)
+    assert (stats["state"], stats["breaker"], stats["success_rate"]) == ("active", "closed", 0.0)
     told = here("subscription", "replay", "jobs", id_, "--since", "60")
     assert (told.returncode, told.stderr) == (
         0,

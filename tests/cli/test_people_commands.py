@@ -133,6 +133,14 @@ def test_an_input_that_cannot_be_read_is_said_in_one_sentence(nuska, jobs, redir
     assert re.search("nuska: Not everything could be posted: (standard|the) input", done.stderr)
 
 
+def test_attributes_are_a_column_of_the_table_when_they_are_asked_for(nuska, jobs):
+    jobs.post({"job": 17}, attributes={"a": 1})
+    for command in (["list"], ["pop"]):
+        heading, row = nuska("message", *command, "jobs", "--attributes").stdout.splitlines()
+        assert heading == "ID\tTTL\tAGE\tBODY\tATTRIBUTES"
+        assert row.endswith('\t{"job": 17}\t{"a": 1}')
+
+
 def test_a_listing_can_be_posted_again(nuska, jobs):
     jobs.post({"job": 17}, ttl=90, attributes={"a": 1})
     listed = nuska("message", "list", "jobs", "--attributes", "--json").stdout

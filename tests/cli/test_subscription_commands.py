@@ -39,6 +39,62 @@ def test_the_life_of_a_subscription(here: Any) -> None:
     assert here("subscription", "show", "jobs", id_).returncode != 0
 
 
+def test_one_who_has_to_answer_is_said_to_wait_at_once_and_everywhere(here: Any) -> None:
+    made = here("subscription", "create", "jobs", "mailto:ann@example.org")
+    id_, why = made.stdout.strip(), "the server sends no mail: smtp_mode is off"
+    sentence = f"It cannot be asked to confirm, and is sent nothing: {why}.\n"
+    assert made.stderr == sentence
+    row = here("subscription", "list", "jobs").stdout.splitlines()[1]
+    assert row.endswith(f"\tno\tcannot be asked: {why}")
+    shown = json.loads(here("subscription", "show", "jobs", id_, "--json").stdout)
+    assert shown["waiting"] == {"for": "confirmation", "problem": why}
+    log = here("subscription", "log", "jobs", id_)
+    assert log.stderr == f"Nothing was tried in that time.\n{sentence}"
+    stats = json.loads(here("subscription", "stats", "jobs", id_, "--json").stdout)
+    assert (stats["state"], stats["waiting"]["problem"]) == ("waiting", why)
+    refused = here("subscription", "confirm", "jobs", id_)
+    assert refused.returncode == 1
+    assert "Only the subscriber can confirm" in refused.stderr
+
+
+def test_options_come_from_files_too(here: Any, nuska: Any) -> None:
+    (nuska.directory / "text").write_text('{"in": "$zaqar_message$"')
+    (nuska.directory / "filter").write_text('{"body": {"state": ["failed"]}}')
+    (nuska.directory / "all").write_text('{"ordered": true, "post_headers": {"X-A": "b"}}')
+    file = str(nuska.directory / "text")
+    made = here(
+        "subscription", "create", "jobs", HOOK,
+        "--option", f"@{nuska.directory / 'all'}",
+        "--option", f"post_data=@{file}",
+        "--option", f"filter=@{nuska.directory / 'filter'}",
+    )  # fmt: skip
+    id_ = made.stdout.strip()
+    shown = json.loads(here("subscription", "show", "jobs", id_, "--json").stdout)
+    assert shown["options"] == {
+        "ordered": True,
+        "post_headers": {"X-A": "b"},
+        "post_data": '{"in": "$zaqar_message$"',
+        "filter": {"body": {"state": ["failed"]}},
+    }
+    for option, complaint in [
+        ("@nowhere", "nowhere cannot be read: No such file or directory."),
+        ("post_data=@nowhere", "nowhere cannot be read: No such file or directory."),
+        (f"@{file}", f"{file} is not a JSON object."),
+    ]:
+        refused = here("subscription", "create", "jobs", HOOK, "--option", option)
+        assert (refused.returncode, refused.stderr) == (2, f"nuska: --option: {complaint}\n")
+
+
+def test_a_disabled_one_is_enabled_unless_its_subscriber_has_left(here: Any, nuska: Any) -> None:
+    [id_] = here("subscription", "create", "jobs", HOOK).stdout.split()
+    again = here("subscription", "enable", "jobs", id_)
+    assert again.stderr == f"nuska: Subscription {id_} is not disabled.\n"
+    here("subscription", "confirm", "jobs", id_, "--no")
+    left = here("subscription", "enable", "jobs", id_)
+    assert left.returncode == 1
+    assert "left by himself" in left.stderr
+
+
 def test_the_life_of_a_topic(here: Any) -> None:
     assert here("topic", "list").stderr == "No topics.\n"
     assert here("topic", "create", "news", "team=press").stderr == "Topic news created.\n"

@@ -39,6 +39,30 @@ async def test_attempts_are_shown_page_by_page_and_only_to_their_project(
         await core.deliveries.attempts(OTHER, "jobs", id_)
 
 
+async def test_what_came_of_attempts_is_counted_as_far_back_as_asked(
+    bench: DeliveryBench, core: Core
+) -> None:
+    id_ = await bench.subscribe(WHO)
+    nothing = await core.deliveries.standing(CALLER, "jobs", id_)
+    assert (nothing.tally.rate, nothing.tally.complete) == (None, True)
+    bench.sender.answers[WHO] = lambda sent: REFUSED if sent.attempt == 1 else OK
+    for number in range(6):
+        await bench.post(str(number))
+        await bench.engine.settled()
+        bench.clock.advance(seconds=10)
+    # A letter about the subscription itself is no sign of how messages fare.
+    letter = replace((await bench.attempts(id_))[0], letter="SubscriptionConfirmation")
+    bench.engine.followers[bench.queue].note(letter)
+    await bench.engine.settled()
+    whole = (await core.deliveries.standing(CALLER, "jobs", id_)).tally
+    assert (whole.attempts, whole.succeeded, whole.rate) == (12, 6, 0.5)
+    assert whole.last_success == bench.clock.now() - 10_000
+    late = (await core.deliveries.standing(CALLER, "jobs", id_, since=25)).tally
+    assert (late.attempts, late.succeeded) == (4, 2)
+    with pytest.raises(NotFound):
+        await core.deliveries.standing(OTHER, "jobs", id_)
+
+
 async def test_a_trial_is_sent_once_whatever_the_state_of_its_subscription(
     bench: DeliveryBench, core: Core
 ) -> None:

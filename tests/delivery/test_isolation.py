@@ -127,6 +127,9 @@ async def test_an_open_breaker_lets_the_backlog_wait_in_the_log_and_all_of_it_ar
     core = build_core(store=bench.store, clock=bench.clock)
     shown = await core.deliveries.attempts(Caller(project="acme"), "jobs", subscription)
     assert shown.trouble == seen.value
+    standing = await core.deliveries.standing(Caller("acme"), "jobs", subscription)
+    assert standing.trouble == seen.value
+    assert (standing.tally.attempts, standing.tally.rate) == (len(shown.attempts), 0.0)
     assert bench.engine.waiting < 10
     bench.sender.answers[subscriber] = OK
     await bench.pass_time(45)
