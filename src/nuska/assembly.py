@@ -6,6 +6,7 @@ reverse order: no new connections, waiters told, requests in flight answered, up
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -38,6 +39,9 @@ from nuska.workers.worker import Worker
 
 PING_PATH = "/v2/ping"
 """Also answered where metrics are apart: a node without the API has no other sign of life."""
+
+
+log = logging.getLogger("nuska.assembly")
 
 
 class Service(Struct, frozen=True, kw_only=True):
@@ -74,6 +78,8 @@ async def assembled(
         stack.callback(listening.close)
         backend = await stack.enter_async_context(opened(settings, data))
         core, store = backend.core, backend.store
+        if settings.role != "api" and (worker is None or worker.number == 0):
+            _tell_who_cannot_be_asked(core, settings)
         sweeper = Sweeper(
             store, core.announcing, core.clock, worker.duty.is_ours if worker else _always
         )
@@ -148,6 +154,15 @@ async def assembled(
                 for listener in (listening.api, listening.websocket)
             ),
         )
+
+
+def _tell_who_cannot_be_asked(core: Core, settings: Settings) -> None:
+    """Once: what a subscription says again wherever it is shown. Where nobody has set up mail at
+    all, nobody is surprised that there is none."""
+    is_meant = settings.mail.smtp_mode == "off" and not settings.public_url
+    for sentence in core.confirmations.problems():
+        if not (is_meant and "smtp_mode" in sentence):
+            log.warning(sentence)
 
 
 def _collector(own: NuskaCollector, worker: Worker | None, stack: AsyncExitStack) -> Collector:

@@ -404,3 +404,12 @@ def test_certificates_that_cannot_be_used_are_said_at_the_start(tmp_path: Path) 
         ServerProcess(tmp_path / "data", environment=environment),
     ):
         pass
+
+
+def test_an_operator_hears_once_that_mail_is_half_set_up(tmp_path: Path) -> None:
+    sentence = "Subscribers by mail cannot be asked to confirm: "
+    half = {"NUSKA_SMTP_MODE": "third_part"}
+    with ServerProcess(tmp_path, store="memory:", environment=half) as server:
+        assert server.output.count(f"{sentence}the server does not know its public_url.") == 1
+    with ServerProcess(tmp_path, store="memory:") as server:
+        assert sentence not in server.output

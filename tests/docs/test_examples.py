@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from nuska.testing.engine import free_port
 from nuska.testing.server_process import ServerProcess
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +28,8 @@ BLOCK = re.compile(
 )
 ADDRESS = "127.0.0.1:8888"
 """Where the documents say the server is."""
+RECEIVER = "127.0.0.1:9000"
+"""Where they have webhooks sent."""
 SESSION_LIMIT = 60.0
 """Seconds for all examples of one document."""
 
@@ -63,12 +66,16 @@ DOCUMENTS = {
 def test_the_examples_of_a_document_work(document: str, tmp_path: Path) -> None:
     examples = DOCUMENTS[document]
     with ServerProcess(tmp_path / "data") as server:
-        there = urlsplit(server.url).netloc
-        outputs = run([example.command.replace(ADDRESS, there) for example in examples], tmp_path)
+        there, hooks = urlsplit(server.url).netloc, f"127.0.0.1:{free_port()}"
+
+        def here(text: str) -> str:
+            return text.replace(ADDRESS, there).replace(RECEIVER, hooks)
+
+        outputs = run([here(example.command) for example in examples], tmp_path)
     for example, (status, output) in zip(examples, outputs, strict=True):
         told = f"{document}: {example.command}\n{output}"
         assert status == 0, told
-        assert matches(example.prints.replace(ADDRESS, there), output), told
+        assert matches(here(example.prints), output), told
 
 
 def run(commands: list[str], directory: Path) -> list[tuple[int, str]]:

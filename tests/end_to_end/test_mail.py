@@ -1,8 +1,10 @@
 """The real server, and mail that arrives when its reader has confirmed."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -12,6 +14,7 @@ from nuska.testing.receiver import Receiver, receiver
 from nuska.testing.server_process import ServerProcess
 
 HEADERS = {"X-Project-Id": "acme", "Client-ID": "0f8fad5bd9cb469fa165708677289501"}
+LOGGED_WITHIN, LOOK_EVERY = 20.0, 0.1
 PUBLIC = "http://mq.example.net"
 LINK = re.compile(rf"{re.escape(PUBLIC)}(/confirm\?\S+)")
 
@@ -51,6 +54,17 @@ async def answer(
         assert page.status == 200, await page.text()
 
 
+async def first_entries(session: aiohttp.ClientSession, url: str) -> Any:
+    """A log as soon as something stands there."""
+    async with asyncio.timeout(LOGGED_WITHIN):
+        while True:
+            async with session.get(url) as answered:
+                log = await answered.json()
+            if log["attempts"]:
+                return log
+            await asyncio.sleep(LOOK_EVERY)
+
+
 async def test_mail_arrives_once_its_reader_has_confirmed_and_none_when_he_has_left(
     server: ServerProcess, post_office: MailServer, hooks: Receiver
 ) -> None:
@@ -67,7 +81,12 @@ async def test_mail_arrives_once_its_reader_has_confirmed_and_none_when_he_has_l
             wanted = {"subscriber": "mailto:a@example.net", "options": {"subject": "Hello"}}
             async with session.post(f"{queue}/subscriptions", json=wanted) as made:
                 assert made.status == 201, await made.text()
+                id_ = (await made.json())["subscription_id"]
             await post_office.wait_for(1)
+            log = await first_entries(session, f"{queue}/subscriptions/{id_}/attempts")
+            [asked] = log["attempts"]
+            assert (asked["letter"], asked["message_id"]) == ("SubscriptionConfirmation", None)
+            assert (asked["ok"], log["waiting"]) == (True, {"for": "confirmation"})
             question = post_office.mails[0].mail
             assert "Do you want" in question["Subject"]
             await post("not yet")

@@ -12,8 +12,11 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from nuska.addresses import TcpAddress, parse_address
 from nuska.cli.exits import CommandFailed, Exit
 from nuska.cli.options import PLAIN
+from nuska.cli.output import Output, compact
+from nuska.cli.receiving import Arrival, Receiver
 from nuska.domain.errors import InvalidInput
 from nuska.domain.moments import Moment
 from nuska.domain.webhooks import (
@@ -31,8 +34,9 @@ NEW_SECRET = 32
 """Bytes."""
 MAX_INPUT = 16 * 1024 * 1024
 """Bytes of a body; no notification is as large."""
+FIRST_STATUS, LAST_STATUS = 200, 599
 
-app = App(name="webhook", help="Secrets and signatures of webhooks.", default_parameter=PLAIN)
+app = App(name="webhook", help="What receivers of webhooks need.", default_parameter=PLAIN)
 
 
 @app.command
@@ -72,6 +76,65 @@ def verify(
         raise CommandFailed(Exit.REFUSED, reason)
     sys.stdout.write("It is genuine.\n")
     return Exit.DONE
+
+
+@app.command
+def receive(
+    *,
+    listen: Annotated[
+        str, Parameter(help="Where to listen, HOST:PORT; port 0: any that is free.")
+    ] = "127.0.0.1:9000",
+    count: Annotated[int | None, Parameter(help="End after so many requests.")] = None,
+    status: Annotated[int, Parameter(help="Answer with this status.")] = 200,
+    secret_file: Annotated[
+        Path | None,
+        Parameter(help=f"Check signatures by the secret in this file; else ${SECRET_VARIABLE}."),
+    ] = None,
+    as_json: Annotated[bool, Parameter(name="--json", help="Show headers, too, in JSON.")] = False,
+) -> int:
+    """Receive webhooks, and show each as a line, to see what subscribers are sent.
+
+    With a secret it says of each whether it is genuine.
+    """
+    if not FIRST_STATUS <= status <= LAST_STATUS:
+        raise CommandFailed(Exit.USAGE, f"--status is from {FIRST_STATUS} to {LAST_STATUS}.")
+    if count is not None and count < 1:
+        raise CommandFailed(Exit.USAGE, "--count must be at least 1.")
+    given = secret_file is not None or os.environ.get(SECRET_VARIABLE)
+    key = _secret(secret_file) if given else None
+    output = Output(as_json=as_json)
+
+    def show(arrival: Arrival) -> None:
+        reason = _reason(key, arrival)
+        if as_json:
+            judged = {} if key is None else {"genuine": reason is None}
+            shown = {"path": arrival.path, "headers": arrival.headers, "body": arrival.document}
+            output.json({**shown, **judged})
+        else:
+            output.line(f"{arrival.path} {compact(arrival.document)}")
+            if key is not None:
+                output.note("It is genuine." if reason is None else f"Not genuine: {reason}")
+
+    try:
+        address = parse_address(listen)
+        if not isinstance(address, TcpAddress):
+            raise CommandFailed(Exit.USAGE, "--listen: give HOST:PORT.")
+        receiver = Receiver(address, status, show)
+    except ValueError as error:
+        raise CommandFailed(Exit.USAGE, f"--listen: {error}.") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CommandFailed(Exit.REFUSED, f"Cannot listen on {listen}: {reason}.") from error
+    output.note(f"Listening on {receiver.address.url}")
+    receiver.run(count)
+    return Exit.DONE
+
+
+def _reason(key: bytes | None, arrival: Arrival) -> str | None:
+    """Why it is not to be believed."""
+    if key is None:
+        return None
+    return refusal([key], arrival.headers, arrival.body, now=SystemClock().now())
 
 
 def _secret(file: Path | None) -> bytes:
