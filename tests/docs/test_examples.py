@@ -30,7 +30,7 @@ ADDRESS = "127.0.0.1:8888"
 """Where the documents say the server is."""
 RECEIVER = "127.0.0.1:9000"
 """Where they have webhooks sent."""
-SESSION_LIMIT = 60.0
+SESSION_LIMIT = 150.0
 """Seconds for all examples of one document."""
 
 
