@@ -12,6 +12,8 @@ PARALLEL := -n $(WORKERS) --dist worksteal
 # The stores on which they run, and must; tests/stores.toml knows them, and which programs they
 # need. The other ones are previews.
 STORES ?= sqlite,memory,redis,postgresql,mongodb
+# Keystone does not fit with what Nuska is tested with, and has an environment of its own.
+KEYSTONE := .venv-keystone
 NEEDED = curl $$($(BIN)/python tools/store-programs $(STORES))
 
 .PHONY: help
@@ -23,7 +25,7 @@ serve: $(VENV)/.run $(if $(EXTRA),$(VENV)/.with-$(EXTRA)) ## Install into .venv 
 	@$(BIN)/nuska serve $(ARGS)
 
 .PHONY: test
-test: $(VENV)/.dev $(if $(findstring redis,$(STORES)),$(VENV)/.uwsgi) $(if $(findstring mongodb,$(STORES)),$(VENV)/.mongod) ## Run every test, on every store, and say which ran; STORES=sqlite,memory needs no root
+test: $(VENV)/.dev $(KEYSTONE)/.installed $(if $(findstring redis,$(STORES)),$(VENV)/.uwsgi) $(if $(findstring mongodb,$(STORES)),$(VENV)/.mongod) ## Run every test, on every store, and say which ran; STORES=sqlite,memory needs no root
 	@tools/need $(NEEDED)
 	$(BIN)/pytest $(PARALLEL) --stores $(STORES) $(ARGS)
 
@@ -46,6 +48,10 @@ test-mariadb: $(VENV)/.dev ## Run the tests of the MariaDB and MySQL store, a pr
 test-mongodb: $(VENV)/.mongod ## Run the tests of the MongoDB store alone
 	@tools/need $$($(BIN)/python tools/store-programs mongodb)
 	$(BIN)/pytest $(PARALLEL) --stores mongodb $(ARGS) tests/stores/test_mongodb.py tests/stores/mongodb tests/nodes/test_mongodb.py
+
+.PHONY: test-keystone
+test-keystone: $(VENV)/.dev $(KEYSTONE)/.installed ## Run the tests with a real Keystone alone
+	$(BIN)/pytest $(PARALLEL) $(ARGS) tests/keystone
 
 .PHONY: test-fast
 test-fast: $(VENV)/.dev ## Run the tests that take seconds, not minutes
@@ -97,7 +103,7 @@ pins: $(VENV)/.dev ## Print the newest versions that fit together, for constrain
 
 .PHONY: clean
 clean: ## Remove the environment, caches and build results; data stay
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(KEYSTONE) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # The environment. A stamp says what is installed, so that a second run costs nothing.
@@ -126,4 +132,11 @@ $(VENV)/.mongod: $(VENV)/.dev
 
 $(VENV)/.uwsgi: $(VENV)/.dev
 	@$(PIP) install --quiet $(PINS) --group wsgi-server
+	@touch $@
+
+$(KEYSTONE)/.installed: tests/keystone/constraints.txt
+	@echo "Installing Keystone and its clients into $(KEYSTONE) ..."
+	@tools/make-venv $(PYTHON) $(KEYSTONE)
+	@$(KEYSTONE)/bin/python -m pip --disable-pip-version-check install --quiet \
+	  --constraint $< --build-constraint $< keystone python-openstackclient python-zaqarclient
 	@touch $@

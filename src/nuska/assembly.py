@@ -20,13 +20,14 @@ from nuska.core import Core
 from nuska.delivering import CannotSend, delivering
 from nuska.delivery.engine import Engine
 from nuska.drivers import CannotStart
-from nuska.identity.none import NoAuthentication
+from nuska.identifying import identifying
+from nuska.identity.keystone.trusts import KeystoneTrusts
 from nuska.interfaces.storage import Store
 from nuska.listening import Listening, guard, is_private, open_listening
 from nuska.logs import log_request
 from nuska.metrics import PATH as METRICS_PATH
 from nuska.metrics import NuskaCollector, Sources, build_metrics_app
-from nuska.opening import cancelled, opened
+from nuska.opening import Backend, cancelled, opened
 from nuska.settings import Settings
 from nuska.transport.http.app import build_app
 from nuska.transport.server.counters import Counters
@@ -85,8 +86,18 @@ async def assembled(
         )
         counters = Counters()
         allowed = _guard(settings, listening)
-        identity = NoAuthentication()
-        app = build_app(core, identity, allowed_host=allowed, observe=counters.answered)
+        try:
+            identity = await stack.enter_async_context(
+                identifying(settings, core, backend.keystone, backend.chance)
+            )
+        except CannotSend as error:
+            raise CannotStart(str(error)) from error
+        app = build_app(
+            core,
+            identity,
+            allowed_host=allowed if identity.believes_claims else None,
+            observe=counters.answered,
+        )
         server = HttpServer(
             app,
             clock=backend.local,
@@ -108,7 +119,7 @@ async def assembled(
         if settings.role != "api":
             try:
                 engine = await stack.enter_async_context(
-                    delivering(settings, core, store, backend.chance)
+                    delivering(settings, core, store, backend.chance, _trusts(backend))
                 )
             except CannotSend as error:
                 raise CannotStart(str(error)) from error
@@ -149,7 +160,8 @@ async def assembled(
             store=store,
             core=core,
             server=server,
-            open_to_others=any(
+            open_to_others=settings.is_open
+            and any(
                 listener is not None and not is_private(listener.address)
                 for listener in (listening.api, listening.websocket)
             ),
@@ -163,6 +175,10 @@ def _tell_who_cannot_be_asked(core: Core, settings: Settings) -> None:
     for sentence in core.confirmations.problems():
         if not (is_meant and "smtp_mode" in sentence):
             log.warning(sentence)
+
+
+def _trusts(backend: Backend) -> KeystoneTrusts | None:
+    return None if backend.keystone is None else backend.keystone.trusts
 
 
 def _collector(own: NuskaCollector, worker: Worker | None, stack: AsyncExitStack) -> Collector:

@@ -16,7 +16,7 @@ from nuska.delivery.senders.mail import Links, MailSender
 from nuska.delivery.senders.mail_settings import transport
 from nuska.delivery.senders.queue import QueueSender
 from nuska.delivery.senders.quota import MailQuota
-from nuska.delivery.senders.trust import TrustSender
+from nuska.delivery.senders.trust import TrustSender, TrustTokens
 from nuska.delivery.senders.webhook import WebhookSender
 from nuska.interfaces.notifications import Sender, SubscribableStore
 from nuska.interfaces.storage import RandomBytes, Store
@@ -30,14 +30,18 @@ class CannotSend(Exception):
 
 @asynccontextmanager
 async def delivering(
-    settings: Settings, core: Core, store: Store, random_bytes: RandomBytes
+    settings: Settings,
+    core: Core,
+    store: Store,
+    random_bytes: RandomBytes,
+    trusts: TrustTokens | None = None,
 ) -> AsyncIterator[Engine | None]:
     """A running engine; leaving the context stops it in order. None where the store cannot keep
-    subscriptions."""
+    subscriptions. ``trusts``: without, nobody is told by ``trust+``."""
     if not isinstance(store, SubscribableStore):
         yield None
         return
-    async with _senders(settings, core, store) as senders:
+    async with _senders(settings, core, store, trusts) as senders:
         hearing = core.wakeups.overhear(
             lambda queue, n: engine.overhear(queue, n), everything=False
         )
@@ -78,7 +82,7 @@ def trusting(settings: Settings) -> ssl.SSLContext:
 
 @asynccontextmanager
 async def _senders(
-    settings: Settings, core: Core, store: SubscribableStore
+    settings: Settings, core: Core, store: SubscribableStore, trusts: TrustTokens | None
 ) -> AsyncIterator[Mapping[str, Sender]]:
     """What reaches each kind of subscriber, by the scheme of its name."""
     policy = egress_policy(settings)
@@ -96,7 +100,7 @@ async def _senders(
     )
     connections = Connections(policy, connect=connect, total=total, tls=tls)
     webhook = WebhookSender(connections, policy, core.clock)
-    trust = TrustSender(webhook)
+    trust = TrustSender(webhook, trusts)
     queue = QueueSender(store.messages, terms, core.announcing, core.clock, total=total)
     try:
         yield {

@@ -41,14 +41,15 @@ class Listening(Struct, frozen=True, kw_only=True):
 
 def open_listening(settings: Settings) -> Listening:
     """Raises ``CannotListen`` with a sentence."""
-    api = _open(settings, settings.address) if settings.role != "delivery" else None
+    proven = not settings.is_open or settings.insecure_open
+    api = _open(settings.address, guarded=proven) if settings.role != "delivery" else None
     listening = Listening(api=api, apart=None)
     try:
         if settings.metrics not in ("path", "off"):
-            apart = _open(settings, parse_address(settings.metrics))
+            apart = _open(parse_address(settings.metrics), guarded=settings.insecure_open)
             listening = replace(listening, apart=apart)
         if settings.websocket_listen and settings.role != "delivery":
-            websocket = _open(settings, parse_address(settings.websocket_listen))
+            websocket = _open(parse_address(settings.websocket_listen), guarded=proven)
             listening = replace(listening, websocket=websocket)
     except CannotListen:
         listening.close()
@@ -67,11 +68,15 @@ def guard(settings: Settings, address: Address) -> Callable[[str], bool]:
     return host_guard([*own, *settings.names], allow_literals=settings.insecure_open)
 
 
-def _open(settings: Settings, address: Address) -> Listener:
-    if not is_private(address) and not settings.insecure_open:
+def _open(address: Address, *, guarded: bool) -> Listener:
+    """``guarded``: others may reach it, because they must prove who they are or because that was
+    asked for."""
+    if not is_private(address) and not guarded:
         raise CannotListen(
-            f"Refusing to listen on {address}: no authentication is configured, and others could "
-            "reach that address. Listen on 127.0.0.1, [::1], localhost or unix:PATH, or say "
-            "--insecure-open if every client that can reach it may do everything"
+            f"Refusing to listen on {address}: no authentication is configured there, and others "
+            "could reach that address. Listen on 127.0.0.1, [::1], localhost or unix:PATH, have "
+            "callers prove who they are (--auth keys, keystone or jwt; metrics apart know no "
+            "such thing), or say --insecure-open if every client that can reach it may do "
+            "everything"
         )
     return open_listener(address)

@@ -14,9 +14,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from nuska.core import Core, build_core
+from nuska.delivering import CannotSend
 from nuska.domain.errors import Unavailable
 from nuska.drivers import CannotStart, open_store
 from nuska.encrypting import CannotEncrypt, key_vault
+from nuska.identifying import Keystone, keystone_of
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.pooling import Placement, PoolableStore
 from nuska.interfaces.storage import Durability, SelectiveStore, SharedStore, Store, StoreOptions
@@ -48,6 +50,8 @@ class Backend(Struct, frozen=True, kw_only=True):
     core: Core
     local: SystemClock
     chance: Chance
+    keystone: Keystone | None
+    """Where that says who is calling."""
 
 
 @asynccontextmanager
@@ -87,6 +91,10 @@ async def opened(
             vault = key_vault(settings, store, clock, chance)
         except CannotEncrypt as error:
             raise CannotStart(f"{error}.") from error
+        try:
+            keystone = await stack.enter_async_context(keystone_of(settings, clock))
+        except CannotSend as error:
+            raise CannotStart(str(error)) from error
         core = build_core(
             store=store,
             clock=clock,
@@ -95,7 +103,7 @@ async def opened(
             tell=None if shared is None else shared.tell,
             max_waiters=max_waiters,
             placement=placement,
-            subscribers=subscriber_rules(settings),
+            subscribers=subscriber_rules(settings, None if keystone is None else keystone.trusts),
             confirmation=confirmation,
             live=settings.live,
             vault=vault,
@@ -105,7 +113,7 @@ async def opened(
         if shared is not None:
             hearing = asyncio.create_task(shared.listen(core.wakeups.hear), name="other nodes")
             stack.push_async_callback(cancelled, hearing)
-        yield Backend(store=store, core=core, local=local, chance=chance)
+        yield Backend(store=store, core=core, local=local, chance=chance, keystone=keystone)
 
 
 def _pooled(store: Store, options: StoreOptions, clock: Clock, *, fall_back: bool) -> PooledStore:

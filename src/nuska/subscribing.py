@@ -15,6 +15,7 @@ from nuska.domain.egress import EgressPolicy, judge_url, parse_networks
 from nuska.domain.moments import seconds
 from nuska.domain.signing import Signer
 from nuska.files import appearing
+from nuska.interfaces.notifications import Trusts
 from nuska.listening import is_private
 from nuska.settings import Settings
 
@@ -39,13 +40,13 @@ def egress_policy(settings: Settings) -> EgressPolicy:
     )
 
 
-def subscriber_rules(settings: Settings) -> SubscriberRules:
+def subscriber_rules(settings: Settings, trusts: Trusts | None = None) -> SubscriberRules:
     policy = egress_policy(settings)
 
     def check_url(url: str) -> None:
         judge_url(url, policy)
 
-    return SubscriberRules(kinds=settings.subscriber_types, check_url=check_url)
+    return SubscriberRules(kinds=settings.subscriber_types, check_url=check_url, trusts=trusts)
 
 
 def confirmation_rules(settings: Settings, data: Path, *, embedded: bool) -> ConfirmationRules:

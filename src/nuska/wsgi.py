@@ -23,10 +23,13 @@ import uvloop
 from msgspec.structs import replace
 
 from nuska.addresses import host_guard
+from nuska.core import Core
+from nuska.delivering import CannotSend
 from nuska.drivers import CannotStart
-from nuska.identity.none import NoAuthentication
+from nuska.identifying import identifying
+from nuska.interfaces.identity import Identity
 from nuska.logs import set_up_logging
-from nuska.opening import ONE_OWNER, Backend, opened
+from nuska.opening import ONE_OWNER, opened
 from nuska.settings import Settings, SettingsError, default_data_directory, load_settings
 from nuska.transport.http.app import build_app
 
@@ -57,11 +60,11 @@ class Application:
         """Raises ``CannotStart``."""
         if settings.store.partition(":")[0] in EMBEDDED:
             raise CannotStart(f"Under WSGI there are many processes: {ONE_OWNER}")
-        if not settings.insecure_open:
+        if settings.is_open and not settings.insecure_open:
             raise CannotStart(
                 "Refusing to serve without authentication: under WSGI it is not known who can "
-                "reach this. Set insecure_open (NUSKA_INSECURE_OPEN=true) if every client that "
-                "can may do everything."
+                "reach this. Set auth_strategy (NUSKA_AUTH_STRATEGY), or insecure_open "
+                "(NUSKA_INSECURE_OPEN=true) if every client that can may do everything."
             )
         _check_threads()
         limits = replace(settings.limits, max_wait=min(settings.limits.max_wait, LONGEST_WAIT))
@@ -106,30 +109,39 @@ class _Process:
         self.pid = os.getpid()
         self._loop = uvloop.new_event_loop()
         self._ending = asyncio.Event()
-        is_open: Future[Backend] = Future()
+        is_open: Future[tuple[Core, Identity]] = Future()
         self._thread = threading.Thread(
             target=self._run, args=(settings, max_waiters, is_open), name="nuska", daemon=True
         )
         self._thread.start()
-        backend = is_open.result()
+        core, identity = is_open.result()
         allowed = host_guard(settings.names, allow_literals=True)
-        app = build_app(backend.core, NoAuthentication(), allowed_host=allowed)
+        app = build_app(core, identity, allowed_host=allowed if identity.believes_claims else None)
         self.answer: WsgiApp = bridge(app, self._loop)
         atexit.register(self._end)
 
-    def _run(self, settings: Settings, max_waiters: int, is_open: "Future[Backend]") -> None:
+    def _run(
+        self, settings: Settings, max_waiters: int, is_open: "Future[tuple[Core, Identity]]"
+    ) -> None:
         try:
             self._loop.run_until_complete(self._live(settings, max_waiters, is_open))
         finally:
             self._loop.close()
 
-    async def _live(self, settings: Settings, max_waiters: int, is_open: "Future[Backend]") -> None:
+    async def _live(
+        self, settings: Settings, max_waiters: int, is_open: "Future[tuple[Core, Identity]]"
+    ) -> None:
         data = Path(settings.data) if settings.data else default_data_directory(os.environ)
         try:
-            async with opened(settings, data.absolute(), max_waiters=max_waiters) as backend:
-                is_open.set_result(backend)
+            async with (
+                opened(settings, data.absolute(), max_waiters=max_waiters) as backend,
+                identifying(settings, backend.core, backend.keystone, backend.chance) as identity,
+            ):
+                is_open.set_result((backend.core, identity))
                 await self._ending.wait()
                 backend.core.wakeups.stop()
+        except CannotSend as error:
+            is_open.set_exception(CannotStart(str(error)))
         except BaseException as error:
             if is_open.done():
                 raise

@@ -46,8 +46,12 @@ OPERATORS_ONLY = {
     "encryption:rotate",
     "encryption:erase",
     "encryption:rewrap",
+    "keys:create",
+    "keys:delete",
+    "keys:get",
+    "keys:get_all",
 }
-"""Contract http-v2 §10, and the keys of encrypted queues."""
+"""Contract http-v2 §10, and the additions."""
 
 
 @pytest.mark.parametrize("action", sorted(RULES))

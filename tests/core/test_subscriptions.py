@@ -399,7 +399,7 @@ class Keystone:
     def __init__(self) -> None:
         self.made = 0
 
-    async def create(self, caller: Caller, *, until: Moment) -> str:
+    async def create(self, caller: Caller, token: str | None, *, until: Moment) -> str:
         self.made += 1
         return f"{caller.project}-{self.made}"
 

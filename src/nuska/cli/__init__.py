@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "message": ("nuska.cli.message:app", "Post, look at, delete and pop messages."),
     "tail": ("nuska.cli.tail:app", "Show messages as they are posted."),
     "claim": ("nuska.cli.claim:app", "Claim messages, renew and release claims."),
+    "key": ("nuska.cli.key:app", "API keys: make, list and revoke them."),
     "webhook": ("nuska.cli.webhook:app", "Secrets and signatures of webhooks."),
     "work": ("nuska.cli.work:app", "Run a command for each message of a queue."),
 }

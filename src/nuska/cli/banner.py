@@ -28,11 +28,11 @@ def banner(service: Service, settings: Settings) -> str:
         f"  durability    {service.store.durability}",
     ]
     if service.address is not None:
-        lines.append(f"  access        {_access(service)}")
+        lines.append(f"  access        {_access(service, settings)}")
     if service.metrics_at:
         lines.append(f"  metrics       {service.metrics_at}")
     if service.address is not None:
-        lines += _examples(service.address)
+        lines += _examples(service.address, settings)
     return "\n".join(lines) + "\n"
 
 
@@ -42,17 +42,27 @@ _ROLES = {
 }
 
 
-def _access(service: Service) -> str:
+_STRATEGIES = {
+    "keys": "API keys; the first one is made with: nuska key create --in-store --role admin",
+    "keystone": "tokens of Keystone, and API keys",
+    "jwt": "tokens of an issuer, and API keys",
+}
+
+
+def _access(service: Service, settings: Settings) -> str:
+    if not settings.is_open:
+        return _STRATEGIES[settings.auth.auth_strategy]
     if service.open_to_others:
         return "OPEN TO OTHERS: no authentication; whoever reaches this address may do everything"
     return "open: no authentication; only this machine can reach it"
 
 
-def _examples(address: Address) -> list[str]:
+def _examples(address: Address, settings: Settings) -> list[str]:
     curl, base = r"curl -sSw '\n'", address.url
     if isinstance(address, UnixAddress):
         curl, base = f"{curl} --unix-socket {address.path}", "http://localhost"
-    who = f"-H 'Client-ID: {uuid.uuid4()}' -H 'X-Project-Id: demo'"
+    proof = "'X-Project-Id: demo'" if settings.is_open else '"X-Auth-Token: $TOKEN"'
+    who = f"-H 'Client-ID: {uuid.uuid4()}' -H {proof}"
     queue = f"{base}/v2/queues/demo"
     body = """-H 'Content-Type: application/json' -d '{"messages": [{"body": {"job": 17}}]}'"""
     return [

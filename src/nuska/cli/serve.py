@@ -42,6 +42,7 @@ def serve(
     require_durability: str | None = None,
     data: Path | None = None,
     config: Path | None = None,
+    auth: str | None = None,
     insecure_open: bool | None = None,
     allowed_host: Annotated[list[str] | None, Parameter(negative="")] = None,
     admin_mode: bool | None = None,
@@ -73,6 +74,8 @@ def serve(
         Data directory. Default $XDG_DATA_HOME/nuska or ~/.local/share/nuska.
     config
         TOML file with settings.
+    auth
+        Who says whom a request comes from: none (the default), keys, keystone or jwt.
     insecure_open
         Run without authentication on an address that others can reach.
     allowed_host
@@ -102,6 +105,7 @@ def serve(
         "store": store,
         "require_durability": require_durability,
         "data": None if data is None else str(data),
+        "auth_strategy": auth,
         "insecure_open": insecure_open,
         "allowed_hosts": allowed_host,
         "admin_mode": admin_mode,

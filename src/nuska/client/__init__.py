@@ -32,6 +32,7 @@ from nuska.client.errors import (
 )
 from nuska.client.following import Gap, LiveMessage, LiveSubscription
 from nuska.client.held import ClaimedMessage, HeldClaim
+from nuska.client.keys import Key, Keys, MadeKey
 from nuska.client.paging import Listing
 from nuska.client.persistence import Timing
 from nuska.client.pools import ADMIN, Carriage, Flavor, FlavorEntry, Pool, PoolEntry
@@ -86,10 +87,13 @@ __all__ = [
     "Gap",
     "GiveBack",
     "HeldClaim",
+    "Key",
+    "Keys",
     "Landmark",
     "Listing",
     "LiveMessage",
     "LiveSubscription",
+    "MadeKey",
     "Message",
     "Metadata",
     "NewMessage",

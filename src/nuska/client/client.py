@@ -14,6 +14,7 @@ from nuska.client.channel_queue import ChannelQueue
 from nuska.client.connection import Connection
 from nuska.client.encryption import KEYS, DataKeyEntry, Encryption, key_page
 from nuska.client.following import Gap, LiveSubscription
+from nuska.client.keys import Keys
 from nuska.client.paging import Listing
 from nuska.client.persistence import Timing
 from nuska.client.pools import Flavor, FlavorEntry, Pool, PoolEntry, flavor_page, pool_page
@@ -210,6 +211,10 @@ class Client:
     ) -> Listing[DataKeyEntry]:
         """What is known of the project's data keys, by id."""
         return Listing(self._connection, KEYS, {"limit": page, "marker": marker}, key_page)
+
+    def keys(self) -> Keys:
+        """The project's API keys. What it does needs the role admin."""
+        return Keys(self._connection)
 
     async def ping(self) -> None:
         """Returns if the server and its store answer; else raises what went wrong."""

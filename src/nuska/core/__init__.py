@@ -19,6 +19,8 @@ from nuska.core.encryption import EncryptionService
 from nuska.core.followings import Followings
 from nuska.core.grants import GrantRecords
 from nuska.core.health import HealthService
+from nuska.core.key_records import KeyRecords
+from nuska.core.keys import KeyService
 from nuska.core.live import Live, LiveBounds
 from nuska.core.messages import MessageService
 from nuska.core.namespaces import QUEUES, TOPICS, Namespace
@@ -70,6 +72,9 @@ class Core(Struct, frozen=True, kw_only=True):
     """Whoever runs the process also runs ``live.run``, and calls ``live.stop`` at the end."""
     health: HealthService
     encryption: EncryptionService
+    keys: KeyService
+    key_records: KeyRecords | None
+    """None where the store keeps none."""
     pools: PoolService | None = None
     """None without pooling; so are flavors."""
     flavors: FlavorService | None = None
@@ -119,6 +124,7 @@ def build_core(
     if sharing is None:
         sharing = SharingRules(signer=confirmation.signer)
     grants = None if subscribable is None else GrantRecords(subscribable.records, clock)
+    key_records = None if subscribable is None else KeyRecords(subscribable.records)
     watch = Watch(store.messages, wakeups, clock, max_waiters)
     clearing = Clearing(subscribable, followings, clock)
     rules = SubscriberRules() if subscribers is None else subscribers
@@ -188,6 +194,8 @@ def build_core(
         live=listening,
         health=HealthService(store, clock, random_bytes, placement),
         encryption=EncryptionService(vault),
+        keys=KeyService(key_records, clock, random_bytes),
+        key_records=key_records,
         pools=None if placement is None else PoolService(placement, limits),
         flavors=None if placement is None else FlavorService(placement, limits),
         clock=clock,

@@ -100,9 +100,16 @@ class SubscriptionService:
             self._notes = ChangeNotes(self._records)
 
     async def create(
-        self, caller: Caller, name: str, draft: SubscriptionDraft, *, again: bool = True
+        self,
+        caller: Caller,
+        name: str,
+        draft: SubscriptionDraft,
+        *,
+        again: bool = True,
+        token: str | None = None,
     ) -> Subscription:
-        """Make a subscription; a missing queue is created.
+        """Make a subscription; a missing queue is created. ``token``: what the caller has shown,
+        by which a trust is made where one is needed.
 
         When a live one has the subscriber already and is not confirmed, that one is returned,
         with the ttl and options that ``draft`` names (C17); ``Conflict`` when it is confirmed,
@@ -120,16 +127,21 @@ class SubscriptionService:
             await store.queues.create(queue, {}, now=now)
         made = await self._again(caller, queue, draft)
         if made is None:
-            made = await self._begin(caller, queue, draft, ttl)
+            made = await self._begin(caller, queue, draft, ttl, token)
         await self._confirmations.ask(made)
         await self._announce(queue)
         return made
 
     async def _begin(
-        self, caller: Caller, queue: QueueRef, draft: SubscriptionDraft, ttl: Duration
+        self,
+        caller: Caller,
+        queue: QueueRef,
+        draft: SubscriptionDraft,
+        ttl: Duration,
+        token: str | None,
     ) -> Subscription:
         """Make a subscription that is not there, or find what others have made meanwhile."""
-        options = await self._trusted(caller, draft.subscriber, draft.options or {}, ttl)
+        options = await self._trusted(caller, token, draft.subscriber, draft.options or {}, ttl)
         await self._notes.note(queue)
         for _ in range(ATTEMPTS):
             now = self._clock.now()
@@ -221,7 +233,13 @@ class SubscriptionService:
         return (await self._known(queue, id_)).value
 
     async def update(
-        self, caller: Caller, name: str, id_: str, change: SubscriptionChange
+        self,
+        caller: Caller,
+        name: str,
+        id_: str,
+        change: SubscriptionChange,
+        *,
+        token: str | None = None,
     ) -> Subscription:
         """Change what ``change`` names; a disabled subscription is tried again, unless the
         subscriber has left: that he takes back himself.
@@ -246,6 +264,7 @@ class SubscriptionService:
             self._check(queue, subscriber, options)
             options = await self._trusted(
                 caller,
+                token,
                 subscriber,
                 seen.value.options if options is None else options,
                 seen.value.ttl if ttl is None else ttl,
@@ -374,7 +393,12 @@ class SubscriptionService:
             check_options(options)
 
     async def _trusted(
-        self, caller: Caller, subscriber: str, options: Options, ttl: Duration
+        self,
+        caller: Caller,
+        token: str | None,
+        subscriber: str,
+        options: Options,
+        ttl: Duration,
     ) -> Options:
         """With the trust by which the subscriber will be called, if it needs one."""
         trusts, named = self._rules.trusts, options.get("trust_id")
@@ -384,7 +408,7 @@ class SubscriptionService:
             await trusts.check(caller, named)
             return options
         until = after(self._clock.now(), ttl)
-        return {**options, "trust_id": await trusts.create(caller, until=until)}
+        return {**options, "trust_id": await trusts.create(caller, token, until=until)}
 
     async def _trusted_again(
         self, caller: Caller, found: Subscription, options: Options
@@ -395,7 +419,7 @@ class SubscriptionService:
         is_trusted = found.subscriber.lower().startswith(TRUST) and kept is not None
         if is_trusted and options.get("trust_id") in (None, kept):
             return {**options, "trust_id": kept}
-        return await self._trusted(caller, found.subscriber, options, found.ttl)
+        return await self._trusted(caller, None, found.subscriber, options, found.ttl)
 
     def _ttl(self, asked: int | None) -> Duration:
         if asked is None:

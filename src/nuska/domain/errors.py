@@ -71,9 +71,10 @@ class NotAuthenticated(NuskaError):
 
     title = "Unauthorized"
 
-    def __init__(self, challenge: str) -> None:
-        """``challenge``: what a valid proof is, as ``WWW-Authenticate`` says it."""
-        super().__init__("The request you have made requires authentication.")
+    def __init__(self, challenge: str = "", description: str = "") -> None:
+        """``challenge``: what a valid proof is, as ``WWW-Authenticate`` says it; empty, until
+        somebody who knows has said so."""
+        super().__init__(description or "The request you have made requires authentication.")
         self.challenge = challenge
 
 

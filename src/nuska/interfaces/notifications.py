@@ -101,8 +101,9 @@ class Followers(Protocol):
 class Trusts(Protocol):
     """Keystone's trusts: what lets the service act for a caller later on."""
 
-    async def create(self, caller: Caller, *, until: Moment) -> str:
-        """The id of a new trust by which the service may act for the caller.
+    async def create(self, caller: Caller, token: str | None, *, until: Moment) -> str:
+        """The id of a new trust by which the service may act for the caller, who has shown
+        ``token`` (None: something else).
 
         Raises ``NuskaError`` when there can be none.
         """

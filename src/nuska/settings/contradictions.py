@@ -8,6 +8,8 @@ from nuska.delivery.senders import mail_settings
 from nuska.delivery.senders.mail_settings import MailSettings
 from nuska.domain.egress import parse_networks
 from nuska.domain.limits import Limits
+from nuska.settings import auth
+from nuska.settings.auth import AuthSettings
 from nuska.settings.fields import FIELDS, values_of
 from nuska.settings.limits import LIMIT_RANGES, PAIRS_IN_ORDER
 
@@ -21,6 +23,7 @@ def contradictions(merged: Mapping[str, object]) -> Iterable[str]:
     if merged.get("role") == "delivery" and merged.get("workers", 1) != 1:
         yield "workers serve clients, which the role delivery does not: leave them at 1"
     yield from _cannot_be_reached(merged)
+    yield from auth.problems(AuthSettings(**values_of(AuthSettings, merged)))
     yield from mail_settings.problems(MailSettings(**values_of(MailSettings, merged)))
     for name in ("listen", "metrics", "websocket_listen"):
         text = str(merged.get(name, FIELDS[name].default))

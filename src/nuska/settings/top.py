@@ -13,6 +13,7 @@ from nuska.core.live_bounds import LiveBounds
 from nuska.delivery.bounds import DeliveryBounds
 from nuska.delivery.senders.mail_settings import MailSettings
 from nuska.domain.limits import Limits
+from nuska.settings.auth import AuthSettings
 from nuska.transport.server.bounds import Bounds
 from nuska.transport.server.socket_bounds import SocketBounds
 
@@ -165,6 +166,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least that is logged.")
     ] = "info"
+    auth: AuthSettings = AuthSettings()
     server: Bounds = Bounds()
     websocket: SocketBounds = SocketBounds()
     delivery: DeliveryBounds = DeliveryBounds()
@@ -182,6 +184,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         return address
 
     @property
+    def is_open(self) -> bool:
+        """Whether callers are believed what they say of themselves."""
+        return self.auth.auth_strategy == "none"
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Those by which the operator says that the server is known."""
         public = urlsplit(self.public_url).hostname
@@ -189,6 +196,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 TABLES: dict[str, type[Struct]] = {
+    "auth": AuthSettings,
     "server": Bounds,
     "websocket": SocketBounds,
     "delivery": DeliveryBounds,
@@ -198,5 +206,13 @@ TABLES: dict[str, type[Struct]] = {
 }
 """Of the file, beside its top."""
 
-SECRETS = frozenset({"signing_key", "encryption_keys", "smtp_user_password"})
+SECRETS = frozenset(
+    {
+        "signing_key",
+        "encryption_keys",
+        "smtp_user_password",
+        "keystone_password",
+        "keystone_credential_secret",
+    }
+)
 """Never repeated."""

@@ -19,6 +19,7 @@ _PATH_FIELDS: dict[str, Schema] = {
     "topic_name": {"type": "string", "pattern": QUEUE_NAME},
     "message_id": {"type": "string", "minLength": 1},
     "claim_id": {"type": "string", "minLength": 1},
+    "key_id": {"type": "string", "minLength": 1},
     "subscriptions_id": {"type": "string", "minLength": 1},
 }
 _KINDS: dict[Kind, Schema] = {

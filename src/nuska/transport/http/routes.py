@@ -10,6 +10,7 @@ from nuska.transport.http.table.claims import CLAIM, CLAIMS
 from nuska.transport.http.table.dead_letters import DEAD_LETTERS, REDRIVE
 from nuska.transport.http.table.deliveries import ATTEMPTS, REPLAY, STANDING, TRIAL
 from nuska.transport.http.table.encryption import KEYS, REWRAP, ROTATE
+from nuska.transport.http.table.keys import API_KEY, API_KEYS
 from nuska.transport.http.table.messages import MESSAGE, MESSAGES
 from nuska.transport.http.table.pools import DRAIN, FLAVOR, FLAVORS, MOVE, POOL, POOLS
 from nuska.transport.http.table.queues import PURGE, QUEUE, QUEUES, SHARE, STATS
@@ -53,6 +54,8 @@ def routes_for(limits: Limits) -> tuple[Route, ...]:
         DEAD_LETTERS,
         REDRIVE,
         *TOPIC_ROUTES,
+        API_KEYS,
+        API_KEY,
         PING,
         CONFIRM_PAGE,
         *admin,

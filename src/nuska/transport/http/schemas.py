@@ -5,8 +5,10 @@ table that checks them.
 """
 
 from nuska.core.deliveries import LONGEST_SINCE
+from nuska.core.keys import MIN_TTL
 from nuska.core.namespaces import QUEUES, TOPICS
 from nuska.core.redriving import MAX_DEAD_LETTERS
+from nuska.domain.keys import MAX_ACTIONS, MAX_NAME, MAX_QUEUES, MAX_ROLES
 from nuska.domain.limits import (
     MAX_SUBSCRIBER,
     MIN_CLAIM_GRACE,
@@ -84,6 +86,7 @@ def schemas_for(limits: Limits) -> dict[str, Schema]:
         **_claims(limits),
         **_subscriptions(),
         **_dead_letters(),
+        **_keys(),
         **_pools(),
     }
 
@@ -439,6 +442,43 @@ def _dead_letters() -> dict[str, Schema]:
             marker=_TEXT,
             complete=_FLAG,
         ),
+    }
+
+
+def _keys() -> dict[str, Schema]:
+    names = _or_null(_array(_TEXT))
+    shown: dict[str, object] = {
+        "id": _TEXT,
+        "name": _TEXT,
+        "roles": _array(_TEXT),
+        "queues": names,
+        "topics": names,
+        "actions": names,
+        "created": _TEXT,
+        "created_by": _TEXT,
+        "expires": _or_null(_TEXT),
+        "expired": _FLAG,
+    }
+    known = _object((*shown, "last_used"), **shown, last_used=_or_null(_TEXT))
+
+    def some(highest: int) -> Schema:
+        return _or_null({**_array(_TEXT), "minItems": 1, "maxItems": highest})
+
+    return {
+        "Key": known,
+        "KeyList": _object(("keys", "links"), keys=_array(ref("Key")), links=ref("Links")),
+        "MadeKey": _object((*shown, "key"), **shown, key=_TEXT),
+        "NewKey": {
+            **_object(
+                name=_or_null({"type": "string", "maxLength": MAX_NAME}),
+                roles=some(MAX_ROLES),
+                queues=some(MAX_QUEUES),
+                topics=some(MAX_QUEUES),
+                actions=some(MAX_ACTIONS),
+                ttl=_or_null({"type": "integer", "minimum": MIN_TTL}),
+            ),
+            "additionalProperties": False,
+        },
     }
 
 

@@ -6,6 +6,7 @@ from nuska.core import Core
 from nuska.core.subscriptions import SubscriptionService
 from nuska.domain.errors import NotAllowed, NotFound
 from nuska.domain.limits import MAX_SUBSCRIBER, MAX_SUBSCRIPTION_OPTIONS
+from nuska.transport.http.credentials import proofs_of
 from nuska.transport.http.refusals import no_such_route
 from nuska.transport.http.request import ApiRequest
 from nuska.transport.wire import subscriptions as wire
@@ -19,7 +20,9 @@ WHAT = "The request body of a subscription"
 async def post_subscription(core: Core, req: ApiRequest, resp: Response) -> None:
     draft = wire.decode_draft(await req.read(MAX_SUBSCRIPTION_BODY, WHAT))
     resp.set_header("location", _collection(req))  # also of a refused duplicate
-    made = await _service(core, req).create(req.caller, req.queue, draft)
+    made = await _service(core, req).create(
+        req.caller, req.queue, draft, token=proofs_of(req).token
+    )
     resp.status = 201
     resp.data = wire.encode_created(made)
 
@@ -41,7 +44,9 @@ async def get_subscription(core: Core, req: ApiRequest, resp: Response) -> None:
 
 async def patch_subscription(core: Core, req: ApiRequest, resp: Response) -> None:
     change = wire.decode_change(await req.read(MAX_SUBSCRIPTION_BODY, WHAT))
-    await _service(core, req).update(req.caller, req.queue, _id(req), change)
+    await _service(core, req).update(
+        req.caller, req.queue, _id(req), change, token=proofs_of(req).token
+    )
     resp.status = 204
     resp.set_header("location", f"{_collection(req)}/{_id(req)}")
 
