@@ -19,9 +19,10 @@ from nuska.delivery.bounds import DeliveryBounds
 from nuska.delivery.counters import DeliveryCounters
 from nuska.delivery.cursors import Lost
 from nuska.delivery.dispatch import Dispatch
-from nuska.delivery.flushing import flush
+from nuska.delivery.flushing import flush, leave
 from nuska.delivery.follower import Follower
 from nuska.delivery.following import Following, Hearing
+from nuska.delivery.held import HeldBytes
 from nuska.delivery.loading import load
 from nuska.delivery.node import Node, Woken
 from nuska.delivery.pages import PageBudget
@@ -102,6 +103,7 @@ class Engine:
             attempting=attempting,
             counters=self.counters,
             budget=PageBudget(bounds.page_cache),
+            held=HeldBytes(),
             may_be_told=may_be_told,
             remove=self._remove if remove is None else remove,
             wake=self._wake,
@@ -326,8 +328,7 @@ class Engine:
 
     async def _last_flush(self, follower: Follower) -> None:
         try:
-            if follower.touched:
-                await flush(follower)
+            await leave(follower)
         except (Lost, Unavailable) as error:
             logger.warning("not everything could be written down", extra={"reason": str(error)})
         except Exception as error:

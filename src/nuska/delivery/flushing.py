@@ -45,6 +45,14 @@ async def flush(follower: Follower) -> None:
             follower.node.wake(follower)
 
 
+async def leave(follower: Follower) -> None:
+    """Write everything down, and let another process go on. Raises like ``flush``."""
+    follower.retries.part()
+    if follower.touched:
+        await flush(follower)
+    await follower.retries.give_back()
+
+
 async def _disable(follower: Follower) -> None:
     node = follower.node
     for id_, reason in list(follower.disabling.items()):

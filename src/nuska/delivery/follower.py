@@ -16,10 +16,11 @@ from nuska.core.subscription_records import Followed, Seen, Trouble
 from nuska.delivery.attempting import POLICY_KEY, Verdict
 from nuska.delivery.cursors import Cursors
 from nuska.delivery.journal import DueRow, Journal
+from nuska.delivery.leased import LateDelivery
 from nuska.delivery.node import MOST_WAITING, Node
 from nuska.delivery.pages import LogPages, Page, after_in
 from nuska.delivery.recipients import Post, Recipient
-from nuska.delivery.retrying import LateDelivery, Retries, rows_until_due
+from nuska.delivery.retrying import Retries, rows_until_due
 from nuska.domain.errors import InvalidInput, Unavailable
 from nuska.domain.messages import Message, QueueRef
 from nuska.domain.moments import Moment
@@ -48,10 +49,10 @@ class Follower:
         self.node = node
         self.log = LogPages(queue, node.store.announcements, node.clock, node.budget)
         self.journal = Journal(
-            queue, node.store, node.clock, node.random_bytes, node.bounds, node.announce
+            queue, node.store, node.clock, node.random_bytes, node.bounds, node.held, node.announce
         )
         self.cursors = Cursors(queue, node.records)
-        self.retries = Retries(self, node.store, node.clock, node.random_bytes)
+        self.retries = Retries(self, node.store, node.clock, node.random_bytes, node.held)
         self.recipients: dict[SubscriptionId, Recipient] = {}
         self.head = BEFORE_ALL
         """How far the log has been read for those in step."""
@@ -138,6 +139,7 @@ class Follower:
         for recipient in list(self.recipients.values()):
             self.remove(recipient)
         self.retries.forget()
+        self.journal.forget()
         self.log.forget()
 
     def _join(self, recipient: Recipient) -> None:
@@ -152,7 +154,8 @@ class Follower:
         more = await self._read_on()
         more |= await self._catch_up()
         more |= await self.retries.take_due()
-        self.node.wake_at(self, self.retries.due_at)
+        if self.is_open():  # else whoever makes room wakes
+            self.node.wake_at(self, self.retries.due_at)
         self.node.dispatch.pump()
         return more
 
@@ -382,8 +385,10 @@ class Follower:
             once=row.trial,
             round_=row.round,
         )
+        if self.ended:
+            return
         self.touched = True
-        if recipient.gone or verdict.ok or row.trial:
+        if verdict.ok or row.trial or recipient.id not in self.recipients:
             self.retries.dealt_with(late)
         elif verdict.gone:
             self._disable(recipient, verdict.error)
@@ -486,11 +491,15 @@ class Follower:
         for recipient in self.recipients.values():
             if recipient.has_more():
                 self.node.dispatch.offer(recipient)
+        self.retries.go_on()
 
     # What late deliveries need
 
     def offer_late(self, late: LateDelivery) -> None:
         self.node.dispatch.offer(late)
+
+    def withdraw_late(self, late: LateDelivery) -> None:
+        self.node.dispatch.withdraw(late)
 
     def write_row(self, due: DueRow) -> None:
         self.journal.row(due)

@@ -14,7 +14,7 @@ from typing import Protocol
 from nuska.core.followings import changes_in
 from nuska.core.subscription_records import PAGE, followed_key, shard_of
 from nuska.delivery.cursors import Lost
-from nuska.delivery.flushing import flush
+from nuska.delivery.flushing import leave
 from nuska.delivery.follower import Follower
 from nuska.delivery.node import Node
 from nuska.delivery.shards import ALL, Shards
@@ -196,7 +196,7 @@ class Following:
                 async with asyncio.timeout(LEAVE_WITHIN):
                     await follower.idle.wait()
             with suppress(Lost, Unavailable):
-                await flush(follower)
+                await leave(follower)
             self.drop(follower)
 
 

@@ -15,12 +15,14 @@ from msgspec import Struct
 from nuska.core.dead_letters import (
     Buried,
     DeadDelivery,
+    Letter,
     dead_delivery_of,
     encode_buried,
     with_dead_delivery,
 )
 from nuska.core.deliveries import CHUNK, Attempt, Row, encode_attempts, encode_row, row_life
 from nuska.delivery.bounds import DeliveryBounds
+from nuska.delivery.held import HeldBytes
 from nuska.domain.errors import NuskaError
 from nuska.domain.internal import internal, is_internal, owner_of
 from nuska.domain.messages import Idempotency, NewMessage, QueueRef
@@ -36,6 +38,12 @@ SHORTEST_DEATH = seconds(3_600)
 """What is dead stays for somebody to see, although its message may have had less to live."""
 FULL = 2_000
 """Entries; with so many unwritten nothing more is begun."""
+FULL_BYTES = 4_194_304
+"""The same for the messages in them."""
+LITTLE = 65_536
+"""Bytes that a queue's journal may hold although all together hold too much."""
+OF_AN_ENTRY = 500
+"""Bytes beside its message, about."""
 AT_ONCE = 50
 """Writes under way for one queue."""
 
@@ -61,9 +69,11 @@ class Journal:
         clock: Clock,
         random_bytes: RandomBytes,
         bounds: DeliveryBounds,
+        held: HeldBytes,
         wake: Callable[[QueueRef, int], None] = lambda _, __: None,
     ) -> None:
         """``wake``: told of what became available in queues of callers."""
+        self._held = held
         self._queue = queue
         self._wake = wake
         self._store = store
@@ -79,28 +89,46 @@ class Journal:
         self._buried: list[tuple[str, Buried]] = []
         self._finished: list[str] = []
         self._chunks_there: int | None = None
+        self._count = 0
+        """Of entries."""
+        self._bytes = 0
+        self._is_over = False
 
     def attempt(self, attempt: Attempt) -> None:
         self._attempts.append(attempt)
+        self._count += 1
 
     def row(self, row: DueRow) -> None:
         self._rows.append(row)
+        self._add_up(1, _size(row.row.letter))
 
     def bury(self, key: str, buried: Buried) -> None:
         self._buried.append((key, buried))
+        self._add_up(1, _size(buried.letter))
 
     def finish(self, row_id: str) -> None:
         """A row that was tried needs nothing more, or has another in its place."""
         self._finished.append(row_id)
-
-    @property
-    def size(self) -> int:
-        chunked = sum(len(chunk) for _, chunk in self._chunks) + len(self._attempts)
-        return chunked + len(self._rows) + len(self._buried) + len(self._finished)
+        self._count += 1
 
     @property
     def is_full(self) -> bool:
-        return self.size >= FULL
+        """Asked several times for each delivery."""
+        if self._count >= FULL or self._bytes >= FULL_BYTES:
+            return True
+        return self._bytes > LITTLE and self._held.is_full_of_unwritten
+
+    def forget(self) -> None:
+        """Nothing that stands here is going to be written."""
+        self._add_up(-self._count, -self._bytes)
+        self._is_over = True
+
+    def _add_up(self, entries: int, size: int) -> None:
+        if self._is_over:  # a flush may still be under way, and so may deliveries
+            return
+        self._count += entries
+        self._bytes += size
+        self._held.unwritten += size
 
     @property
     def earliest_row(self) -> Moment | None:
@@ -117,9 +145,9 @@ class Journal:
     async def write(self, begun: tuple[int, int, int, int]) -> None:
         """Everything but ends of rows. What was written stands here no more; may be repeated."""
         chunks, rows, buried, _ = begun
-        await self._written(self._chunks, chunks, self._write_chunk)
-        await self._written(self._rows, rows, self._write_row)
-        await self._written(self._buried, buried, self._write_buried)
+        await self._written(self._chunks, chunks, self._write_chunk, _weigh_chunk)
+        await self._written(self._rows, rows, self._write_row, _weigh_row)
+        await self._written(self._buried, buried, self._write_buried, _weigh_buried)
 
     async def end_rows(self, begun: tuple[int, int, int, int]) -> None:
         count = begun[3]
@@ -128,14 +156,21 @@ class Journal:
             ids = self._finished[:count]
             await self._store.messages.delete_many(self._rows_queue, ids, now=now)
             del self._finished[:count]
+            self._count -= count
 
     async def _written(
-        self, entries: list[T], count: int, write: Callable[[T], Awaitable[None]]
+        self,
+        entries: list[T],
+        count: int,
+        write: Callable[[T], Awaitable[None]],
+        weigh: Callable[[T], tuple[int, int]],
     ) -> None:
         while count > 0:
             some = entries[: min(count, AT_ONCE)]
             await asyncio.gather(*map(write, some))
             del entries[: len(some)]
+            for written, size in map(weigh, some):
+                self._add_up(-written, -size)
             count -= len(some)
 
     async def _write_chunk(self, chunk: tuple[str, list[Attempt]]) -> None:
@@ -220,3 +255,19 @@ class Journal:
             idempotency=Idempotency(key, key.encode()),
             now=self._clock.now(),
         )
+
+
+def _size(letter: Letter) -> int:
+    return len(letter.body) + len(letter.attributes_as_posted or b"") + OF_AN_ENTRY
+
+
+def _weigh_chunk(chunk: tuple[str, list[Attempt]]) -> tuple[int, int]:
+    return len(chunk[1]), 0
+
+
+def _weigh_row(due: DueRow) -> tuple[int, int]:
+    return 1, _size(due.row.letter)
+
+
+def _weigh_buried(entry: tuple[str, Buried]) -> tuple[int, int]:
+    return 1, _size(entry[1].letter)

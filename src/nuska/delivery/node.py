@@ -11,6 +11,7 @@ from nuska.delivery.attempting import Attempting
 from nuska.delivery.bounds import DeliveryBounds
 from nuska.delivery.counters import DeliveryCounters
 from nuska.delivery.dispatch import Dispatch
+from nuska.delivery.held import HeldBytes
 from nuska.delivery.pages import PageBudget
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
@@ -38,6 +39,7 @@ class Node(Struct):
     attempting: Attempting
     counters: DeliveryCounters
     budget: PageBudget
+    held: HeldBytes
     may_be_told: Callable[[Subscription], bool]
     remove: Callable[[Seen[Subscription]], Awaitable[None]]
     """Removes a subscription with all that belongs to it."""
