@@ -22,7 +22,13 @@ def connecting(
     allowed_host: AllowedHost,
 ) -> Sockets:
     """What WebSocket connections have in common, whichever port they come to."""
-    service = WebSocketService(core, identity, random_bytes=random_bytes, observe=counters.answered)
+    service = WebSocketService(
+        core,
+        identity,
+        random_bytes=random_bytes,
+        observe=counters.answered,
+        max_queues=settings.websocket.max_subscriptions_per_connection,
+    )
 
     def admit(headers: Mapping[bytes, bytes]) -> bool:
         return foreign_header(headers, allowed_host) is None

@@ -14,6 +14,7 @@ from nuska.core.bodies import Bodies
 from nuska.core.claims import ClaimService
 from nuska.core.clearing import Clearing
 from nuska.core.confirmations import ConfirmationRules, Confirmations
+from nuska.core.connected import ConnectedSubscriptions
 from nuska.core.deliveries import DeliveryService
 from nuska.core.encryption import EncryptionService
 from nuska.core.followings import Followings
@@ -63,6 +64,7 @@ class Core(Struct, frozen=True, kw_only=True):
     followings: Followings
     """Whoever carries notifications out hears here of what changes."""
     confirmations: Confirmations
+    connected: ConnectedSubscriptions
     access: Access
     """Makes callers of what an identity, or the desk, has verified."""
     desk: SignatureDesk
@@ -129,6 +131,16 @@ def build_core(
     clearing = Clearing(subscribable, followings, clock)
     rules = SubscriberRules() if subscribers is None else subscribers
 
+    listening = Live(
+        subscribable,
+        wakeups,
+        clock,
+        random_bytes,
+        LiveBounds() if live is None else live,
+        seconds(limits.max_message_delay),
+    )
+    connected = ConnectedSubscriptions(listening, store.queues, clock, limits, random_bytes)
+
     def subscriptions_of(namespace: Namespace) -> SubscriptionService:
         return SubscriptionService(
             subscribable,
@@ -138,6 +150,7 @@ def build_core(
             followings=followings,
             confirmations=confirmations,
             rules=rules,
+            connected=connected,
             namespace=namespace,
         )
 
@@ -156,14 +169,6 @@ def build_core(
             store.messages, terms, watch, announcing, clock, limits, bodies, namespace.place
         )
 
-    listening = Live(
-        subscribable,
-        wakeups,
-        clock,
-        random_bytes,
-        LiveBounds() if live is None else live,
-        seconds(limits.max_message_delay),
-    )
     return Core(
         queues=queues_of(QUEUES),
         messages=messages_of(QUEUES),
@@ -188,6 +193,7 @@ def build_core(
         topic_redriving=RedriveService(subscribable, followings, announcing, clock, TOPICS),
         followings=followings,
         confirmations=confirmations,
+        connected=connected,
         access=Access() if access is None else access,
         desk=SignatureDesk(sharing.signer, clock, grants),
         sharing=SharingService(sharing, clock, limits, random_bytes, grants),

@@ -12,16 +12,18 @@ from msgspec.structs import replace
 from nuska.core.access import allow
 from nuska.core.change_notes import ChangeNotes
 from nuska.core.confirmations import Confirmations
+from nuska.core.connected import ConnectedSubscriptions
 from nuska.core.followings import Followings
 from nuska.core.namespaces import QUEUES, Namespace
 from nuska.core.ranges import page_size
 from nuska.core.subscriber_index import ATTEMPTS, SubscriberIndex, too_busy
 from nuska.core.subscription_records import Cursor, Seen, SubscriptionRecords
+from nuska.core.terms import subscription_ttl
 from nuska.domain.errors import Conflict, InvalidInput, NotFound, Unavailable
 from nuska.domain.letters import moved, moved_back, restarted
-from nuska.domain.limits import MIN_SUBSCRIPTION_TTL, Limits
+from nuska.domain.limits import Limits
 from nuska.domain.messages import QueueRef
-from nuska.domain.moments import LAST_MOMENT, Duration, Moment, after, seconds
+from nuska.domain.moments import Duration, Moment, after, seconds
 from nuska.domain.positions import Position
 from nuska.domain.subscribers import KINDS, TRUST, CheckUrl, check_subscriber
 from nuska.domain.subscription_options import check_options
@@ -83,8 +85,10 @@ class SubscriptionService:
         followings: Followings,
         confirmations: Confirmations,
         rules: SubscriberRules,
+        connected: ConnectedSubscriptions,
         namespace: Namespace = QUEUES,
     ) -> None:
+        """``connected``: those of connections, which are shown and ended like others."""
         self._opened = store
         self._clock = clock
         self._limits = limits
@@ -92,6 +96,7 @@ class SubscriptionService:
         self._followings = followings
         self._confirmations = confirmations
         self._rules = rules
+        self._connected = connected
         self._noun = namespace.noun
         self._place = namespace.place
         if store is not None:
@@ -225,12 +230,13 @@ class SubscriptionService:
             if len(page) < size:
                 break
             last = page[-1].value.id
-        return live[:size]
+        live += [found for found in self._connected.of(queue) if found.id > (after or "")]
+        return sorted(live, key=lambda found: found.id)[:size]
 
     async def get(self, caller: Caller, name: str, id_: str) -> Subscription:
         queue = self._place(caller.project, name)
         allow(caller, "subscription:get", queue)
-        return (await self._known(queue, id_)).value
+        return self._connected.get(queue, id_) or (await self._known(queue, id_)).value
 
     async def update(
         self,
@@ -312,6 +318,8 @@ class SubscriptionService:
         """Remove a subscription; one that is not there is no error."""
         queue = self._place(caller.project, name)
         allow(caller, "subscription:delete", queue)
+        if self._connected.end(queue, id_):
+            return
         seen = await self._find(queue, id_)
         if seen is not None:
             await self._index.remove(seen)
@@ -321,6 +329,7 @@ class SubscriptionService:
         """Remove every subscription of the queue."""
         queue = self._place(caller.project, name)
         allow(caller, f"{self._noun}:purge", queue)
+        self._connected.end_all(queue)
         removed = False
         while self._opened is not None:
             page = await self._records.subscriptions(queue, limit=REMOVED_AT_ONCE)
@@ -422,15 +431,7 @@ class SubscriptionService:
         return await self._trusted(caller, None, found.subscriber, options, found.ttl)
 
     def _ttl(self, asked: int | None) -> Duration:
-        if asked is None:
-            return seconds(self._limits.default_subscription_ttl)
-        ttl = seconds(asked)
-        if asked < MIN_SUBSCRIPTION_TTL or after(self._clock.now(), ttl) > LAST_MOMENT:
-            raise InvalidInput(
-                f"The value of ttl must be at least {MIN_SUBSCRIPTION_TTL} seconds, and end "
-                f"before the year 10000, not {int(asked)}."
-            )
-        return ttl
+        return subscription_ttl(asked, self._limits, self._clock.now())
 
 
 def _answered(subscription: Subscription, confirmed: bool, now: Moment) -> Subscription:

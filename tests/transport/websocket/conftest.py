@@ -74,16 +74,23 @@ async def serve(store: MemoryStore, clock: ManualClock) -> AsyncIterator[Serve]:
                 random_bytes=random.Random(1).randbytes,
                 bounds=Bounds(**{"stop_timeout": 2.0, **(server or {})}),
             )
-            service = WebSocketService(core, identity, random_bytes=seeded_bytes(3))
+            socket_bounds = SocketBounds(**(bounds or {}))
+            service = WebSocketService(
+                core,
+                identity,
+                random_bytes=seeded_bytes(3),
+                max_queues=socket_bounds.max_subscriptions_per_connection,
+            )
             sockets = Sockets(
                 service,
                 max_message=core.limits.max_messages_post_size,
-                bounds=SocketBounds(**(bounds or {})),
+                bounds=socket_bounds,
             )
             http.serve_websockets(sockets)
             listener = open_listener(TcpAddress("127.0.0.1", 0))
             await http.start([listener])
             stack.push_async_callback(http.stop)
+            stack.push_async_callback(core.live.stop)
             stack.callback(core.wakeups.stop)
             return Served(http, sockets, core, listener.address.port)
 

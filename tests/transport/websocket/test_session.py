@@ -27,8 +27,8 @@ class Line:
 
 @pytest.fixture
 async def session() -> Session:
-    standing: Any = Standing.__new__(Standing)
-    return Session(Line(), "test", standing)
+    nobody: Any = None
+    return Session(Line(), nobody, "test", Standing(nobody, nobody, None), 100)
 
 
 def request(action: str, id_: object = None, **body: object) -> bytes:

@@ -9,13 +9,15 @@ may be.
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import lru_cache
 from typing import Any
 
 from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
+from nuska.core.live import Announced
 from nuska.transport.server import bounds as at_most
 from nuska.transport.server.framing import framed, framing_of
 from nuska.transport.server.shared import Shared
@@ -27,7 +29,8 @@ from nuska.transport.server.sockets import (
     UNANSWERED,
     Sockets,
 )
-from nuska.transport.websocket.session import Turn
+from nuska.transport.websocket.pushes import Notice, Pushes, encode_push, in_encoding
+from nuska.transport.websocket.session import Answer, Turn
 
 _END = b""
 """What the library writes for "end our side"."""
@@ -114,11 +117,13 @@ class WebSocketConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self._stalled_since = self._shared.now
         self._shared.stalled(self, self.transport.get_write_buffer_size())
+        self.session.hold()
         self._mind_reading()
 
     def resume_writing(self) -> None:
         self._stalled_since = 0.0
         self._shared.flowing(self)
+        self.session.go_on()
         self._go_on()
 
     def connection_lost(self, _error: Exception | None) -> None:
@@ -180,8 +185,8 @@ class WebSocketConnection(asyncio.Protocol):
                 self.close(IDLE, "idle")
         else:
             self._requested = now
-        if session.ends_at is not None:
-            session.tick(self._shared.moment)
+        if session.has_an_end:
+            session.tick()
 
     def shutdown(self) -> None:
         """The server is stopping: answer what has begun, then end."""
@@ -242,9 +247,25 @@ class WebSocketConnection(asyncio.Protocol):
         if not out or self._protocol.state is not OPEN:
             return
         counters, framing = self._sockets.counters, self._framing
-        counters.sent += len(out)
-        pieces = [framed(one.message, binary=one.binary, framing=framing) for one in out]
+        pieces: list[bytes] = []
+        for one in out:
+            if isinstance(one, Answer):
+                counters.sent += 1
+                pieces.append(framed(one.message, binary=one.binary, framing=framing))
+            else:
+                counters.pushed += len(one)
+                self._add_pushes(one, pieces)
         self.transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+    def _add_pushes(self, pushes: Pushes | Notice, pieces: list[bytes]) -> None:
+        """What all get alike was made with the first of them."""
+        binary, framing = self.session.pushes_binary, self._framing
+        if isinstance(pushes, Pushes):
+            encode = _push_encoder(pushes.detailed, binary, framing)
+            pieces += [item.encoded(encode, encode) for item in pushes.batch]
+        else:
+            message = in_encoding(pushes.text, binary=binary)
+            pieces.append(framed(message, binary=binary, framing=framing))
 
     def _mind_reading(self) -> None:
         """Read on, or let the client wait, as the work in hand demands."""
@@ -285,3 +306,15 @@ class WebSocketConnection(asyncio.Protocol):
         self._drained += count
         if self._drained > at_most.MAX_DRAINED:
             self.transport.abort()
+
+
+@lru_cache(maxsize=64)
+def _push_encoder(detailed: bool, binary: bool, framing: int) -> Callable[[Announced], bytes]:
+    """How a push becomes bytes for a kind of connection: the same function for all of a kind, so
+    that it also names what it makes."""
+
+    def encode(item: Announced) -> bytes:
+        message = encode_push(item, detailed=detailed, binary=binary)
+        return framed(message, binary=binary, framing=framing)
+
+    return encode

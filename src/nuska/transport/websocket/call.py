@@ -13,28 +13,29 @@ from nuska.transport.websocket.frames import Frame
 from nuska.transport.wire.messages import Shown
 
 if TYPE_CHECKING:
-    from nuska.transport.websocket.session import Session
+    from nuska.transport.websocket.session import Session, Turn
 
 LONGEST_ASKED = 2**31 - 1
 """Seconds of ``wait``, as on HTTP."""
 
 
 class Call:
-    __slots__ = ("body", "caller", "core", "frame", "queue", "session")
+    __slots__ = ("body", "caller", "core", "frame", "queue", "session", "turn")
 
     def __init__(
         self,
         session: "Session",
         core: Core,
+        turn: "Turn",
         frame: Frame,
-        body: dict[str, object],
         caller: Caller,
         queue: str,
     ) -> None:
         self.session = session
         self.core = core
+        self.turn = turn
         self.frame = frame
-        self.body = body
+        self.body = turn.body
         self.caller = caller
         self.queue = queue
         """Empty for an action that is about none."""

@@ -27,6 +27,9 @@ from nuska.transport.wire.callers import check_queue
 METHOD = "WS"
 """In metrics, where HTTP has its method; the route is the name of the action."""
 UNKNOWN = "unmatched"
+NAME_BYTES = 8
+"""Of the random name of a connection."""
+MAX_QUEUES = 100
 
 Observe = Callable[[str, str, int, float], None]
 
@@ -43,17 +46,21 @@ class WebSocketService:
         *,
         random_bytes: Callable[[int], bytes],
         observe: Observe | None = None,
+        max_queues: int = MAX_QUEUES,
     ) -> None:
-        """``observe(action, method, status, seconds)`` is told of every request."""
+        """``observe(action, method, status, seconds)`` is told of every request.
+        ``max_queues``: how many one connection may be subscribed to."""
         self._core = core
         self._identity = identity
         self._random_bytes = random_bytes
         self._observe = observe
+        self._max_queues = max_queues
 
     def open_session(self, outlet: Outlet, source: str | None) -> Session:
         """A session for a new connection from this address."""
         standing = Standing(self._core, self._identity, source)
-        return Session(outlet, self._random_bytes(8).hex(), standing)
+        name = self._random_bytes(NAME_BYTES).hex()
+        return Session(outlet, self._core, name, standing, self._max_queues)
 
     async def perform(self, session: Session, turn: Turn) -> bytes:
         """Carry a turn out; the message that answers it. Fails only when it is cancelled."""
@@ -81,7 +88,7 @@ class WebSocketService:
             else:
                 caller = await session.standing.caller(action, headers, queue)
                 self._check(caller, action, queue)
-            return await action.handler(Call(session, self._core, frame, turn.body, caller, queue))
+            return await action.handler(Call(session, self._core, turn, frame, caller, queue))
         except Refused as refusal:
             return refusal.reply
         except NuskaError as error:

@@ -13,17 +13,24 @@ that itself waits for messages.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
+from nuska.core import Core
 from nuska.core.waiting import Patience
+from nuska.domain.errors import Conflict, InvalidInput
 from nuska.domain.moments import Moment
 from nuska.transport.websocket.actions.rows import Action, unknown
 from nuska.transport.websocket.actions.table import ACTIONS
 from nuska.transport.websocket.frames import Frame, Refused, Reply, read
+from nuska.transport.websocket.listener import Listener
+from nuska.transport.websocket.pushes import Notice, Pushes
 from nuska.transport.websocket.standing import Standing
 
+MAX_HELD = 256
+"""Pushes that wait for replies to go first; then those who push are told to wait."""
 EXPIRED = 4003
 """The close code for authentication that is over."""
 
@@ -49,15 +56,27 @@ class Answer(Struct, frozen=True, gc=False):
     binary: bool
 
 
-Sending: TypeAlias = Answer
+Sending: TypeAlias = Answer | Pushes | Notice
 
 
 class Turn:
     """One request, from its message to its reply."""
 
-    __slots__ = ("action", "binary", "body", "frame", "ordered", "refusal", "reply", "waits")
+    __slots__ = (
+        "action",
+        "afterwards",
+        "binary",
+        "body",
+        "frame",
+        "ordered",
+        "refusal",
+        "reply",
+        "waits",
+    )
 
     def __init__(self, binary: bool) -> None:
+        self.afterwards: Callable[[], None] | None = None
+        """To be called when the reply is on its way."""
         self.binary = binary
         self.frame: Frame | None = None
         """None: it was no document."""
@@ -80,15 +99,29 @@ class Turn:
 
 
 class Session:
-    def __init__(self, outlet: Outlet, name: str, standing: Standing) -> None:
-        """``name``: an opaque word for this connection, for people who look at subscriptions."""
+    def __init__(
+        self, outlet: Outlet, core: Core, name: str, standing: Standing, max_queues: int
+    ) -> None:
+        """``name``: an opaque word for this connection, for people who look at subscriptions.
+        ``max_queues``: how many it may be subscribed to."""
         self.outlet = outlet
+        self._core = core
+        self._max_queues = max_queues
         self.name = name
         self.standing = standing
         self.turnstile = asyncio.Lock()
         self.waits: set[Patience] = set()
         """Of requests that wait for messages now."""
         self.closed = False
+        self.pushes_binary = False
+        """Pushes have the encoding of the subscription that was made last."""
+        self.listeners: dict[str, Listener] = {}
+        """By the ids of their subscriptions."""
+        self._queues: set[tuple[str, str]] = set()
+        """Project and name of those that it is subscribed to, or about to be."""
+        self._stalled = False
+        self._ends_at: Moment | None = None
+        """When the first of the subscriptions ends."""
         self.in_flight = 0
         """Requests received and not yet answered."""
         self._line: deque[Turn] = deque()
@@ -107,12 +140,12 @@ class Session:
 
     @property
     def is_subscribed(self) -> bool:
-        return False
+        return bool(self.listeners)
 
     @property
-    def ends_at(self) -> Moment | None:
-        """When something of this connection is over: see ``tick``."""
-        return self.standing.ends_at
+    def has_an_end(self) -> bool:
+        """Whether something of this connection is over one day: then ``tick`` is to be called."""
+        return self._ends_at is not None or self.standing.ends_at is not None
 
     # In
 
@@ -133,9 +166,14 @@ class Session:
         self.in_flight -= 1
         self._settling -= turn.settles_who
         turn.reply = reply
-        if not turn.ordered:
+        if turn.ordered:
+            self._answer_in_order(turn)
+        else:
             self._out.append(Answer(reply, turn.binary))
-            return
+        if turn.afterwards is not None:
+            turn.afterwards()
+
+    def _answer_in_order(self, turn: Turn) -> None:
         self._running -= 1
         self._running_joined -= turn.joins
         owed = self._owed
@@ -147,11 +185,19 @@ class Session:
             if done is self._held_until:
                 self._release()
 
-    def tick(self, now: Moment) -> None:
-        """It is ``now``: end what is over."""
+    def tick(self) -> None:
+        """End what is over."""
+        now = self._core.clock.now()
         ends_at = self.standing.ends_at
         if ends_at is not None and ends_at <= now:
             self.outlet.close(EXPIRED, "Authentication expired.")
+        elif self._ends_at is not None and self._ends_at <= now:
+            for listener in list(self.listeners.values()):
+                connected = listener.connected
+                assert connected is not None
+                if connected.subscriptions[0].expires_at <= now:
+                    self._core.connected.remove(connected)
+                    self.forget(connected.id)
 
     def lost(self) -> None:
         """The connection is closed, or about to be: nobody waits on it any more."""
@@ -162,6 +208,94 @@ class Session:
         self._held.clear()
         for patience in tuple(self.waits):
             patience.leave()
+        for listener in self.listeners.values():
+            if listener.connected is not None:
+                self._core.connected.remove(listener.connected)
+        self.listeners.clear()
+
+    # Subscriptions
+
+    def reserve(self, project: str, names: Sequence[str]) -> None:
+        """Before a subscription is made: one queue has one at most. Raises ``Conflict``."""
+        wanted = {(project, name) for name in names}
+        if wanted & self._queues:
+            raise Conflict("This connection is subscribed to that queue already.")
+        if len(self._queues) + len(wanted) > self._max_queues:
+            raise InvalidInput(
+                f"A connection may be subscribed to {self._max_queues} queues at most."
+            )
+        self._queues |= wanted
+
+    def unreserve(self, project: str, names: Sequence[str]) -> None:
+        self._queues -= {(project, name) for name in names}
+
+    def subscribed(self, listener: Listener, *, binary: bool) -> None:
+        """A subscription was made; its listening begins when the reply is on its way."""
+        connected = listener.connected
+        assert connected is not None
+        if self.closed:
+            self._core.connected.remove(connected)
+            return
+        self.pushes_binary = binary
+        self.listeners[connected.id] = listener
+        self._find_end()
+
+    def begin(self, listener: Listener) -> None:
+        has_room = not self._stalled and len(self._held) < MAX_HELD
+        if has_room and listener.connected is not None:
+            listener.connected.listening.go_on()
+
+    def forget(self, id_: str) -> None:
+        """A subscription has ended."""
+        listener = self.listeners.pop(id_, None)
+        if listener is None or listener.connected is None:
+            return
+        queues = [found.queue for found in listener.connected.subscriptions]
+        for queue in queues:
+            self.unreserve(queue.project, [queue.name])
+        self._find_end()
+        listener.say_that_it_ended()
+
+    def _find_end(self) -> None:
+        ends = [
+            found.connected.subscriptions[0].expires_at
+            for found in self.listeners.values()
+            if found.connected is not None
+        ]
+        self._ends_at = min(ends, default=None)
+
+    def push(self, pushes: Pushes | Notice) -> None:
+        """Something for a subscriber, to be sent now or after the replies that are owed."""
+        if self.closed:
+            return
+        if self._owed and not self._patient and self._held_until is None:
+            self._held_until = self._owed[-1]
+        if self._held_until is None:
+            self._out.append(pushes)
+            self.outlet.flush()
+            return
+        self._held.append(pushes)
+        if len(self._held) == MAX_HELD:
+            self._hold()
+
+    def hold(self) -> None:
+        """The connection has no room for more pushes now."""
+        self._stalled = True
+        self._hold()
+
+    def _hold(self) -> None:
+        for listener in self.listeners.values():
+            if listener.connected is not None:
+                listener.connected.listening.hold()
+
+    def go_on(self) -> None:
+        """The connection has room again."""
+        self._stalled = False
+        self._begin_all()
+
+    def _begin_all(self) -> None:
+        for listener in tuple(self.listeners.values()):
+            self.begin(listener)
 
     # Out
 
@@ -192,8 +326,11 @@ class Session:
 
     def _release(self) -> None:
         self._held_until = None
+        was_full = len(self._held) >= MAX_HELD
         self._out += self._held
         self._held.clear()
+        if was_full:
+            self._begin_all()
 
 
 def _read(data: bytes, *, binary: bool) -> Turn:

@@ -1,11 +1,17 @@
 """Actions on subscriptions."""
 
+from functools import partial
+
+from nuska.core.connected import DETAILED_KEY, SINCE_KEY, Connected, ConnectionDraft
 from nuska.core.subscriptions import SubscriptionDraft
 from nuska.domain.errors import Conflict, InvalidInput
+from nuska.domain.subscriptions import Options
 from nuska.transport.websocket.actions.rows import LIMIT, MARKER, QUEUE, Action, Field, Kind
 from nuska.transport.websocket.call import Call
 from nuska.transport.websocket.frames import Reply, raw_parts, written
+from nuska.transport.websocket.listener import Listener
 from nuska.transport.wire import json
+from nuska.transport.wire.callers import check_queue
 from nuska.transport.wire.json import encode
 from nuska.transport.wire.subscriptions import shown_as
 
@@ -13,11 +19,14 @@ _SUBSCRIPTION_ID = Field("subscription_id", Kind.TEXT, required=True)
 
 
 async def subscription_create(call: Call) -> Reply:
-    if call.body.get("subscriber") is None:
-        raise InvalidInput("The body has no subscriber.")
+    """Of somebody else, or, when nobody is named, of this connection."""
     options = call.body.get("options")
     if isinstance(options, dict):
         json.check_depth(written(raw_parts(call.frame).options), options)
+    if call.body.get("subscriber") is None:
+        return await _connect(call, options if isinstance(options, dict) else {})
+    if not call.queue:
+        raise InvalidInput("Only a connection can be subscribed to several queues at once.")
     draft = SubscriptionDraft(
         subscriber=call.named("subscriber"),
         ttl=call.integer("ttl"),
@@ -31,6 +40,64 @@ async def subscription_create(call: Call) -> Reply:
         201,
         encode({"subscription_id": made.id, "message": f"Subscription {call.queue} created."}),
     )
+
+
+async def _connect(call: Call, options: Options) -> Reply:
+    session, project = call.session, call.caller.project
+    names = _names(call)
+    what = ", ".join(names)
+    try:
+        session.reserve(project, names)
+    except Conflict:
+        return Reply(409, encode(f"Subscription {what} not created."))
+    listener = Listener(
+        session, detailed=options.get(DETAILED_KEY) is True, resumes=SINCE_KEY in options
+    )
+    try:
+        listener.connected = connected = await _listen(call, names, options, listener)
+    except BaseException:
+        session.unreserve(project, names)
+        raise
+    session.subscribed(listener, binary=call.frame.binary)
+    call.turn.afterwards = partial(session.begin, listener)
+    markers = connected.markers
+    body: dict[str, object] = {
+        "subscription_id": connected.id,
+        "message": f"Subscription {what} created.",
+    }
+    body |= {"marker": markers[call.queue]} if call.queue else {"markers": markers}
+    return Reply(201, encode(body))
+
+
+async def _listen(
+    call: Call, names: tuple[str, ...], options: Options, listener: Listener
+) -> Connected:
+    def ended() -> None:
+        if listener.connected is not None:
+            call.session.forget(listener.connected.id)
+
+    draft = ConnectionDraft(
+        connection=call.session.name,
+        queues=names,
+        ttl=call.integer("ttl"),
+        options=options,
+        ended=ended,
+    )
+    return await call.core.connected.create(call.caller, draft, listener)
+
+
+def _names(call: Call) -> tuple[str, ...]:
+    several = call.texts("queue_names")
+    if (several is None) is not bool(call.queue):
+        raise InvalidInput("Name the queue in queue_name, or several in queue_names.")
+    if several is None:
+        return (call.queue,)
+    names = tuple(dict.fromkeys(several))
+    if not names:
+        raise InvalidInput("queue_names must name at least one queue.")
+    for name in names:
+        check_queue(name, call.caller.project)
+    return names
 
 
 async def subscription_list(call: Call) -> Reply:
@@ -62,7 +129,8 @@ ACTIONS = (
         name="subscription_create",
         handler=subscription_create,
         fields=(
-            QUEUE,
+            Field("queue_name", Kind.TEXT),
+            Field("queue_names", Kind.TEXTS),
             Field("subscriber", Kind.TEXT, nullable=True),
             Field("ttl", Kind.INTEGER),
             Field("options", Kind.OBJECT, nullable=True),

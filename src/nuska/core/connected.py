@@ -1,0 +1,190 @@
+"""Subscriptions of connections: told what is posted for as long as the connection lasts.
+
+They are not stored: they are gone with the connection, and with the process. In listings a node
+shows those of its own connections, under a subscriber that says nothing (contract websocket-v2
+§6). Their messages come from ``core/live.py``, so from any node, and with a marker by which a
+client that comes back goes on where it was.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from msgspec import Struct
+
+from nuska.core.access import allow
+from nuska.core.live import Listening, Live, Receiver
+from nuska.core.terms import subscription_ttl
+from nuska.domain.errors import InvalidInput
+from nuska.domain.filters import KEY as FILTER_KEY
+from nuska.domain.filters import parse_filter
+from nuska.domain.limits import Limits
+from nuska.domain.markers import Marker, parse_live_marker
+from nuska.domain.messages import QueueRef
+from nuska.domain.moments import after
+from nuska.domain.subscription_options import check_options
+from nuska.domain.subscriptions import (
+    SUBSCRIPTION_ID_BYTES,
+    Options,
+    Subscription,
+    SubscriptionId,
+    subscription_id,
+)
+from nuska.interfaces.clock import Clock
+from nuska.interfaces.identity import Caller
+from nuska.interfaces.storage import QueueStore, RandomBytes
+
+SINCE_KEY = "since"
+DETAILED_KEY = "detailed"
+SCHEME = "ws"
+
+
+class ConnectionDraft(Struct, frozen=True, kw_only=True):
+    """A subscription of a connection, as asked for."""
+
+    connection: str
+    """A word for it that says nothing."""
+    queues: tuple[str, ...]
+    ttl: int | None = None
+    options: Options
+    ended: Callable[[], None]
+    """Called when somebody else ends it."""
+
+
+class Connected(Struct, frozen=True, kw_only=True, eq=False):
+    """A subscription of a connection to one queue or several."""
+
+    subscriptions: tuple[Subscription, ...]
+    """The same for each of its queues, as listings show it."""
+    listening: Listening
+    ended: Callable[[], None]
+
+    @property
+    def id(self) -> SubscriptionId:
+        return self.subscriptions[0].id
+
+    @property
+    def markers(self) -> dict[str, str]:
+        """From where on it is told, by the queues' names."""
+        queues = [subscription.queue for subscription in self.subscriptions]
+        return {queue.name: str(self.listening.marker(queue)) for queue in queues}
+
+
+class ConnectedSubscriptions:
+    """Those of one process."""
+
+    def __init__(
+        self,
+        live: Live,
+        queues: QueueStore,
+        clock: Clock,
+        limits: Limits,
+        random_bytes: RandomBytes,
+    ) -> None:
+        self._live = live
+        self._queues = queues
+        self._clock = clock
+        self._limits = limits
+        self._random_bytes = random_bytes
+        self._of: dict[QueueRef, dict[str, Connected]] = {}
+
+    async def create(self, caller: Caller, draft: ConnectionDraft, receiver: Receiver) -> Connected:
+        """Subscribe a connection; missing queues are created. It is told nothing before
+        ``listening.go_on``, and then all that was posted since this returned."""
+        refs = tuple(QueueRef(caller.project, name) for name in draft.queues)
+        for ref in refs:
+            allow(caller, "subscription:create", ref)
+        check_options(draft.options)
+        markers = _since(draft.options, refs)
+        now = self._clock.now()
+        ttl = subscription_ttl(draft.ttl, self._limits, now)
+        for ref in refs:
+            if await self._queues.get(ref) is None:
+                await self._queues.create(ref, {}, now=now)
+        listening = await self._live.listen(
+            caller.project,
+            refs,
+            receiver,
+            after=markers,
+            wanted=parse_filter(draft.options.get(FILTER_KEY)),
+        )
+        id_ = subscription_id(self._random_bytes(SUBSCRIPTION_ID_BYTES))
+        made = Connected(
+            subscriptions=tuple(
+                Subscription(
+                    id=id_,
+                    queue=ref,
+                    subscriber=f"{SCHEME}:{draft.connection}",
+                    ttl=ttl,
+                    options=draft.options,
+                    created_at=now,
+                    restarted_at=now,
+                    expires_at=after(now, ttl),
+                    confirmed=True,
+                    since=listening.marker(ref).position,
+                )
+                for ref in refs
+            ),
+            listening=listening,
+            ended=draft.ended,
+        )
+        for ref in refs:
+            self._of.setdefault(ref, {})[id_] = made
+        return made
+
+    def of(self, queue: QueueRef) -> list[Subscription]:
+        """The subscriptions of connections here to a queue."""
+        now = self._clock.now()
+        return [
+            subscription
+            for connected in self._of.get(queue, {}).values()
+            for subscription in connected.subscriptions
+            if subscription.queue == queue and subscription.expires_at > now
+        ]
+
+    def get(self, queue: QueueRef, id_: str) -> Subscription | None:
+        return next((found for found in self.of(queue) if found.id == id_), None)
+
+    def end(self, queue: QueueRef, id_: str) -> bool:
+        """End one by its id, for whoever asks; whether there was one."""
+        found = self._of.get(queue, {}).get(id_)
+        if found is None:
+            return False
+        self.remove(found)
+        found.ended()
+        return True
+
+    def end_all(self, queue: QueueRef) -> None:
+        for id_ in list(self._of.get(queue, {})):
+            self.end(queue, id_)
+
+    def remove(self, connected: Connected) -> None:
+        """It is over. A second call does nothing."""
+        connected.listening.close()
+        for subscription in connected.subscriptions:
+            there = self._of.get(subscription.queue)
+            if there is not None:
+                there.pop(connected.id, None)
+                if not there:
+                    del self._of[subscription.queue]
+
+
+def _since(options: Mapping[str, object], queues: Sequence[QueueRef]) -> dict[QueueRef, Marker]:
+    """From where on each queue is to be told; those that are not there: from now on."""
+    given = options.get(SINCE_KEY)
+    if given is None:
+        return {}
+    if isinstance(given, str):
+        if len(queues) != 1:
+            raise InvalidInput("The value of since must be an object: a marker for each queue.")
+        given = {queues[0].name: given}
+    if not isinstance(given, dict):
+        raise InvalidInput("The value of since must be a marker, or an object of markers.")
+    found: dict[QueueRef, Marker] = {}
+    for queue in queues:
+        text = given.get(queue.name)
+        if text is None:
+            continue
+        marker = parse_live_marker(text) if isinstance(text, str) else None
+        if marker is None:
+            raise InvalidInput(f"The value of since for {queue.name} is no marker.")
+        found[queue] = marker
+    return found
