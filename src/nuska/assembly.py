@@ -123,7 +123,7 @@ async def assembled(
                 )
             except CannotSend as error:
                 raise CannotStart(str(error)) from error
-        counted = NuskaCollector(Sources(counters, server, sweeper, core, store, engine))
+        counted = NuskaCollector(Sources(counters, server, sweeper, core, store, engine, sockets))
         collector = _collector(counted, worker, stack)
         if settings.metrics == "path":
             server.add_side_app(METRICS_PATH, build_metrics_app(collector, allowed))

@@ -28,6 +28,7 @@ def connecting(
         random_bytes=random_bytes,
         observe=counters.answered,
         max_queues=settings.websocket.max_subscriptions_per_connection,
+        max_per_project=settings.websocket.max_websockets_per_project,
     )
 
     def admit(headers: Mapping[bytes, bytes]) -> bool:

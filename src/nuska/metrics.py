@@ -19,6 +19,7 @@ from nuska.stores.pooled import PooledStore
 from nuska.transport.server.asgi import AsgiApp
 from nuska.transport.server.counters import LATENCY_BUCKETS, Counters
 from nuska.transport.server.server import HttpServer
+from nuska.transport.server.sockets import Sockets
 from nuska.upkeep.sweeper import Sweeper
 from nuska.workers.board import Collector
 
@@ -42,6 +43,8 @@ class Sources(Struct, frozen=True):
     store: Store
     engine: Engine | None = None
     """None in a process that tells nobody."""
+    sockets: Sockets | None = None
+    """None where WebSockets are not served."""
 
 
 class NuskaCollector:
@@ -79,6 +82,34 @@ class NuskaCollector:
             yield GaugeMetricFamily(name, help_text, value=value)
         yield from self._pools()
         yield from self._deliveries()
+        yield from self._websockets()
+
+    def _websockets(self) -> "Iterator[Metric]":
+        """Requests are with those of HTTP: their method is ``WS``, their route the action."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        sockets = self._sources.sockets
+        if sockets is None:
+            return
+        counted = sockets.counters
+        for name, help_text, total in (
+            ("nuska_websockets_accepted", "WebSocket connections ever open.", counted.connections),
+            ("nuska_websockets_turned_away", "Handshakes refused.", counted.turned_away),
+            ("nuska_websocket_messages", "Messages received.", counted.received),
+            ("nuska_websocket_pushes", "Messages pushed, for each connection.", counted.pushed),
+        ):
+            yield CounterMetricFamily(name, help_text, value=total)
+        closed = CounterMetricFamily(
+            "nuska_websockets_closed",
+            "Connections ended, by the code; 1006: without one.",
+            labels=["code"],
+        )
+        for code, number in sorted(counted.closed.items()):
+            closed.add_metric([str(code)], number)
+        yield closed
+        yield GaugeMetricFamily(
+            "nuska_websockets", "Open WebSocket connections.", value=len(sockets.open)
+        )
 
     def _requests(self) -> "Iterator[Metric]":
         from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily

@@ -269,6 +269,22 @@ async def test_connections_are_limited_in_all_and_by_address(serve: Any) -> None
             assert (await three.ask("queue_list")).status == 200
 
 
+async def test_a_project_has_so_many_connections_and_no_more(serve: Any) -> None:
+    served = await serve(bounds={"max_websockets_per_project": 1})
+    async with talking(served.ws) as one, talking(served.ws, project="other") as other:
+        assert (await one.ask("queue_list")).status == 200
+        assert (await other.ask("queue_list")).status == 200
+        async with talking(served.ws) as two:
+            with pytest.raises(ConnectionClosed) as closed:
+                await two.ask("queue_list")
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1008
+        assert (await one.ask("queue_list")).status == 200
+    await until(lambda: not served.sockets.open)
+    async with talking(served.ws) as three:
+        assert (await three.ask("queue_list")).status == 200
+
+
 async def test_a_stop_answers_what_has_begun_and_says_that_it_restarts(serve: Any) -> None:
     served = await serve()
     async with talking(served.ws) as idle, talking(served.ws) as waiting:

@@ -18,9 +18,7 @@ PATHS = ("/", "/v2", "/v2/websocket")
 """Where HTTP and WebSockets live on one port."""
 
 RESTART = 1012
-TRY_LATER = 1013
 IDLE = 1001
-TOO_MANY = 1008
 UNANSWERED = 1011
 SLOW = 4008
 FIRST_PRIVATE = 3000

@@ -136,7 +136,7 @@ class WebSocketConnection(asyncio.Protocol):
         shared.flowing(self)
         self._sockets.remove(self, self._address)
         self._backlog.clear()
-        self.session.lost()
+        self._sockets.service.closed(self.session)
         if shared.stopping and not shared.connections:
             shared.deserted.set()
 

@@ -1,6 +1,7 @@
 """Carrying requests out: who asks, may he, and what the core says; every failure is a reply."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import structlog
@@ -30,6 +31,9 @@ UNKNOWN = "unmatched"
 NAME_BYTES = 8
 """Of the random name of a connection."""
 MAX_QUEUES = 100
+MAX_PER_PROJECT = 10_000
+TOO_MANY = 1008
+"""The close code for a connection beyond a project's limit."""
 
 Observe = Callable[[str, str, int, float], None]
 
@@ -47,14 +51,18 @@ class WebSocketService:
         random_bytes: Callable[[int], bytes],
         observe: Observe | None = None,
         max_queues: int = MAX_QUEUES,
+        max_per_project: int = MAX_PER_PROJECT,
     ) -> None:
         """``observe(action, method, status, seconds)`` is told of every request.
-        ``max_queues``: how many one connection may be subscribed to."""
+        ``max_queues``: how many one connection may be subscribed to; ``max_per_project``: how
+        many connections a project may have."""
         self._core = core
         self._identity = identity
         self._random_bytes = random_bytes
         self._observe = observe
         self._max_queues = max_queues
+        self._max_per_project = max_per_project
+        self._of_project: Counter[str] = Counter()
 
     def open_session(self, outlet: Outlet, source: str | None) -> Session:
         """A session for a new connection from this address."""
@@ -88,6 +96,7 @@ class WebSocketService:
             else:
                 caller = await session.standing.caller(action, headers, queue)
                 self._check(caller, action, queue)
+                self._count(session, caller.project)
             return await action.handler(Call(session, self._core, turn, frame, caller, queue))
         except Refused as refusal:
             return refusal.reply
@@ -99,6 +108,25 @@ class WebSocketService:
         except Exception as error:
             log.error("unexpected error", action=action.name, exc_info=error)
             return BUG
+
+    def closed(self, session: Session) -> None:
+        """The connection of a session is closed."""
+        session.lost()
+        if session.project is not None:
+            self._of_project[session.project] -= 1
+            if not self._of_project[session.project]:
+                del self._of_project[session.project]
+            session.project = None
+
+    def _count(self, session: Session, project: str) -> None:
+        """A connection is counted for the project that it first speaks for."""
+        if session.project is not None or session.closed:
+            return
+        if self._of_project[project] >= self._max_per_project:
+            session.outlet.close(TOO_MANY, "this project has as many connections as it may have")
+            raise Unavailable("This project has as many connections as it may have.")
+        self._of_project[project] += 1
+        session.project = project
 
     def _check(self, caller: Caller, action: Action, queue: str) -> None:
         """The order is that of HTTP: the name, then whether the caller may."""

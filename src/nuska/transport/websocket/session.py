@@ -109,6 +109,8 @@ class Session:
         self._max_queues = max_queues
         self.name = name
         self.standing = standing
+        self.project: str | None = None
+        """For whose limit the connection counts; None: it has said nothing yet."""
         self.turnstile = asyncio.Lock()
         self.waits: set[Patience] = set()
         """Of requests that wait for messages now."""
