@@ -1,7 +1,7 @@
 """Tables on terminals of any width: what people copy, ids and times, is never cut."""
 
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -12,22 +12,25 @@ COLUMNS = ("AT", "MESSAGE", "STATUS", "OUTCOME", "NEXT")
 AT, ID = "2026-11-23T04:19:22Z", "6a21b27a8f24c6f1a9b3d5e7f0"
 OUTCOME = "The subscriber did not answer within ten seconds. It is tried again."
 ROW = (AT, ID, 503, OUTCOME, AT)
-Shown = Callable[[int, int], "Any"]
+LONG = "x" * 5_000
+Shown = Callable[..., "Any"]
 
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shown:
     """The lines of a table of so many rows on a terminal of so many columns."""
 
-    async def show(width: int, rows: int) -> list[str]:
+    async def show(
+        width: int, rows: int, columns: Sequence[str] = COLUMNS, row: Cells = ROW
+    ) -> list[str]:
         async def records() -> AsyncIterator[tuple[Mapping[str, Any], Cells]]:
             for _ in range(rows):
-                yield {}, ROW
+                yield {}, row
 
         monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
         for name, value in (("TERM", "dumb"), ("COLUMNS", str(width)), ("LINES", "25")):
             monkeypatch.setenv(name, value)
-        assert await Output(as_json=False).rows(COLUMNS, records()) == rows
+        assert await Output(as_json=False).rows(columns, records()) == rows
         return capsys.readouterr().out.splitlines()
 
     return show
@@ -66,3 +69,15 @@ async def test_a_long_table_goes_on_without_a_second_heading(shown: Shown) -> No
     lines = await shown(200, ROWS_PER_TABLE + 1)
     assert len(lines) == ROWS_PER_TABLE + 2
     assert lines[-1] == lines[1]
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+async def test_what_may_be_of_any_length_gets_what_is_left_of_the_line(
+    shown: Shown, width: int
+) -> None:
+    columns = ("ID", "TTL", "BODY", "ATTRIBUTES")
+    _, row = await shown(width, 1, columns, (ID, 900, LONG, "{}"))
+    assert row.startswith(f"{ID}  900  xxxxxxxxxxx")
+    assert row.count("…") == 1
+    assert len(row) <= width
+    assert row.split()[-1] == "{}"

@@ -28,6 +28,8 @@ Cells = Sequence[object]
 
 WHOLE = frozenset({"ID", "MESSAGE", "AT", "SINCE", "NEXT", "NAME", "QUEUE", "KEY"})
 """Columns that are never cut or folded: what stands there is for copying."""
+CUT = frozenset({"BODY", "ATTRIBUTES", "METADATA"})
+"""Columns of things of any length, which get a line and no more; all others are folded."""
 NARROWEST = 12
 """Characters that any other column is given, or what it needs, if that is less. Where there is
 no room for that, things are shown below each other."""
@@ -125,9 +127,19 @@ class Output:
         if sum(least) + GAP * (len(least) - 1) > console.width:
             _print_below_each_other(console, names, texts, goes_on=goes_on)
             return
+        cut = [name in CUT for name in names]
+        room = console.width - GAP * (len(least) - 1)
+        room -= sum(w for w, is_cut in zip(widths, cut, strict=True) if not is_cut)
+        most = max(NARROWEST, room // max(1, sum(cut)))
         table = Table(box=None, pad_edge=False, show_header=bool(columns), header_style="bold")
-        for name, kept, width in zip(names, whole, least, strict=True):
-            table.add_column(name, no_wrap=kept, overflow="fold", min_width=width)
+        for name, kept, is_cut, width in zip(names, whole, cut, least, strict=True):
+            table.add_column(
+                name,
+                no_wrap=kept or is_cut,
+                overflow="ellipsis" if is_cut else "fold",
+                min_width=width,
+                max_width=most if is_cut else None,
+            )
         for line in texts:
             table.add_row(*(Text(text) for text in line))
         console.print(table)
