@@ -1,5 +1,6 @@
 """What every command that talks to a server takes, and how its errors end the command."""
 
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ PLAIN = Parameter(
 """How the options of these commands look unless they say otherwise."""
 
 DEFAULT_PROJECT = "default"
+TOKEN_VARIABLE = "NUSKA_TOKEN"  # noqa: S105  # the name of a variable
+"""A token or an API key. There is no option for it: others on the machine could read it there."""
 SERVER = Group("Server", sort_key=9)
 
 
@@ -82,6 +85,7 @@ class Options:
                 timeout=self.timeout,
                 connections=connections,
                 headers=headers,
+                token=os.environ.get(TOKEN_VARIABLE) or None,
             )
         except ValueError as error:
             raise CommandFailed(Exit.USAGE, f"{error}.") from None

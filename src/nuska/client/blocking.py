@@ -296,6 +296,7 @@ class BlockingClient:
         transport: Transport = "http",
         connections: int = DEFAULT_CONNECTIONS,
         headers: Mapping[str, str] | None = None,
+        token: str | None = None,
         timing: Timing | None = None,
     ) -> None:
         self._client = Client(
@@ -307,6 +308,7 @@ class BlockingClient:
             transport=transport,
             connections=connections,
             headers=headers,
+            token=token,
             timing=timing,
         )
         self._portal: Portal | None = None

@@ -42,7 +42,8 @@ class Client:
     """``async with Client("http://127.0.0.1:8888", project="shop") as client: …``
 
     ``client_id`` stays the same for the life of the client; by it a listing can leave out what
-    the client itself posted. ``headers`` go with every request. All calls may be made at once.
+    the client itself posted. ``headers`` go with every request; ``token``, or an API key
+    in its place, proves who we are. All calls may be made at once.
     ``transport="websocket"`` is for high rates: what queues do often then goes over one
     connection, many requests at a time.
     """
@@ -58,6 +59,7 @@ class Client:
         transport: Transport = "http",
         connections: int = DEFAULT_CONNECTIONS,
         headers: Mapping[str, str] | None = None,
+        token: str | None = None,
         timing: Timing | None = None,
     ) -> None:
         self.project = project
@@ -66,6 +68,8 @@ class Client:
         self._timeout, self._retry = timeout, retry or RetryPolicy()
         self._timing = timing or Timing()
         named = {**(headers or {}), "Client-ID": self.client_id, "X-Project-Id": project}
+        if token is not None:
+            named["X-Auth-Token"] = token
         self._connection = Connection(
             self._address,
             headers={**named, "Accept": "application/json"},
