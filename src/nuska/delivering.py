@@ -57,6 +57,7 @@ async def delivering(
             ask=core.confirmations.carry_out,
             hearing=hearing,
             listened=core.live.logs,
+            bodies=core.bodies,
         )
         core.followings.add(engine)
         running = asyncio.create_task(engine.run(), name="deliveries")
@@ -101,7 +102,9 @@ async def _senders(
     connections = Connections(policy, connect=connect, total=total, tls=tls)
     webhook = WebhookSender(connections, policy, core.clock)
     trust = TrustSender(webhook, trusts)
-    queue = QueueSender(store.messages, terms, core.announcing, core.clock, total=total)
+    queue = QueueSender(
+        store.messages, terms, core.announcing, core.clock, core.bodies, total=total
+    )
     try:
         yield {
             "http": webhook,

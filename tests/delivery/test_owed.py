@@ -236,6 +236,7 @@ async def test_queues_that_all_subscribe_to_each_other_take_a_message_once(
         Terms(bench.store.queues, core.limits),
         Passing(bench),
         bench.clock,
+        core.bodies,
         total=5,
     )
     bench.engine = Engine(

@@ -77,6 +77,8 @@ class Core(Struct, frozen=True, kw_only=True):
     keys: KeyService
     key_records: KeyRecords | None
     """None where the store keeps none."""
+    bodies: Bodies
+    """Opens what is sealed, for who reads past the services."""
     pools: PoolService | None = None
     """None without pooling; so are flavors."""
     flavors: FlavorService | None = None
@@ -138,6 +140,7 @@ def build_core(
         random_bytes,
         LiveBounds() if live is None else live,
         seconds(limits.max_message_delay),
+        bodies,
     )
     connected = ConnectedSubscriptions(listening, store.queues, clock, limits, random_bytes)
 
@@ -189,8 +192,8 @@ def build_core(
         topic_messages=messages_of(TOPICS),
         topic_subscriptions=subscriptions_of(TOPICS),
         topic_deliveries=deliveries_of(TOPICS),
-        redriving=RedriveService(subscribable, followings, announcing, clock, QUEUES),
-        topic_redriving=RedriveService(subscribable, followings, announcing, clock, TOPICS),
+        redriving=RedriveService(subscribable, followings, announcing, clock, QUEUES, bodies),
+        topic_redriving=RedriveService(subscribable, followings, announcing, clock, TOPICS, bodies),
         followings=followings,
         confirmations=confirmations,
         connected=connected,
@@ -202,6 +205,7 @@ def build_core(
         encryption=EncryptionService(vault),
         keys=KeyService(key_records, clock, random_bytes),
         key_records=key_records,
+        bodies=bodies,
         pools=None if placement is None else PoolService(placement, limits),
         flavors=None if placement is None else FlavorService(placement, limits),
         clock=clock,

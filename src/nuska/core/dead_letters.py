@@ -49,11 +49,12 @@ class Letter(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def letter_of(message: Message) -> Letter:
+    """``message``, its body as it lies in the store."""
     attributes = message.attributes
     return Letter(
         id=message.id,
         position=message.position,
-        body=Raw(message.body),
+        body=Raw(message.stored or message.body),
         ttl=message.ttl,
         created_at=message.created_at,
         expires_at=message.expires_at,

@@ -36,10 +36,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from nuska.core.bodies import Bodies
 from nuska.core.listeners import Announced, Ending, Gap, Listening, Member, Receiver
 from nuska.core.live_bounds import LiveBounds
 from nuska.core.live_logs import LiveLogs
 from nuska.core.live_readers import Reader
+from nuska.core.opened_logs import OpenedLogs
 from nuska.core.wakeups import LocalWakeups, Overhearing
 from nuska.domain.errors import InvalidInput, Unavailable
 from nuska.domain.filters import Filter
@@ -74,6 +76,7 @@ class Live:
         random_bytes: RandomBytes,
         bounds: LiveBounds,
         longest_delay: Duration,
+        bodies: Bodies,
     ) -> None:
         """``longest_delay``: of any message. None for a store that keeps no announcement logs."""
         self.bounds = bounds
@@ -81,6 +84,7 @@ class Live:
         self._wakeups = wakeups
         self._clock = clock
         self._longest_delay = longest_delay
+        self._bodies = bodies
         self.logs = (
             None
             if store is None
@@ -229,7 +233,12 @@ class Live:
                 self._hearing = self._wakeups.overhear(self._overhear, everything=False)
             self._hearing.follow(queue)
             reader = self._readers[queue] = Reader(
-                queue, store.announcements, logs, self._clock, self.bounds, self._longest_delay
+                queue,
+                OpenedLogs(store.announcements, self._bodies),
+                logs,
+                self._clock,
+                self.bounds,
+                self._longest_delay,
             )
             task = asyncio.get_running_loop().create_task(
                 reader.run(self._ended), name="a live queue"

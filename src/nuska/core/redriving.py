@@ -14,8 +14,10 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from nuska.core.access import allow
+from nuska.core.bodies import Bodies
 from nuska.core.dead_letters import (
     NO_ATTRIBUTES,
+    NULL,
     Letter,
     dead_delivery_of,
     decode_buried,
@@ -40,6 +42,7 @@ from nuska.domain.positions import (
     floor_at,
     parse_marker,
 )
+from nuska.domain.sealed import is_sealed
 from nuska.domain.subscriptions import SubscriptionId
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.identity import Caller
@@ -103,12 +106,14 @@ class RedriveService:
         wakeups: Wakeups,
         clock: Clock,
         namespace: Namespace,
+        bodies: Bodies,
     ) -> None:
-        self._opened = store
+        self._kept = store
         self._followings = followings
         self._wakeups = wakeups
         self._clock = clock
         self._namespace = namespace
+        self._bodies = bodies
 
     async def page(
         self,
@@ -124,7 +129,17 @@ class RedriveService:
         allow(caller, f"{self._namespace.noun}:get", self._place(caller, name))
         limit = DEFAULT_DEAD_LETTERS if limit is None else limit
         check_range("limit", limit, 1, MAX_DEAD_LETTERS)
-        return await self._find(self._place(caller, name), after, limit, reason, None)
+        queue = self._place(caller, name)
+        page = await self._find(queue, after, limit, reason, None)
+        return replace(page, letters=[await self._opened(queue, one) for one in page.letters])
+
+    async def _opened(self, queue: QueueRef, dead: DeadLetter) -> DeadLetter:
+        """As it was posted; without a body when nobody can open it any more."""
+        if not is_sealed(bytes(dead.letter.body)):
+            return dead
+        opened = await self._bodies.open(queue, [dead.letter.message()])
+        body = Raw(opened[0].body if opened else NULL)
+        return replace(dead, letter=replace(dead.letter, body=body))
 
     async def redrive(
         self,
@@ -245,9 +260,9 @@ class RedriveService:
 
     @property
     def _store(self) -> SubscribableStore:
-        if self._opened is None:
+        if self._kept is None:
             raise Unavailable("This store cannot keep subscriptions.")
-        return self._opened
+        return self._kept
 
 
 def _dead_letter(message: Message, queue: QueueRef, place: QueueRef) -> DeadLetter | None:

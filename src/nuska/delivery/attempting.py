@@ -7,15 +7,17 @@ from contextlib import suppress
 from msgspec import Struct
 from msgspec.structs import replace
 
+from nuska.core.bodies import Bodies
 from nuska.core.deliveries import Attempt
 from nuska.delivery.counters import DeliveryCounters
 from nuska.delivery.dispatch import Dispatch
 from nuska.delivery.endpoints import Endpoint
 from nuska.delivery.journal import Journal
-from nuska.domain.errors import InvalidInput
+from nuska.domain.errors import InvalidInput, Unavailable
 from nuska.domain.messages import Message
 from nuska.domain.moments import Duration, Moment, after, seconds
 from nuska.domain.retries import RetryPolicy, choose, parse_retry_policy
+from nuska.domain.sealed import is_sealed
 from nuska.domain.subscriptions import Subscription
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.notifications import Notification, Outcome, Sender
@@ -54,11 +56,13 @@ class Attempting:
         dispatch: Dispatch,
         clock: Clock,
         counters: DeliveryCounters,
+        bodies: Bodies,
     ) -> None:
         self._senders = senders
         self._dispatch = dispatch
         self._clock = clock
         self._counters = counters
+        self._bodies = bodies
         self.stopping = False
 
     def address(self, subscription: Subscription) -> str:
@@ -124,7 +128,19 @@ class Attempting:
             round=round_,
         )
         try:
+            if is_sealed(message.body):
+                opened = await self._bodies.open(subscription.queue, [message])
+                if not opened:
+                    return Outcome(
+                        ok=False,
+                        latency=Duration(0),
+                        permanent=True,
+                        error="Nobody can open the message any more: its key has been erased.",
+                    )
+                notification = replace(notification, message=opened[0])
             return await sender.send(notification)
+        except Unavailable as error:
+            return Outcome(ok=False, latency=Duration(0), error=error.description)
         except Exception as error:
             logger.error("a sender failed unexpectedly", exc_info=error)
             return Outcome(ok=False, latency=Duration(0), error="An internal error.")

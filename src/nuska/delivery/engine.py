@@ -11,8 +11,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 
+from nuska.core.bodies import Bodies
 from nuska.core.deliveries import Attempt
 from nuska.core.live_logs import LiveLogs
+from nuska.core.opened_logs import OpenedLogs
 from nuska.core.subscription_records import Seen, SubscriptionRecords
 from nuska.delivery.attempting import Attempting
 from nuska.delivery.bounds import DeliveryBounds
@@ -83,19 +85,22 @@ class Engine:
         ask: Ask | None = None,
         hearing: Hearing | None = None,
         listened: LiveLogs | None = None,
+        bodies: Bodies | None = None,
     ) -> None:
         """``may_be_told``: whether a subscription counts at all; ``remove``: what is done with
         one that has expired; ``ask``: asks subscribers of a queue to confirm; ``listened``:
-        who else needs the logs."""
+        who else needs the logs; ``bodies``: opens what is sealed."""
         bounds = DeliveryBounds() if bounds is None else bounds
+        bodies = Bodies(None) if bodies is None else bodies
         patient = PatientClock(clock)
         records = SubscriptionRecords(store.records)
         self.counters = DeliveryCounters()
         self.dispatch = Dispatch(bounds, patient)
-        attempting = Attempting(senders, self.dispatch, patient, self.counters)
+        attempting = Attempting(senders, self.dispatch, patient, self.counters, bodies)
         self._node = Node(
             store=store,
             records=records,
+            logs=OpenedLogs(store.announcements, bodies),
             clock=patient,
             random_bytes=random_bytes,
             bounds=bounds,

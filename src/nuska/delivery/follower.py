@@ -47,7 +47,7 @@ class Follower:
     def __init__(self, queue: QueueRef, node: Node) -> None:
         self.queue = queue
         self.node = node
-        self.log = LogPages(queue, node.store.announcements, node.clock, node.budget)
+        self.log = LogPages(queue, node.logs, node.clock, node.budget)
         self.journal = Journal(
             queue, node.store, node.clock, node.random_bytes, node.bounds, node.held, node.announce
         )

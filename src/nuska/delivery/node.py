@@ -16,6 +16,7 @@ from nuska.delivery.pages import PageBudget
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.domain.subscriptions import Subscription
+from nuska.interfaces.announcing import AnnouncementStore
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.notifications import SubscribableStore
 from nuska.interfaces.storage import RandomBytes
@@ -32,6 +33,8 @@ class Woken(Protocol):
 class Node(Struct):
     store: SubscribableStore
     records: SubscriptionRecords
+    logs: AnnouncementStore
+    """Bodies in them are as they were posted."""
     clock: Clock
     random_bytes: RandomBytes
     bounds: DeliveryBounds

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from nuska.core.bodies import Bodies
 from nuska.core.deliveries import Attempt, attempts_since
 from nuska.core.subscription_records import Cursor, SubscriptionRecords
 from nuska.delivery.bounds import DeliveryBounds
@@ -103,7 +104,10 @@ class FakeSender:
 class DeliveryBench:
     """An open store, an engine on it, and the means to post and subscribe."""
 
-    def __init__(self, store: SubscribableStore, clock: ManualClock) -> None:
+    def __init__(
+        self, store: SubscribableStore, clock: ManualClock, bodies: Bodies | None = None
+    ) -> None:
+        self.bodies = bodies
         self.store = store
         self.clock = clock
         self.sender = FakeSender(clock)
@@ -122,6 +126,7 @@ class DeliveryBench:
             {"http": self.sender},
             bounds=bounds,
             may_be_told=lambda _: True,
+            bodies=self.bodies,
         )
         return self.engine
 

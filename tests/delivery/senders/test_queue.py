@@ -5,6 +5,7 @@ import json
 import pytest
 from msgspec.structs import replace
 
+from nuska.core.bodies import Bodies
 from nuska.core.terms import Terms
 from nuska.core.wakeups import LocalWakeups
 from nuska.delivery.senders.queue import HOPS, MAX_HOPS, ORIGIN, ROUND, QueueSender
@@ -31,7 +32,7 @@ def store() -> MemoryStore:
 @pytest.fixture
 def sender(store: MemoryStore, clock: ManualClock) -> QueueSender:
     terms = Terms(store.queues, Limits())
-    return QueueSender(store.messages, terms, LocalWakeups(), clock, total=10.0)
+    return QueueSender(store.messages, terms, LocalWakeups(), clock, Bodies(None), total=10.0)
 
 
 async def held(store: MemoryStore, clock: ManualClock, queue: QueueRef = WORK) -> list[Message]:

@@ -12,6 +12,7 @@ from hashlib import sha256
 
 import msgspec
 
+from nuska.core.bodies import Bodies
 from nuska.core.terms import Terms
 from nuska.delivery.senders.outcomes import failed, refused
 from nuska.domain.errors import Conflict, NuskaError
@@ -21,6 +22,7 @@ from nuska.domain.messages import Idempotency, Message, NewMessage, QueueRef
 from nuska.domain.metadata import is_queue_name
 from nuska.domain.moments import Duration
 from nuska.domain.positions import parse_message_id
+from nuska.domain.sealed import is_sealed
 from nuska.domain.subscriptions import Subscription
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.notifications import ConfirmationRequest, Notification, Outcome
@@ -43,13 +45,21 @@ class QueueSender:
     """Implements ``Sender`` for ``queue``."""
 
     def __init__(
-        self, messages: MessageStore, terms: Terms, wakeups: Wakeups, clock: Clock, *, total: float
+        self,
+        messages: MessageStore,
+        terms: Terms,
+        wakeups: Wakeups,
+        clock: Clock,
+        bodies: Bodies,
+        *,
+        total: float,
     ) -> None:
         """``total``: seconds that an attempt may take."""
         self._messages = messages
         self._terms = terms
         self._wakeups = wakeups
         self._clock = clock
+        self._bodies = bodies
         self._total = total
 
     async def send(self, notification: Notification) -> Outcome:
@@ -89,19 +99,23 @@ class QueueSender:
         settings = await self._terms.of(target)
         if len(message.body) > settings.max_post_size:
             return "The message is larger than the queue takes."
+        body = message.stored or message.body
+        sealing = settings.encrypted and not is_sealed(body)
         now = self._clock.now()
         if message.expires_at <= now:
             return "The message has expired."
         copy = NewMessage(
-            body=message.body,
+            body=body,
             ttl=Duration(message.expires_at - now),
             delay=settings.default_delay,
             attributes=attributes,
         )
         key = f"copy.{origin}.{round_}" if round_ else f"copy.{origin}"
-        once = Idempotency(key, sha256(message.body).digest())
+        once = Idempotency(key, sha256(body).digest())
+        once = self._bodies.remember(target, once, encrypted=sealing)
+        copies = await self._bodies.seal(target, [copy], encrypted=True) if sealing else [copy]
         added = await self._messages.add(
-            target, [copy], poster=message.poster, idempotency=once, now=now
+            target, copies, poster=message.poster, idempotency=once, now=now
         )
         if not added.replayed:
             self._wakeups.wake(target, 1)
