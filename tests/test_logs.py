@@ -4,6 +4,10 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+from nuska.logs import without_signature
+
 SPEAK = """
 import logging, structlog
 from nuska.logs import set_up_logging
@@ -56,3 +60,22 @@ def test_for_people_it_is_readable_text() -> None:
 def test_the_level_decides_what_is_heard() -> None:
     assert "unheard" not in said("json")
     assert said("json", "debug").count("unheard") == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "logged"),
+    [
+        ("limit=5&marker=x", "limit=5&marker=x"),
+        ("", ""),
+        ("expires=1", "expires=1"),
+        (
+            "limit=5&signature=abc&expires=2031&methods=GET&paths=%2Fv2&project_id=p&x",
+            "limit=5&signature=***&expires=***&methods=***&paths=***&project_id=***&x",
+        ),
+        ("Signature=abc&Project=p&Methods=PUT", "signature=***&project=***&methods=***"),
+        ("%73ignature=abc&sign%61ture=d", "signature=***&signature=***"),
+        ("signature", "signature=***"),
+    ],
+)
+def test_a_link_that_is_a_credential_is_not_logged(query: str, logged: str) -> None:
+    assert without_signature(query) == logged

@@ -8,6 +8,7 @@ named field by field: never a request's headers or body, so no credential gets i
 import logging
 import sys
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import unquote_plus
 
 import structlog
 from structlog.typing import Processor
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 Format = Literal["auto", "human", "json"]
 
 access = logging.getLogger("nuska.access")
+
+_SIGNATURE = "signature"
+_OF_LINKS = frozenset({_SIGNATURE, "expires", "methods", "paths", "project_id", "project"})
+"""Parameters of links that are a credential: pre-signed URLs, and the page of confirmations."""
 
 
 def set_up_logging(form: Format = "auto", level: str = "info") -> None:
@@ -74,8 +79,21 @@ def log_request(exchange: "Exchange", seconds: float) -> None:
             "client": client[0] if client else "unix",
             "method": scope["method"],
             "path": scope["raw_path"].decode("ascii"),
-            "query": scope["query_string"].decode("ascii"),
+            "query": without_signature(scope["query_string"].decode("ascii")),
             "status": exchange.status,
             "milliseconds": round(seconds * 1000, 1),
         },
+    )
+
+
+def without_signature(query: str) -> str:
+    """A query without what a pre-signed link shows: whoever reads the log must not be able to
+    follow it. Names are compared as a server reads them."""
+    pieces = query.split("&")
+    names = [unquote_plus(piece.partition("=")[0]).lower() for piece in pieces]
+    if _SIGNATURE not in names:
+        return query
+    return "&".join(
+        f"{name}=***" if name in _OF_LINKS else piece
+        for name, piece in zip(names, pieces, strict=True)
     )

@@ -16,15 +16,18 @@ from msgspec.structs import replace
 from nuska.core import Core, build_core
 from nuska.delivering import CannotSend
 from nuska.domain.errors import Unavailable
+from nuska.domain.policy import PolicyError
 from nuska.drivers import CannotStart, open_store
 from nuska.encrypting import CannotEncrypt, key_vault
 from nuska.identifying import Keystone, keystone_of
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.pooling import Placement, PoolableStore
 from nuska.interfaces.storage import Durability, SelectiveStore, SharedStore, Store, StoreOptions
+from nuska.permitting import access_by
 from nuska.settings import Settings
+from nuska.sharing import CannotSign, sharing_rules
 from nuska.stores.pooled import PooledStore, pooled
-from nuska.subscribing import CannotSign, confirmation_rules, subscriber_rules
+from nuska.subscribing import confirmation_rules, subscriber_rules
 from nuska.system import Chance, SystemClock
 from nuska.upkeep.store_clock import ServerClock
 
@@ -82,10 +85,11 @@ async def opened(
             store, placement = together, together.placement
         shared = store if isinstance(store, SharedStore) else None
         try:
-            confirmation = confirmation_rules(
+            sharing = sharing_rules(
                 settings, data, embedded=settings.store.partition(":")[0] in ONE_PROCESS_ONLY
             )
-        except CannotSign as error:
+            access = access_by(settings.policy_file)
+        except (CannotSign, PolicyError) as error:
             raise CannotStart(f"{error}.") from error
         try:
             vault = key_vault(settings, store, clock, chance)
@@ -104,9 +108,11 @@ async def opened(
             max_waiters=max_waiters,
             placement=placement,
             subscribers=subscriber_rules(settings, None if keystone is None else keystone.trusts),
-            confirmation=confirmation,
             live=settings.live,
             vault=vault,
+            confirmation=confirmation_rules(settings, sharing.signer),
+            sharing=sharing,
+            access=access,
         )
         if isinstance(shared, SelectiveStore):
             core.wakeups.attend(shared)

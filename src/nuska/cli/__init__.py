@@ -35,6 +35,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tail": ("nuska.cli.tail:app", "Show messages as they are posted."),
     "claim": ("nuska.cli.claim:app", "Claim messages, renew and release claims."),
     "key": ("nuska.cli.key:app", "API keys: make, list and revoke them."),
+    "url": ("nuska.cli.url:app", "Pre-signed URLs: let others in without credentials."),
+    "policy": ("nuska.cli.policy:app", "Who may do what, and a file that says so."),
     "webhook": ("nuska.cli.webhook:app", "Secrets and signatures of webhooks."),
     "work": ("nuska.cli.work:app", "Run a command for each message of a queue."),
 }

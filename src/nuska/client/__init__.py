@@ -48,6 +48,7 @@ from nuska.client.records import (
     Stats,
 )
 from nuska.client.retries import RetryPolicy
+from nuska.client.signed_urls import KeptUrl, SignedUrl, SignedUrls
 from nuska.client.subscriptions import (
     Attempt,
     Disabled,
@@ -87,6 +88,7 @@ __all__ = [
     "Gap",
     "GiveBack",
     "HeldClaim",
+    "KeptUrl",
     "Key",
     "Keys",
     "Landmark",
@@ -107,6 +109,8 @@ __all__ = [
     "RawMessage",
     "Redriven",
     "RetryPolicy",
+    "SignedUrl",
+    "SignedUrls",
     "Standing",
     "Stats",
     "Subscription",

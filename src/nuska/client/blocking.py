@@ -19,6 +19,7 @@ from nuska.client.blocking_subscriptions import (
     BlockingTopic,
     Iterated,
 )
+from nuska.client.blocking_urls import BlockingSignedUrls
 from nuska.client.claims import CLAIM_TTL
 from nuska.client.client import (
     DEFAULT_CONNECTIONS,
@@ -39,6 +40,7 @@ from nuska.client.portal import NOT_OPEN, Portal
 from nuska.client.queues import Queue
 from nuska.client.records import Claim, Message, Metadata, NewMessage, QueueEntry, RawMessage, Stats
 from nuska.client.retries import RetryPolicy
+from nuska.client.signed_urls import KeptUrl
 
 T = TypeVar("T")
 
@@ -150,6 +152,10 @@ class BlockingQueue:
         return BlockingSubscriptions(
             self._portal, self._queue.subscriptions, _iterated(self._portal)
         )
+
+    @property
+    def signed_urls(self) -> BlockingSignedUrls:
+        return BlockingSignedUrls(self._portal, self._queue.signed_urls, _iterated(self._portal))
 
     @property
     def dead_letters(self) -> BlockingDeadLetters:
@@ -414,6 +420,9 @@ class BlockingClient:
         self, *, page: int | None = None, marker: str | None = None
     ) -> BlockingListing[DataKeyEntry]:
         return BlockingListing(self._open(), self._client.data_keys(page=page, marker=marker))
+
+    def kept_urls(self, *, page: int | None = None) -> BlockingListing[KeptUrl]:
+        return BlockingListing(self._open(), self._client.kept_urls(page=page))
 
     def ping(self) -> None:
         self._open().run(self._client.ping())

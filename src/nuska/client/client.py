@@ -21,6 +21,7 @@ from nuska.client.pools import Flavor, FlavorEntry, Pool, PoolEntry, flavor_page
 from nuska.client.queues import Queue, queue_page
 from nuska.client.records import QueueEntry
 from nuska.client.retries import RetryPolicy
+from nuska.client.signed_urls import KeptUrl, kept_page
 from nuska.client.socket import Caller
 from nuska.client.topics import Topic, topic_page
 
@@ -219,6 +220,10 @@ class Client:
     def keys(self) -> Keys:
         """The project's API keys. What it does needs the role admin."""
         return Keys(self._connection)
+
+    def kept_urls(self, *, page: int | None = None) -> Listing[KeptUrl]:
+        """The pre-signed URLs that the server keeps for the project's queues, by queue."""
+        return Listing(self._connection, "/v2/grants", {"limit": page}, kept_page)
 
     async def ping(self) -> None:
         """Returns if the server and its store answer; else raises what went wrong."""

@@ -15,6 +15,7 @@ from nuska.client.paging import Link, Page
 from nuska.client.pools import Carriage, moved, start_move
 from nuska.client.records import Metadata, QueueEntry, Stats
 from nuska.client.retries import Repeat
+from nuska.client.signed_urls import SignedUrls
 from nuska.client.subscriptions import Subscriptions
 
 PATCH_TYPE = "application/openstack-messaging-v2.0-json-patch"
@@ -37,6 +38,11 @@ class Queue(QueueClaims):
     def subscriptions(self) -> Subscriptions:
         """Whom the queue tells of what is posted."""
         return Subscriptions(self._connection, self._href)
+
+    @property
+    def signed_urls(self) -> SignedUrls:
+        """What lets others do something with the queue, and nothing else."""
+        return SignedUrls(self._connection, self._href)
 
     @property
     def dead_letters(self) -> DeadLetters:

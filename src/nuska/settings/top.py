@@ -132,13 +132,37 @@ class Settings(Struct, frozen=True, kw_only=True):
     signing_key: Annotated[
         str,
         Meta(
-            description="The secret that signs what subscribers confirm with; Zaqar's "
-            "`[signed_url] secret_key`. A store of one process has one of its own, in "
-            "`signing.key` of the data directory; nodes that share a store must be given the same. "
-            "It has no flag: others could read it there."
+            description="The secret that signs [pre-signed URLs](signed-urls.md) and what "
+            "subscribers confirm with; Zaqar's `[signed_url] secret_key`. A store of one process "
+            "has one of its own, in `signing.key` of the data directory; nodes that share a store "
+            "must be given the same. It has no flag: others could read it there."
         ),
     ] = ""
-    signing_key_file: Annotated[str, Meta(description="A file that holds the `signing_key`.")] = ""
+    signing_key_file: Annotated[
+        str,
+        Meta(
+            description="A file that holds the `signing_key` in its first line, and former ones "
+            "in the next."
+        ),
+    ] = ""
+    former_signing_keys: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Keys that signed before: what they have signed is still good, and "
+            "nothing new is signed with them."
+        ),
+    ] = ()
+    max_url_lifetime: Annotated[
+        int,
+        Meta(ge=60, le=3_153_600_000, description="Seconds a pre-signed URL may be good for."),
+    ] = 315_360_000
+    policy_file: Annotated[
+        str,
+        Meta(
+            description="A file of rules (YAML) about who may do what, in place of the default "
+            "ones of the same names. See [Who may do what](access.md)."
+        ),
+    ] = ""
     encryption_keys: Annotated[
         tuple[str, ...],
         Meta(
@@ -209,6 +233,7 @@ TABLES: dict[str, type[Struct]] = {
 SECRETS = frozenset(
     {
         "signing_key",
+        "former_signing_keys",
         "encryption_keys",
         "smtp_user_password",
         "keystone_password",

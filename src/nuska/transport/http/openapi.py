@@ -20,6 +20,7 @@ _PATH_FIELDS: dict[str, Schema] = {
     "message_id": {"type": "string", "minLength": 1},
     "claim_id": {"type": "string", "minLength": 1},
     "key_id": {"type": "string", "minLength": 1},
+    "grant_id": {"type": "string"},
     "subscriptions_id": {"type": "string", "minLength": 1},
 }
 _KINDS: dict[Kind, Schema] = {

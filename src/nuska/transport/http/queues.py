@@ -8,13 +8,12 @@ from nuska.domain.errors import InvalidBody
 from nuska.transport.http.refusals import unsupported_media_type
 from nuska.transport.http.request import ApiRequest
 from nuska.transport.wire import queues as wire
-from nuska.transport.wire import signing
 from nuska.transport.wire.json import decode_document, encode
 from nuska.transport.wire.paging import NO_LINKS, next_link
 
 PATCH_TYPE = "application/openstack-messaging-v2.0-json-patch"
 MAX_SMALL_BODY = 65_536
-"""Bytes of a body that names a few things: a purge or a share."""
+"""Bytes of a body that names a few things."""
 
 
 async def list_queues(core: Core, req: ApiRequest, resp: Response) -> None:
@@ -90,12 +89,6 @@ async def purge_queue(core: Core, req: ApiRequest, resp: Response) -> None:
         subscriptions = core.topic_subscriptions if req.is_topic else core.subscriptions
         await subscriptions.purge(req.caller, req.queue)
     resp.status = 204
-
-
-async def share_queue(core: Core, req: ApiRequest, resp: Response) -> None:
-    data = await req.read(MAX_SMALL_BODY, "The request body of a share")
-    terms = signing.decode_share(data, core.clock.now())
-    resp.data = signing.encode_share(core.sharing.share(req.caller, req.queue, terms))
 
 
 def queues_at(core: Core, req: ApiRequest) -> QueueService:

@@ -10,10 +10,11 @@ from nuska.transport.http.table.claims import CLAIM, CLAIMS
 from nuska.transport.http.table.dead_letters import DEAD_LETTERS, REDRIVE
 from nuska.transport.http.table.deliveries import ATTEMPTS, REPLAY, STANDING, TRIAL
 from nuska.transport.http.table.encryption import KEYS, REWRAP, ROTATE
+from nuska.transport.http.table.grants import GRANT, GRANTS, GRANTS_OF_QUEUE, SHARE
 from nuska.transport.http.table.keys import API_KEY, API_KEYS
 from nuska.transport.http.table.messages import MESSAGE, MESSAGES
 from nuska.transport.http.table.pools import DRAIN, FLAVOR, FLAVORS, MOVE, POOL, POOLS
-from nuska.transport.http.table.queues import PURGE, QUEUE, QUEUES, SHARE, STATS
+from nuska.transport.http.table.queues import PURGE, QUEUE, QUEUES, STATS
 from nuska.transport.http.table.rows import Admits, Handler, Operation, Route
 from nuska.transport.http.table.service import HEALTH, PING, VERSION, VERSIONS
 from nuska.transport.http.table.subscriptions import (
@@ -39,6 +40,9 @@ def routes_for(limits: Limits) -> tuple[Route, ...]:
         QUEUE,
         STATS,
         SHARE,
+        GRANTS,
+        GRANTS_OF_QUEUE,
+        GRANT,
         PURGE,
         MESSAGES,
         MESSAGE,

@@ -39,8 +39,8 @@ from nuska.domain.pools import (
 )
 from nuska.domain.retries import BACKOFF_FUNCTIONS, BOUNDS
 from nuska.domain.retries import KEY as RETRY_POLICY_KEY
+from nuska.transport.http.sharing_schemas import sharing_schemas
 from nuska.transport.wire.queues import PURGEABLE
-from nuska.transport.wire.signing import SHAREABLE
 
 Schema = dict[str, object]
 
@@ -85,6 +85,7 @@ def schemas_for(limits: Limits) -> dict[str, Schema]:
         **_messages(limits),
         **_claims(limits),
         **_subscriptions(),
+        **sharing_schemas(limits),
         **_dead_letters(),
         **_keys(),
         **_pools(),
@@ -190,22 +191,6 @@ def _queues(limits: Limits) -> dict[str, Schema]:
             durability={"const": RELAXED},
         ),
         "Purge": _object(("resource_types",), resource_types=_array({"enum": list(PURGEABLE)})),
-        "Share": {
-            **_object(
-                paths=_array({"enum": list(SHAREABLE)}),
-                methods=_array(_TEXT),
-                expires={"type": "string", "format": "date-time"},
-            ),
-            "additionalProperties": False,
-        },
-        "Shared": _object(
-            ("paths", "methods", "project", "expires", "signature"),
-            paths=_array(_TEXT),
-            methods=_array(_TEXT),
-            project=_TEXT,
-            expires={**_TEXT, "description": "UTC, as it was signed."},
-            signature=_TEXT,
-        ),
     }
 
 

@@ -104,23 +104,6 @@ STATS = Route(
     ),
 )
 
-SHARE = Route(
-    f"{QUEUE_PATH}/share",
-    (
-        Operation(
-            method="POST",
-            handler=queues.share_queue,
-            name="shareQueue",
-            summary="Sign for whoever is to call some paths of the queue without credentials.",
-            action="queues:share",
-            body="Share",
-            body_required=True,
-            answers={200: "Shared"},
-            relation="rel/queue_share",
-        ),
-    ),
-)
-
 PURGE = Route(
     f"{QUEUE_PATH}/purge",
     (
