@@ -158,7 +158,12 @@ async def test_a_journal_full_of_large_messages_lets_nothing_more_begin(
 ) -> None:
     monkeypatch.setattr("nuska.delivery.journal.FULL_BYTES", 500_000)
     bench.sender.answers[WELL[0]] = REFUSED
-    policy = {"retries_with_no_delay": 0, "minimum_delay_retries": 9, "minimum_delay": 3600}
+    policy = {
+        "retries_with_no_delay": 0,
+        "minimum_delay_retries": 9,
+        "minimum_delay": 3000,
+        "maximum_delay": 3600,
+    }
     for number in range(20):
         await bench.subscribe(f"{WELL[0]}{number}", {"_retry_policy": policy})
         bench.sender.answers[f"{WELL[0]}{number}"] = REFUSED

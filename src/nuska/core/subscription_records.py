@@ -91,6 +91,8 @@ class Trouble(Struct, frozen=True, kw_only=True):
     """When its endpoint is tried again."""
     pause: Duration = Duration(0)
     """Between that attempt and the one before."""
+    endpoint: str | None = None
+    """Which one does not answer; empty where it answers, and says no. None: not known."""
 
 
 class Seen(Struct, Generic[T], frozen=True):
@@ -253,9 +255,14 @@ class SubscriptionRecords:
         record = await self._records.get(TROUBLE, _key(queue, subscription_id))
         return None if record is None else Seen(_trouble(record.value), record.version)
 
-    async def troubled(self, queue: QueueRef) -> set[str]:
+    async def troubles(self, queue: QueueRef) -> dict[str, Trouble]:
         """Subscriptions of the queue that have a record of trouble, page by page."""
-        return await self._ids(TROUBLE, queue)
+        after, end = keys_below(queue.project, queue.name)
+        found: dict[str, Trouble] = {}
+        while page := await self._records.page(TROUBLE, after=after, before=end, limit=PAGE):
+            found |= {_last_of(record): _trouble(record.value) for record in page}
+            after = page[-1].key
+        return found
 
     async def put_trouble(
         self, queue: QueueRef, subscription_id: str, trouble: Trouble, *, version: str

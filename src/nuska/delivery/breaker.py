@@ -38,6 +38,15 @@ class Breaker:
         """Whether a message may be begun that has not been tried yet."""
         return not self.is_open or (now >= self.next_at and not self.probing)
 
+    def resume(
+        self, error: str, failures: int, *, since: Moment, pause: Duration, next_at: Moment
+    ) -> None:
+        """Open as it was when that was written, unless it knows better by itself."""
+        if self.failures == 0 and failures >= FAILURES:
+            self.error, self.failures = error, failures
+            self.since, self.next_at = since, next_at
+            self.pause = Duration(min(max(pause, FIRST_PAUSE), LONGEST_PAUSE))
+
     def succeeded(self) -> bool:
         """Whether this closed it."""
         was_open = self.is_open

@@ -119,15 +119,21 @@ class Cursors:
         return self.shared
 
     async def _write_own(self, recipient: Recipient, cursor: Cursor) -> None:
+        records, queue, id_ = self._records, self._queue, recipient.id
         version = recipient.cursor_version or ABSENT
-        written = await self._records.put_cursor(self._queue, recipient.id, cursor, version=version)
+        written = await records.put_cursor(queue, id_, cursor, version=version)
         if written is None:
-            seen = await self._records.cursor(self._queue, recipient.id)
-            if recipient.gone or seen is None:
+            seen = await records.cursor(queue, id_)
+            if recipient.gone:
                 return
-            if seen.value != cursor:
+            if seen is not None and seen.value == cursor:
+                written = seen.version  # it was written after all, and the answer was lost
+            elif seen is None and await records.subscription(queue, id_) is None:
+                return  # nobody is left to be told
+            elif seen is None:  # the shared one must not pass it all the same
+                written = await records.put_cursor(queue, id_, cursor, version=ABSENT)
+            if written is None:
                 raise Lost
-            written = seen.version  # it was written after all, and the answer was lost
         recipient.cursor_version = written
         recipient.cursor_written = cursor
 

@@ -115,7 +115,7 @@ class Follower:
         """Somebody is told from his ``read`` on."""
         self.recipients[recipient.id] = recipient
         assert recipient.read is not None, "nobody starts in step"
-        if recipient.failures:
+        if recipient.failures or recipient.breaker.is_open:
             self._rest(recipient)
         if recipient.read == self.head:
             self._join(recipient)
@@ -440,6 +440,7 @@ class Follower:
                 failures=breaker.failures,
                 next_at=breaker.next_at,
                 pause=breaker.pause,
+                endpoint="" if breaker is own else recipient.endpoint.address,
             )
         return verdict
 

@@ -1,14 +1,15 @@
 """What the records say about a followed queue: at the start, and whenever they have changed."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from nuska.core.subscription_records import SHARED, Cursor, Seen
+from nuska.core.subscription_records import SHARED, Cursor, Seen, Trouble
 from nuska.delivery.follower import Follower
+from nuska.delivery.leaving import leave_alone
 from nuska.delivery.pages import Matches
 from nuska.delivery.recipients import ORDERED, Recipient
 from nuska.domain.errors import InvalidInput
 from nuska.domain.filters import parse_filter
-from nuska.domain.internal import internal, owner_of
+from nuska.domain.internal import owner_of
 from nuska.domain.messages import Message
 from nuska.domain.positions import Position
 from nuska.domain.subscriptions import Subscription
@@ -46,73 +47,41 @@ async def _load(follower: Follower) -> None:
         else:
             await node.remove(seen)
     if not found:
-        await _leave(follower, followed.version, None if log is None else log.version)
+        await leave_alone(follower, followed.version, None if log is None else log.version)
         return
     if log is None:
         await node.store.announcements.open(queue, now=now)
     cursors = await node.records.cursors(queue)
-    troubled = await node.records.troubled(queue)
-    await _tidy(follower, {seen.value.id for seen in found}, cursors, troubled)
+    troubles = await node.records.troubles(queue)
+    await _tidy(follower, {seen.value.id for seen in found}, cursors, troubles)
     async with follower.steady:
         if not follower.ended:
             follower.loaded_version = followed.version
             follower.cleared = max(follower.cleared, followed.value.cleared)
             follower.log.forget()
             follower.retries.expect(now)  # somebody may have put a row there
-            _adopt(follower, found, cursors, troubled)
-
-
-async def _leave(follower: Follower, version: str, log: str | None) -> None:
-    """Nobody is left to be told."""
-    node, queue = follower.node, follower.queue
-    listened = await _is_listened_to(follower)
-    if not listened and not await _close(follower, log):
-        follower.changed = True  # somebody is making a subscription at this moment
-        return
-    now = node.clock.now()
-    for subscription, seen in (await node.records.cursors(queue)).items():
-        await node.records.remove_cursor(queue, subscription, version=seen.version)
-    for subscription in await node.records.troubled(queue):
-        await node.records.remove_trouble(queue, subscription)
-    for subscription in await node.records.asked(queue):
-        await node.records.remove_ask(queue, subscription)
-    await node.store.queues.delete(internal("retries", queue), now=now)
-    await node.records.remove_followed(queue, version=version)
-    if listened and not await _is_listened_to(follower):
-        await _close(follower, log)  # those who did left it open, since the queue was followed
-    follower.end()
+            _adopt(follower, found, cursors, troubles)
 
 
 async def _tidy(
-    follower: Follower, there: set[str], cursors: Mapping[str, Seen[Cursor]], troubled: set[str]
+    follower: Follower,
+    there: set[str],
+    cursors: Mapping[str, Seen[Cursor]],
+    troubled: Collection[str],
 ) -> None:
     """Remove what is left of subscriptions that are no more."""
     records, queue = follower.node.records, follower.queue
-    for id_ in troubled - there:
+    for id_ in set(troubled) - there:
         await records.remove_trouble(queue, id_)
     for id_, version in follower.cursors.left_behind(cursors, there, follower.node.clock.now()):
         await records.remove_cursor(queue, id_, version=version)
-
-
-async def _is_listened_to(follower: Follower) -> bool:
-    """Whether others keep the log."""
-    listened = follower.node.listened
-    return listened is not None and await listened.is_kept(follower.queue)
-
-
-async def _close(follower: Follower, log: str | None) -> bool:
-    """False when somebody has opened it since."""
-    if log is None:
-        return True
-    node = follower.node
-    return await node.store.announcements.close(follower.queue, version=log, now=node.clock.now())
 
 
 def _adopt(
     follower: Follower,
     found: list[Seen[Subscription]],
     cursors: dict[str, Seen[Cursor]],
-    troubled: set[str],
+    troubles: Mapping[str, Trouble],
 ) -> None:
     shared = cursors.pop(SHARED, None)
     if not follower.recipients:
@@ -130,10 +99,10 @@ def _adopt(
             start = own.value.position if own else seen.value.since
             if own is None and shared is not None and seen.value.since <= shared.value.position:
                 start = shared.value.position
-            _begin(follower, seen, own, start, seen.value.id in troubled)
+            _begin(follower, seen, own, start, troubles.get(seen.value.id))
         elif own is not None and own.version != known.cursor_version:
             follower.remove(known)
-            _begin(follower, seen, own, own.value.position, known.troubled)
+            _begin(follower, seen, own, own.value.position, troubles.get(seen.value.id))
         elif seen.version != known.seen.version:
             if (seen.value.subscriber, seen.value.confirmed) != (
                 known.subscription.subscriber,
@@ -149,19 +118,39 @@ def _begin(
     seen: Seen[Subscription],
     own: Seen[Cursor] | None,
     start: Position,
-    troubled: bool,
+    trouble: Trouble | None,
 ) -> None:
     endpoint = follower.node.dispatch.endpoint(
         owner_of(follower.queue.project), follower.node.attempting.address(seen.value)
     )
     recipient = Recipient(seen, follower, endpoint, start)
-    recipient.troubled = troubled
+    if trouble is not None:
+        _go_on_in_trouble(recipient, trouble)
     if own is not None:
         recipient.cursor_version, recipient.cursor_written = own.version, own.value
         recipient.failures, recipient.next_at = own.value.failures, own.value.next_at
         recipient.round, recipient.round_until = own.value.round, own.value.round_until
     _describe(follower, recipient, seen)
     follower.place(recipient)
+
+
+def _go_on_in_trouble(recipient: Recipient, trouble: Trouble) -> None:
+    """What another process has found out need not be found out again, one failure at a time."""
+    recipient.troubled = True
+    endpoint = recipient.endpoint
+    if trouble.endpoint == "":
+        breaker = recipient.breaker
+    elif trouble.endpoint == endpoint.address and not endpoint.proven:
+        breaker = endpoint.breaker
+    else:
+        return
+    breaker.resume(
+        trouble.error,
+        trouble.failures,
+        since=trouble.since,
+        pause=trouble.pause,
+        next_at=trouble.next_at,
+    )
 
 
 def _describe(follower: Follower, recipient: Recipient, seen: Seen[Subscription]) -> None:
