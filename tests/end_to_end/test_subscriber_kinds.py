@@ -96,6 +96,20 @@ async def test_one_post_feeds_several_work_queues_and_a_ring_of_queues_ends(clie
     assert await client.taken("ping", 2) == ["ball"] * 2
 
 
+async def test_a_replay_feeds_a_work_queue_once_more_at_once(client: Client) -> None:
+    made = await client.subscribe("images", "queue:resize")
+    await client.post("images", {"path": "/a.png"}, {"path": "/b.png"})
+    assert await client.taken("resize", 2) == [{"path": "/a.png"}, {"path": "/b.png"}]
+    for _ in range(2):
+        status, _ = await client.ask("POST", f"images/subscriptions/{made}/replay", {"since": 60})
+        assert status == 204
+        assert await client.taken("resize", 2) == [{"path": "/a.png"}, {"path": "/b.png"}]
+    await client.post("images", {"path": "/c.png"})
+    assert await client.taken("resize", 1) == [{"path": "/c.png"}]
+    _, stats = await client.ask("GET", f"images/subscriptions/{made}/stats")
+    assert (stats["state"], stats["breaker"]) == ("active", "closed")
+
+
 async def test_a_filter_chooses_and_a_secret_signs_and_is_not_shown(
     client: Client, hooks: Receiver
 ) -> None:

@@ -7,7 +7,7 @@ positions begin with it. What is to be sent later stands in another queue, as ro
 something sent again, or tried, writes a row or moves a cursor; nothing is sent from here.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 from msgspec import Struct
@@ -40,8 +40,8 @@ from nuska.interfaces.storage import MessageStore, RandomBytes
 CHUNK = 500
 """Attempts in one message, at most."""
 CHUNKS_PER_PAGE = 50
-CHUNKS_PER_LOOK = 1_000
-"""What one request reads through; who wants more goes on from where it ended."""
+CHUNKS_PER_LOOK = 2_500
+"""What one request reads through: more than are kept, so that no page is empty but the last."""
 DEFAULT_SINCE = 3_600
 LONGEST_SINCE = 1_209_600
 """Seconds to look back."""
@@ -177,22 +177,35 @@ async def attempts_since(
     marker of the page before."""
     marker = Position(floor_at(since) - 1) if after is None else after
     found: list[Attempt] = []
+    async for position, chunk in _chunks(store, queue, marker, now):
+        marker = position
+        found += _of_one(chunk, subscription_id, since)
+        if len(found) >= limit:
+            return Attempts(found, marker, complete=False)
+    return Attempts(found, marker, complete=True)
+
+
+async def _chunks(
+    store: MessageStore, queue: QueueRef, start: Position, now: Moment
+) -> AsyncIterator[tuple[Position, list[Attempt]]]:
+    """What is kept of attempts after ``start``, with where each part stands."""
     for _ in range(CHUNKS_PER_LOOK // CHUNKS_PER_PAGE):
         page = await store.page(
-            internal("attempts", queue), after=marker, limit=CHUNKS_PER_PAGE, now=now
+            internal("attempts", queue), after=start, limit=CHUNKS_PER_PAGE, now=now
         )
-        for chunk in page.messages:
-            marker = chunk.position
-            found += [
-                attempt
-                for attempt in _decode(chunk.body)
-                if attempt.subscription == subscription_id and attempt.at >= since
-            ]
-            if len(found) >= limit:
-                return Attempts(found, marker, complete=False)
+        for message in page.messages:
+            start = message.position
+            yield start, _decode(message.body)
         if len(page.messages) < CHUNKS_PER_PAGE:
-            return Attempts(found, marker, complete=True)
-    return Attempts(found, marker, complete=False)
+            return
+
+
+def _of_one(chunk: list[Attempt], subscription_id: str, since: Moment) -> list[Attempt]:
+    return [
+        attempt
+        for attempt in chunk
+        if attempt.subscription == subscription_id and attempt.at >= since
+    ]
 
 
 async def tally_since(
@@ -200,18 +213,15 @@ async def tally_since(
 ) -> Tally:
     """What came of attempts to tell a subscriber of messages from ``since`` on."""
     tally = Tally()
-    marker: Position | None = None
-    while True:
-        page = await attempts_since(
-            store, queue, subscription_id, since=since, after=marker, limit=MOST_ATTEMPTS, now=now
-        )
-        for attempt in page.attempts:
+    start = Position(floor_at(since) - 1)
+    async for _, chunk in _chunks(store, queue, start, now):
+        if tally.attempts >= MOST_TALLIED:
+            tally.complete = False
+            break
+        for attempt in _of_one(chunk, subscription_id, since):
             if attempt.letter is None:
                 tally.count(attempt)
-        marker = page.marker
-        tally.complete = page.complete
-        if page.complete or tally.attempts >= MOST_TALLIED:
-            return tally
+    return tally
 
 
 class DeliveryService:
@@ -316,6 +326,7 @@ class DeliveryService:
         seen = await self._known(queue, id_)
         start = Position(floor_at(self._back(since)) - 1)
         records = SubscriptionRecords(self._store.records)
+        log = await self._store.announcements.state(queue, now=self._clock.now())
         for _ in range(TRIES):
             own = await records.cursor(queue, seen.value.id)
             stands = own or await records.cursor(queue, SHARED)
@@ -324,7 +335,8 @@ class DeliveryService:
             again = Cursor(
                 position=Position(min(start, told)),
                 round=max(before.round + 1, self._clock.now()),
-                round_until=max(before.round_until, told),
+                # Also what has been told and is not written down yet.
+                round_until=told if log is None else max(told, log.last),
             )
             if await records.put_cursor(
                 queue,

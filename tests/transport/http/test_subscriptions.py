@@ -14,6 +14,7 @@ from nuska.testing.clock import ManualClock
 
 QUEUE = "/v2/queues/jobs"
 SUBSCRIPTIONS = f"{QUEUE}/subscriptions"
+KEYLESS = "the server has no signing_key"
 HOOK = "https://hooks.example.net/in"
 
 
@@ -44,6 +45,34 @@ async def test_a_new_subscription_is_shown_as_the_contract_says(
     }
     assert (shown.status, shown.json()) == (200, expected)
     assert [q["name"] for q in (await api.get("/v2/queues")).json()["queues"]] == ["jobs"]
+
+
+async def test_one_who_has_yet_to_confirm_is_shown_to_wait_wherever_he_is_shown(
+    api: AsgiDriver,
+) -> None:
+    id_ = await subscribe(api, "mailto:ann@example.org")
+    one, waiting = f"{SUBSCRIPTIONS}/{id_}", {"for": "confirmation", "problem": KEYLESS}
+    assert (await api.get(one)).json()["waiting"] == waiting
+    assert (await api.get(SUBSCRIPTIONS)).json()["subscriptions"][0]["waiting"] == waiting
+    log = (await api.get(f"{one}/attempts")).json()
+    assert log == {"attempts": [], "trouble": None, "waiting": waiting, "links": []}
+    stats = (await api.get(f"{one}/stats?since=60")).json()
+    assert stats.pop("since") == "2029-12-31T23:59:00Z"
+    assert stats == {
+        "state": "waiting",
+        "attempts": 0,
+        "succeeded": 0,
+        "success_rate": None,
+        "complete": True,
+        "last_success": None,
+        "last_failure": None,
+        "breaker": "closed",
+        "trouble": None,
+        "disabled": None,
+        "waiting": waiting,
+    }
+    for target, status in ((f"{one}/stats?since=-1", 400), (f"{one[:-1]}x/stats", 404)):
+        assert (await api.get(target)).status == status
 
 
 async def test_a_list_goes_by_id_and_page_by_page(api: AsgiDriver) -> None:
