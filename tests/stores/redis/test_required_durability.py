@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,14 @@ from nuska.stores.redis.lane import ANSWER_WITHIN
 from nuska.stores.redis.store import RedisStore
 from nuska.testing.clock import ManualClock
 from nuska.testing.conformance.inbox import Inbox
-from nuska.testing.redis_server import SYNCED, RedisServer, SentinelSetup, redis_server
+from nuska.testing.redis_server import (
+    REDIS,
+    SYNCED,
+    VALKEY,
+    RedisServer,
+    SentinelSetup,
+    redis_server,
+)
 
 Open = Callable[..., Awaitable[RedisStore]]
 FSYNC, MAJORITY = Durability.FSYNC, Durability.MAJORITY
@@ -23,14 +31,24 @@ BOUND = ANSWER_WITHIN + 2 * CONFIRM_WITHIN / 1000 + 1
 """Seconds in which a write that waits for replicas has been answered."""
 
 
+@contextmanager
+def two_servers(directory: Path, program: str) -> Iterator[tuple[RedisServer, RedisServer]]:
+    """A primary and a replica that is in step with it."""
+    with redis_server(directory / "primary", program=program) as primary:
+        following = ("--replicaof", "127.0.0.1", str(primary.port))
+        with redis_server(directory / "replica", (*SYNCED, *following), program) as replica:
+            wait_until(lambda: in_step(primary))
+            yield primary, replica
+
+
+def in_step(primary: RedisServer) -> bool:
+    return primary.ask("WAIT", "1", "1000") == ":1"
+
+
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[RedisServer, RedisServer]]:
-    """A primary and a replica that is in step with it."""
-    with redis_server(tmp_path / "primary") as primary:
-        following = ("--replicaof", "127.0.0.1", str(primary.port))
-        with redis_server(tmp_path / "replica", (*SYNCED, *following)) as replica:
-            wait_until(lambda: primary.ask("WAIT", "1", "1000") == ":1")
-            yield primary, replica
+    with two_servers(tmp_path, REDIS) as servers:
+        yield servers
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
@@ -125,9 +143,34 @@ async def test_a_write_that_no_replica_confirms_is_in_doubt_and_never_a_success(
     with pytest.raises(Unavailable, match="may or may not"):  # it is there, and still in doubt
         await inbox.add("during", key="k")
     replica.resume()
-    wait_until(lambda: primary.ask("WAIT", "1", "1000") == ":1")
+    wait_until(lambda: in_step(primary))
     await inbox.add("during", key="k")
     assert await inbox.listed() == ["before", "during"]
+
+
+@pytest.mark.parametrize("program", [REDIS, VALKEY])
+async def test_what_another_node_did_is_in_doubt_until_a_replica_has_it(
+    tmp_path: Path, open_at: Open, program: str
+) -> None:
+    """A server confirms to a connection what that one has written; from 7.2 on, no more."""
+    with two_servers(tmp_path, program) as (primary, replica):
+        one, other = [box(await open_at(primary.url, required=MAJORITY)) for _ in range(2)]
+        done, many = await one.post("done", "many")
+        await other.add("stays", key="j")  # and an index has what the next one needs
+        replica.pause()
+        for node in (one, other):  # the other finds all of it done, and on no replica
+            outcomes = await asyncio.gather(
+                node.add("during", key="k"),
+                node.delete(done),
+                node.delete_many(many),
+                node.store.queues.create(node.ref, {}, now=node.now),
+                return_exceptions=True,
+            )
+            assert [type(outcome) for outcome in outcomes] == [Unavailable] * len(outcomes)
+        replica.resume()
+        wait_until(lambda: in_step(primary))
+        assert (await other.add("during", key="k")).replayed
+        assert await other.listed() == ["stays", "during"]
 
 
 async def test_reads_go_on_while_no_replica_confirms(

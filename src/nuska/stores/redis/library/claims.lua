@@ -135,7 +135,10 @@ local function release_claim(keys, arguments)
   local now, _, _, id, uncount = unpack(arguments)
   local queue = open(keys[1], now)
   local claim = queue.exists and find_claim(queue, id)
-  if not claim then return {'released', 0} end
+  if not claim then
+    vouch(queue)
+    return {'released', 0}
+  end
   local heads, ready, members = {}, {}, {}
   for index, message in ipairs(claim.held) do
     message.claim, message.available = FREE, queue.now

@@ -18,7 +18,10 @@ local function add_messages(keys, arguments)
   local queue = open(keys[1], now)
   if key ~= '' then
     local earlier = earlier_post(queue, key, fingerprint)
-    if earlier then return earlier end
+    if earlier then
+      vouch(queue)
+      return earlier
+    end
   end
   local messages, bodies, salts = {}, {}, {}
   local earliest = key ~= '' and queue.now + POSTS_KEPT or NEVER
@@ -119,7 +122,10 @@ local function delete_message(keys, arguments)
   local now, _, _, id, named = unpack(arguments)
   local queue = open(keys[1], now)
   local message = queue.exists and find_id(queue, id)
-  if not message then return {'missing'} end
+  if not message then
+    vouch(queue)
+    return {'missing'}
+  end
   local refused = refusal(queue, message, named)
   if refused then return {refused} end
   forget(queue, {message})
@@ -131,7 +137,10 @@ end
 -- the ids.
 local function delete_messages(keys, arguments)
   local queue = open(keys[1], arguments[1])
-  if not queue.exists then return {'deleted'} end
+  if not queue.exists then
+    vouch(queue)
+    return {'deleted'}
+  end
   local named, count = {}, tonumber(arguments[4])
   local first_id = 5 + (count or 0)
   for index = 5, first_id - 1 do named[arguments[index]] = true end
@@ -148,6 +157,8 @@ local function delete_messages(keys, arguments)
   if #found > 0 then
     forget(queue, found)
     commit(queue)
+  else
+    vouch(queue)
   end
   return {'deleted'}
 end

@@ -3,7 +3,10 @@
 local function create_queue(keys, arguments)
   local now, promise, listing, metadata, relaxed = unpack(arguments)
   local queue = open(keys[1], now)
-  if queue.exists then return {'exists'} end
+  if queue.exists then
+    vouch(queue)
+    return {'exists'}
+  end
   local need = lacks_listing(queue, listing, 0)
   if need then return need end
   create(queue, listing, metadata, relaxed)
@@ -41,7 +44,10 @@ end
 local function purge_queue(keys, arguments)
   local now, promise = unpack(arguments)
   local queue = open(keys[1], now)
-  if not queue.exists then return {'missing'} end
+  if not queue.exists then
+    vouch(queue)
+    return {'missing'}
+  end
   local need = lacks_promise(queue, queue.now, promise, 0)
   if need then return need end
   retire(queue)
@@ -54,7 +60,10 @@ end
 local function delete_queue(keys, arguments)
   local now, promise = unpack(arguments)
   local queue = open(keys[1], now)
-  if not queue.exists then return {'missing'} end
+  if not queue.exists then
+    vouch(queue)
+    return {'missing'}
+  end
   local need = lacks_promise(queue, queue.now, promise, 0)
   if need then return need end
   remove(queue)

@@ -124,6 +124,13 @@ local function commit(queue)
   queue.changed, queue.dropped = {}, {}
 end
 
+-- Write something, where an answer promises what an earlier call did. Whoever demands replicas
+-- waits for what their own connection has written, from Redis 7.2 on: and the earlier call may
+-- have come over another one, and be on no replica yet.
+local function vouch(queue)
+  if queue.known then redis.call('HSET', queue.key, 'moment', int(queue.moment)) end
+end
+
 -- A number this name has never used: versions, generations, lives, places in the outbox.
 local function take_serial(queue)
   set(queue, 'serial', next_after(queue.serial, queue.now))
