@@ -288,11 +288,15 @@ async def told(speaker: SharedStore, inbox: Inbox, heard: asyncio.Queue[object])
 
 
 async def until_posted(inbox: Inbox, body: str) -> None:
-    """Post until it succeeds; refusals on the way are clear ones."""
+    """Post until it succeeds; refusals on the way are clear ones.
+
+    Each may have been carried out all the same (I7). The key sees to it that the post is there
+    once however often it was repeated, so that whoever asks may list it.
+    """
     deadline = time.monotonic() + RECOVERS_WITHIN
     while True:
         try:
-            await inbox.post(body)
+            await inbox.add(body, key=f"until posted: {body}")
         except Unavailable:
             assert time.monotonic() < deadline, "the store does not recover by itself"
             await asyncio.sleep(TRY_EVERY)

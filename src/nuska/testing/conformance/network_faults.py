@@ -196,7 +196,7 @@ class NetworkFaultConformance(EngineConformance):
             assert point < POINTS_AT_MOST, "an operation without an end"
             box = far.beside(f"box-{point}")
             if before:
-                await until_posted(box.beside("other"), "so that there is a connection")
+                await until_posted(box.beside("other"), f"a connection before {point}")
                 await box.post(*before)
             proxy.lose(direction, after=point)
             outcome = await self.outcome(doing(box))
@@ -205,5 +205,5 @@ class NetworkFaultConformance(EngineConformance):
             if not proxy.has_cut:
                 break
             cut_once = True
-            await until_posted(box.beside("other"), "so that there is a connection")
+            await until_posted(box.beside("other"), f"a connection after {point}")
         assert cut_once, "nothing was cut, so this shows nothing"
