@@ -23,6 +23,8 @@ DOWN_AFTER = 500
 """Milliseconds of silence after which a sentinel thinks that a primary is gone."""
 SYNCED = ("--appendonly", "yes", "--appendfsync", "always")
 IN_MEMORY = ("--appendonly", "no", "--save", "")
+AT_ONCE = ("--repl-diskless-sync-delay", "0")
+"""A replica that asks for a copy gets it, and is not made to wait for others that might."""
 REDIS, VALKEY = "redis", "valkey"
 """What the programs' names begin with, and their packages'."""
 
@@ -74,10 +76,13 @@ class RedisServer(EngineProcess):
         binary = find_program(f"{self._program}-server", f"{self._program}-server")
         command = [binary, *self._configuration(), "--bind", "127.0.0.1", "--port", str(self.port)]
         command += ["--dir", str(self.directory), "--daemonize", "no", "--loglevel", "warning"]
-        return [*command, *self._arguments]
+        return [*command, *self._replication(), *self._arguments]
 
     def _configuration(self) -> list[str]:
         return []
+
+    def _replication(self) -> Sequence[str]:
+        return AT_ONCE
 
     def answers(self) -> bool:
         return self.ask("PING") == "+PONG"
@@ -232,6 +237,9 @@ class _Sentinel(RedisServer):
 
     def _configuration(self) -> list[str]:
         return [str(self._file), "--sentinel"]
+
+    def _replication(self) -> Sequence[str]:
+        return ()
 
 
 class SentinelSetup:
