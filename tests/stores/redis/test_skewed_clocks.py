@@ -22,8 +22,13 @@ TTL = Duration(1000)
 HOUR = Duration(3_600_000)
 I5_BOUND = 1.0
 """Seconds in which an expired claim's messages are claimable."""
-SLACK = 0.05
-"""Seconds by which two measurements of the server's time may differ here."""
+SLACK = 0.25
+"""Seconds by which two measurements of the server's time may differ on a busy machine: each is
+wrong by half of what the quickest of three answers took, at most."""
+ROUNDING = 0.002
+"""Moments are whole milliseconds."""
+DELAY = 1000
+PATIENCE = 30.0
 QUEUE = QueueRef("acme", "inbox")
 
 
@@ -62,34 +67,46 @@ async def claim(node: Service, number: int, ttl: Duration = TTL) -> list[bytes]:
     return [message.body for message in claimed.messages]
 
 
-async def seconds_until_claimed(nodes: list[Service]) -> float:
-    """Both nodes try in turn; how long nobody got anything."""
-    began = time.monotonic()
+async def until_claimed(nodes: list[Service]) -> float:
+    """Both nodes try in turn; when one of them got something."""
+    until = time.monotonic() + PATIENCE
     for number, node in enumerate(cycle(nodes), start=100):
         if await claim(node, number, HOUR):
-            return time.monotonic() - began
-        assert time.monotonic() - began < 30
+            return time.monotonic()
+        assert time.monotonic() < until
         await asyncio.sleep(0.01)
     raise AssertionError
 
 
-async def test_the_clocks_of_the_nodes_agree(nodes: list[Service]) -> None:
+def disagreement(nodes: list[Service]) -> float:
+    """Seconds by which the nodes measured the server's time differently."""
     one, other = (node.core.clock.now() for node in nodes)
-    assert abs(one - other) < SLACK * 1000
+    return abs(one - other) / 1000
+
+
+async def test_the_clocks_of_the_nodes_agree(nodes: list[Service]) -> None:
+    assert disagreement(nodes) < SLACK
     server_says: Moment = await nodes[0].store.time()
-    assert abs(server_says - other) < 1000
+    assert abs(server_says - nodes[1].core.clock.now()) < 1000
 
 
 @pytest.mark.parametrize("holder", [0, 1], ids=SKEWS)
 async def test_a_claim_lasts_as_long_for_every_node(nodes: list[Service], holder: int) -> None:
     await post(nodes[1 - holder], b'"held"')
+    before = time.monotonic()
     assert await claim(nodes[holder], 1) == [b'"held"']
-    waited = await seconds_until_claimed([nodes[1 - holder], nodes[holder]])
-    assert TTL / 1000 - SLACK <= waited <= TTL / 1000 + I5_BOUND
+    after = time.monotonic()
+    taken = await until_claimed([nodes[1 - holder], nodes[holder]])
+    # It began between the two, which on a busy machine is not at once.
+    assert taken - before >= TTL / 1000 - disagreement(nodes) - ROUNDING
+    assert taken - after <= TTL / 1000 + I5_BOUND
 
 
 @pytest.mark.parametrize("poster", [0, 1], ids=SKEWS)
 async def test_a_delay_lasts_as_long_for_every_node(nodes: list[Service], poster: int) -> None:
-    await post(nodes[poster], b'"later"', delay=1000)
-    waited = await seconds_until_claimed([nodes[1 - poster], nodes[poster]])
-    assert 1 - SLACK <= waited <= 1 + I5_BOUND
+    before = time.monotonic()
+    await post(nodes[poster], b'"later"', delay=DELAY)
+    after = time.monotonic()
+    taken = await until_claimed([nodes[1 - poster], nodes[poster]])
+    assert taken - before >= DELAY / 1000 - disagreement(nodes) - ROUNDING
+    assert taken - after <= DELAY / 1000 + I5_BOUND
