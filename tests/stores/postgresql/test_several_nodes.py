@@ -1,10 +1,10 @@
-"""Nodes on PostgreSQL whose clocks differ by a little."""
+"""Several processes on one PostgreSQL; and nodes whose clocks differ by a little."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from nuska.testing.conformance import LaggingClockConformance
+from nuska.testing.conformance import LaggingClockConformance, ProcessConformance
 from nuska.testing.postgresql_server import PostgresqlServer, postgresql_server
 from nuska.testing.two_clocks import NewUrl
 
@@ -15,7 +15,7 @@ def shared_server() -> Iterator[PostgresqlServer]:
         yield server
 
 
-class TestPostgresql(LaggingClockConformance):
+class TestPostgresql(LaggingClockConformance, ProcessConformance):
     @pytest.fixture
     def new_url(self, shared_server: PostgresqlServer) -> NewUrl:
         return shared_server.new_url

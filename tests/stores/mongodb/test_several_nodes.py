@@ -1,10 +1,10 @@
-"""Nodes on MongoDB whose clocks differ by a little."""
+"""Several processes on one MongoDB; and nodes whose clocks differ by a little."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from nuska.testing.conformance import LaggingClockConformance
+from nuska.testing.conformance import LaggingClockConformance, ProcessConformance
 from nuska.testing.mongodb_server import MongoServer, mongodb_server
 from nuska.testing.two_clocks import NewUrl
 
@@ -15,7 +15,7 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoSer
         yield server
 
 
-class TestMongodb(LaggingClockConformance):
+class TestMongodb(LaggingClockConformance, ProcessConformance):
     @pytest.fixture
     def new_url(self, shared_server: MongoServer) -> NewUrl:
         return shared_server.new_url

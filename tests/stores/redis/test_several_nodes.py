@@ -1,10 +1,10 @@
-"""Nodes on one Redis, on a Cluster and on Valkey, whose clocks differ by a little."""
+"""Several processes on one Redis, on a Cluster, and on Valkey; and nodes whose clocks differ."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from nuska.testing.conformance import LaggingClockConformance
+from nuska.testing.conformance import LaggingClockConformance, ProcessConformance
 from nuska.testing.redis_server import (
     VALKEY,
     RedisCluster,
@@ -33,7 +33,7 @@ def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCl
         yield cluster
 
 
-class TestRedis(LaggingClockConformance):
+class TestRedis(LaggingClockConformance, ProcessConformance):
     SETUP = "redis"
 
     @pytest.fixture
@@ -41,7 +41,7 @@ class TestRedis(LaggingClockConformance):
         return shared_server.new_url
 
 
-class TestRedisCluster(LaggingClockConformance):
+class TestRedisCluster(LaggingClockConformance, ProcessConformance):
     SETUP = "redis cluster"
 
     @pytest.fixture
@@ -49,7 +49,7 @@ class TestRedisCluster(LaggingClockConformance):
         return shared_cluster.new_url
 
 
-class TestValkey(LaggingClockConformance):
+class TestValkey(LaggingClockConformance, ProcessConformance):
     SETUP = "valkey"
 
     @pytest.fixture

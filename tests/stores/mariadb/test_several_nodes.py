@@ -1,10 +1,10 @@
-"""Nodes on MariaDB whose clocks differ by a little."""
+"""Several processes on one MariaDB; and nodes whose clocks differ by a little."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from nuska.testing.conformance import LaggingClockConformance
+from nuska.testing.conformance import LaggingClockConformance, ProcessConformance
 from nuska.testing.mariadb_server import MariadbServer, mariadb_server
 from nuska.testing.two_clocks import NewUrl
 
@@ -15,7 +15,7 @@ def shared_server() -> Iterator[MariadbServer]:
         yield server
 
 
-class TestMariadb(LaggingClockConformance):
+class TestMariadb(LaggingClockConformance, ProcessConformance):
     @pytest.fixture
     def new_url(self, shared_server: MariadbServer) -> NewUrl:
         return shared_server.new_url
