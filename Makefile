@@ -10,8 +10,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= auto
 PARALLEL := -n $(WORKERS) --dist worksteal
 # The stores on which they run, and must; tests/stores.toml knows them, and which programs they
-# need. The other ones are previews.
-STORES ?= sqlite,memory,redis,postgresql,mongodb
+# need. One that does not stand here is a preview.
+STORES ?= sqlite,memory,redis,postgresql,mongodb,mariadb
+# How many times as far `make walks` goes as `make test`.
+FURTHER ?= 10
 # Keystone does not fit with what Nuska is tested with, and has an environment of its own.
 KEYSTONE := .venv-keystone
 NEEDED = curl $$($(BIN)/python tools/store-programs $(STORES))
@@ -32,22 +34,22 @@ test: $(VENV)/.dev $(KEYSTONE)/.installed $(if $(findstring redis,$(STORES)),$(V
 .PHONY: test-redis
 test-redis: $(VENV)/.uwsgi ## Run the tests of the Redis store alone
 	@tools/need $$($(BIN)/python tools/store-programs redis)
-	$(BIN)/pytest $(PARALLEL) --stores redis $(ARGS) tests/stores/test_redis.py tests/stores/redis tests/nodes/test_redis.py tests/nodes/redis
+	$(BIN)/pytest $(PARALLEL) --stores redis $(ARGS) tests/stores/test_redis.py tests/stores/redis tests/nodes/test_redis.py tests/nodes/test_skewed_nodes.py tests/nodes/redis
 
 .PHONY: test-postgresql
 test-postgresql: $(VENV)/.dev ## Run the tests of the PostgreSQL store alone
 	@tools/need $$($(BIN)/python tools/store-programs postgresql)
-	$(BIN)/pytest $(PARALLEL) --stores postgresql $(ARGS) tests/stores/test_postgresql.py tests/stores/postgresql tests/nodes/test_postgresql.py
+	$(BIN)/pytest $(PARALLEL) --stores postgresql $(ARGS) tests/stores/test_postgresql.py tests/stores/postgresql tests/nodes/test_postgresql.py tests/nodes/test_skewed_nodes.py
 
 .PHONY: test-mariadb
-test-mariadb: $(VENV)/.dev ## Run the tests of the MariaDB and MySQL store, a preview that `make test` leaves out
+test-mariadb: $(VENV)/.dev ## Run the tests of the MariaDB store alone
 	@tools/need $$($(BIN)/python tools/store-programs mariadb)
-	$(BIN)/pytest $(PARALLEL) --stores mariadb $(ARGS) tests/stores/test_mariadb.py tests/stores/mariadb tests/nodes/test_mariadb.py
+	$(BIN)/pytest $(PARALLEL) --stores mariadb $(ARGS) tests/stores/test_mariadb.py tests/stores/mariadb tests/nodes/test_mariadb.py tests/nodes/test_skewed_nodes.py
 
 .PHONY: test-mongodb
 test-mongodb: $(VENV)/.mongod ## Run the tests of the MongoDB store alone
 	@tools/need $$($(BIN)/python tools/store-programs mongodb)
-	$(BIN)/pytest $(PARALLEL) --stores mongodb $(ARGS) tests/stores/test_mongodb.py tests/stores/mongodb tests/nodes/test_mongodb.py
+	$(BIN)/pytest $(PARALLEL) --stores mongodb $(ARGS) tests/stores/test_mongodb.py tests/stores/mongodb tests/nodes/test_mongodb.py tests/nodes/test_skewed_nodes.py
 
 .PHONY: test-keystone
 test-keystone: $(VENV)/.dev $(KEYSTONE)/.installed ## Run the tests with a real Keystone alone
@@ -89,6 +91,11 @@ bench-zaqar: $(VENV)/.dev ## Measure beside Zaqar on Redis, in an environment of
 .PHONY: soak
 soak: $(VENV)/.dev ## Kill the server 500 times under load and report; ARGS='--store redis --kills 5000': three nodes
 	$(BIN)/python -m nuska.testing.kill_harness --kills 500 $(ARGS)
+
+.PHONY: walks
+walks: $(VENV)/.dev $(if $(findstring mongodb,$(STORES)),$(VENV)/.mongod) ## Let Hypothesis walk beside every store ten times as far as `make test` does; FURTHER=50 for more
+	@tools/need $(NEEDED)
+	NUSKA_WALKS=$(FURTHER) $(BIN)/pytest $(PARALLEL) --stores $(STORES) -o timeout=0 -k "as_the_model_does or whatever_two_nodes_do or whatever_the_clocks" $(ARGS) tests/stores
 
 .PHONY: docs
 docs: $(VENV)/.dev ## Write the generated pages anew

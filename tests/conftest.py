@@ -13,6 +13,8 @@ STORES = tomllib.loads((Path(__file__).parent / "stores.toml").read_text())
 """What there is to run on; the file says what its tables mean."""
 STORE_OF = {path: name for name, store in STORES.items() for path in store.get("tests", [])}
 """By file or folder name."""
+OF_ANY = {path for store in STORES.values() for path in store.get("shares", [])}
+"""Files that need one store of several, whichever."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,7 +32,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):  # not in the worker processes of xdist
-        config.pluginmanager.register(StoreCount(asked_for(config)), "store-count")
+        # Whoever picks tests by a word of their names leaves others out on purpose.
+        promised = [] if config.getoption("keyword") else asked_for(config)
+        config.pluginmanager.register(StoreCount(promised), "store-count")
 
 
 def asked_for(config: pytest.Config) -> list[str]:
@@ -43,8 +47,11 @@ def asked_for(config: pytest.Config) -> list[str]:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Tests of a store run when it is asked for."""
-    store = STORE_OF.get(collection_path.name)
-    return True if store is not None and store not in asked_for(config) else None
+    name, asked = collection_path.name, asked_for(config)
+    if name in OF_ANY:
+        return None if any(name in STORES[store].get("shares", []) for store in asked) else True
+    store = STORE_OF.get(name)
+    return True if store is not None and store not in asked else None
 
 
 @pytest.hookimpl(wrapper=True)

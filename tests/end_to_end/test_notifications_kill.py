@@ -102,8 +102,13 @@ async def kill_again_and_again(nodes: NodeGroup, random: Random) -> None:
         await nodes.start(victim)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """On the embedded store, and on Redis where it is asked for."""
+    asked = str(metafunc.config.getoption("stores")).split(",")
+    metafunc.parametrize("engine", ["sqlite", *(["redis"] if "redis" in asked else [])])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["sqlite", "redis"])
 async def test_everything_acknowledged_arrives_at_everybody_although_nodes_are_killed(
     tmp_path: Path, engine: str
 ) -> None:

@@ -1,22 +1,26 @@
 """Several nodes on one store: postgresql."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from nuska.testing.conformance.nodes import NodesConformance
-from nuska.testing.conformance.skewed_nodes import SkewedNodesConformance
 from nuska.testing.conformance.subscribing_nodes import SubscribingNodesConformance
+from nuska.testing.engine import Engine
 from nuska.testing.engines import ENGINES
 
 
-class TestNodes(NodesConformance, SkewedNodesConformance, SubscribingNodesConformance):
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    with ENGINES["postgresql"](tmp_path_factory.mktemp("engine")) as engine:
+        yield engine
+
+
+class TestNodes(NodesConformance, SubscribingNodesConformance):
     @pytest.fixture
     def engine_name(self) -> str:
         return "postgresql"
 
     @pytest.fixture
-    def url(self, tmp_path: Path) -> Iterator[str]:
-        with ENGINES["postgresql"](tmp_path / "engine") as engine:
-            yield engine.new_url()
+    def url(self, engine: Engine) -> str:
+        return engine.new_url()

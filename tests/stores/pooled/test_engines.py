@@ -1,12 +1,14 @@
 """A queue moves between two kinds of store while it is in use: nothing lost, doubled or reordered.
 
-It runs on every two of the engines that a run asks for, and the embedded store; on that alone
-where none is asked for. The first of the two also keeps the catalogue.
+The engines that a run asks for and the embedded store stand in a ring, and it runs on every two
+neighbours, to and fro; on the embedded store alone where none is asked for. What is carried does
+not know where it comes from, so a ring shows of every engine that it gives and takes. The first
+of the two also keeps the catalogue.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
-from itertools import combinations
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ NewUrl = Callable[[], str]
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     asked = str(metafunc.config.getoption("stores")).split(",")
     engines = [name for name in ENGINES if name in asked]
-    pairs = list(combinations([EMBEDDED, *engines], 2)) or [(EMBEDDED, EMBEDDED)]
+    pairs = list(pairwise([EMBEDDED, *engines, EMBEDDED]))
     metafunc.parametrize("ends", pairs, ids="-".join, indirect=True, scope="module")
 
 

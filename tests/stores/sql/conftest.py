@@ -1,4 +1,4 @@
-"""A database of its own for each test, on either kind of server."""
+"""A database of its own for each test, on either kind of server: those that the run asks for."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -22,9 +22,11 @@ LOOK_EVERY = 0.15
 """Seconds; MariaDB shows what it showed before to who asks again within a tenth."""
 
 
-@pytest.fixture(scope="module", params=list(SERVERS))
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "kind" in metafunc.fixturenames:
+        asked = str(metafunc.config.getoption("stores")).split(",")
+        kinds = [kind for kind in SERVERS if kind in asked]
+        metafunc.parametrize("kind", kinds, scope="module")
 
 
 @pytest.fixture(scope="module")

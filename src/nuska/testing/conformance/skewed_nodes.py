@@ -36,20 +36,24 @@ class SkewedNodesConformance:
     async def test_nodes_whose_clocks_are_minutes_apart_live_on_one_timeline(
         self, tmp_path: Path, url: str
     ) -> None:
-        """One claim at a time (I2), whose messages come back when it ends (I5), nothing before
-        its delay is over and nothing after its ttl (I9), whichever node is asked."""
-        environments = [wrong_by(seconds) for seconds in SKEWS]
-        async with NodeGroup(tmp_path, len(SKEWS), url, Random(1), environments) as nodes:
-            ahead, behind = (_Node(process) for process in nodes.processes)
-            assert await ahead.clock() - await behind.clock() > max(SKEWS)
-            await asyncio.gather(
-                _leases_hold(ahead, behind),
-                _leases_hold(behind, ahead),
-                _delays_hold(ahead, behind),
-                _delays_hold(behind, ahead),
-                _messages_end(ahead, behind),
-                _messages_end(behind, ahead),
-            )
+        await live_on_one_timeline(tmp_path, url)
+
+
+async def live_on_one_timeline(directory: Path, url: str) -> None:
+    """One claim at a time (I2), whose messages come back when it ends (I5), nothing before
+    its delay is over and nothing after its ttl (I9), whichever node is asked."""
+    environments = [wrong_by(seconds) for seconds in SKEWS]
+    async with NodeGroup(directory, len(SKEWS), url, Random(1), environments) as nodes:
+        ahead, behind = (_Node(process) for process in nodes.processes)
+        assert await ahead.clock() - await behind.clock() > max(SKEWS)
+        await asyncio.gather(
+            _leases_hold(ahead, behind),
+            _leases_hold(behind, ahead),
+            _delays_hold(ahead, behind),
+            _delays_hold(behind, ahead),
+            _messages_end(ahead, behind),
+            _messages_end(behind, ahead),
+        )
 
 
 class _Node:
