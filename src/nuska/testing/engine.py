@@ -110,8 +110,7 @@ class EngineProcess:
             return
         if not self._is_prepared:
             self.directory.mkdir(parents=True, exist_ok=True)
-            if self.user is not None:
-                os.chown(self.directory, self.user.pw_uid, self.user.pw_gid)
+            self.own(self.directory)
             self.prepare()
             self._is_prepared = True
         self._process = self.spawn(*self.command())
@@ -119,6 +118,11 @@ class EngineProcess:
             raise RuntimeError(f"a server does not answer: {self.last_words()}")
         if self._has_ended():
             raise RuntimeError(f"a server did not start: {self.last_words()}")
+
+    def own(self, directory: Path) -> None:
+        """Give a directory to the user that the server runs as."""
+        if self.user is not None:
+            os.chown(directory, self.user.pw_uid, self.user.pw_gid)
 
     def _has_ended(self) -> bool:
         return self._process is None or self._process.poll() is not None

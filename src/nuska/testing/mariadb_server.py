@@ -17,6 +17,7 @@ from typing import Any
 
 import asyncmy
 
+from nuska.testing.data_folders import data_folder
 from nuska.testing.engine import START_WITHIN, EngineProcess, new_name, running
 
 PROGRAM_FOLDERS = "/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
@@ -66,19 +67,22 @@ class MariadbServer(EngineProcess):
         return self.url(name)
 
     def prepare(self) -> None:
-        made = self.spawn(
-            _program("mariadb-install-db"),
-            *("--no-defaults", f"--datadir={self._data}", "--skip-test-db"),
-            *("--auth-root-authentication-method=normal", "--skip-name-resolve", *SMALL),
-            f"--tmpdir={self.directory}",
-        )
-        if made.wait(START_WITHIN) != 0:
-            raise RuntimeError(f"mariadb-install-db failed: {self.last_words()}")
+        data_folder(self, "mariadb", self._data, self._make)
         (self.directory / "first.sql").write_text(
             f"CREATE USER IF NOT EXISTS {USER}@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
             f"GRANT ALL ON *.* TO {USER}@'127.0.0.1';\n"
             "CREATE DATABASE IF NOT EXISTS nuska;\n"
         )
+
+    def _make(self, data: Path) -> None:
+        made = self.spawn(
+            _program("mariadb-install-db"),
+            *("--no-defaults", f"--datadir={data}", "--skip-test-db"),
+            *("--auth-root-authentication-method=normal", "--skip-name-resolve", *SMALL),
+            f"--tmpdir={self.directory}",
+        )
+        if made.wait(START_WITHIN) != 0:
+            raise RuntimeError(f"mariadb-install-db failed: {self.last_words()}")
 
     def command(self) -> list[str]:
         return [

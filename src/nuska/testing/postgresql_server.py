@@ -16,6 +16,7 @@ from pathlib import Path
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types
 
+from nuska.testing.data_folders import data_folder
 from nuska.testing.engine import START_WITHIN, EngineProcess, children_of, new_name, running
 
 DEBIAN_PROGRAMS = Path("/usr/lib/postgresql")
@@ -59,9 +60,12 @@ class PostgresqlServer(EngineProcess):
         return self.url(name)
 
     def prepare(self) -> None:
+        data_folder(self, "postgresql", self._data, self._make)
+
+    def _make(self, data: Path) -> None:
         made = self.spawn(
             _program("initdb"),
-            *("--pgdata", str(self._data), "--username", "nuska", "--auth", "trust"),
+            *("--pgdata", str(data), "--username", "nuska", "--auth", "trust"),
             *("--encoding", "UTF8", "--locale", "C", "--no-sync"),
         )
         if made.wait(START_WITHIN) != 0:
