@@ -7,8 +7,12 @@ import pytest
 from nuska.domain.errors import Unavailable
 from nuska.stores.sql.database import ANSWER_WITHIN
 from nuska.stores.sql.dialects.interface import CONNECT_WITHIN
-from nuska.testing.conformance import FailureConformance, NetworkFaultConformance
-from nuska.testing.conformance.failures import LostHintConformance
+from nuska.testing.conformance import (
+    FailureConformance,
+    LostHintConformance,
+    NetworkFaultConformance,
+    ServiceFailureConformance,
+)
 from nuska.testing.mariadb_server import MariadbServer, mariadb_server
 
 
@@ -20,6 +24,16 @@ def failing_server() -> Iterator[MariadbServer]:
 
 class TestMariadb(FailureConformance, NetworkFaultConformance, LostHintConformance):
     BOUND = ANSWER_WITHIN + CONNECT_WITHIN
+
+    @pytest.fixture
+    def engine(self, failing_server: MariadbServer) -> MariadbServer:
+        return failing_server
+
+
+class TestServiceOnMariadb(ServiceFailureConformance):
+    SETUP = "mariadb"
+    BOUND = 2 * (ANSWER_WITHIN + CONNECT_WITHIN) + 2
+    OUTAGE = ANSWER_WITHIN + 1
 
     @pytest.fixture
     def engine(self, failing_server: MariadbServer) -> MariadbServer:

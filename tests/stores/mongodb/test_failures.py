@@ -17,6 +17,7 @@ from nuska.testing.conformance import (
     FailureConformance,
     LostHintConformance,
     NetworkFaultConformance,
+    ServiceFailureConformance,
 )
 from nuska.testing.conformance.inbox import Inbox, bodies
 from nuska.testing.mongodb_server import MongoServer, mongodb_server
@@ -42,6 +43,15 @@ def failing_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoSe
 @pytest.mark.slow
 class TestMongodb(FailureConformance, LostHintConformance, NetworkFaultConformance):
     BOUND = 2 * ANSWER_WITHIN + 1  # those that waited, and their turn
+
+    @pytest.fixture
+    def engine(self, failing_server: MongoServer) -> MongoServer:
+        return failing_server
+
+
+class TestServiceOnMongodb(ServiceFailureConformance):
+    SETUP = "mongodb"
+    OUTAGE = ANSWER_WITHIN + 1
 
     @pytest.fixture
     def engine(self, failing_server: MongoServer) -> MongoServer:

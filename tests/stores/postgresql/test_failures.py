@@ -11,6 +11,7 @@ from nuska.testing.conformance import (
     FailureConformance,
     LostHintConformance,
     NetworkFaultConformance,
+    ServiceFailureConformance,
 )
 from nuska.testing.postgresql_server import PostgresqlServer, postgresql_server
 
@@ -23,6 +24,16 @@ def failing_server() -> Iterator[PostgresqlServer]:
 
 class TestPostgresql(FailureConformance, NetworkFaultConformance, LostHintConformance):
     BOUND = ANSWER_WITHIN + CONNECT_WITHIN
+
+    @pytest.fixture
+    def engine(self, failing_server: PostgresqlServer) -> PostgresqlServer:
+        return failing_server
+
+
+class TestServiceOnPostgresql(ServiceFailureConformance):
+    SETUP = "postgresql"
+    BOUND = 2 * (ANSWER_WITHIN + CONNECT_WITHIN) + 2
+    OUTAGE = ANSWER_WITHIN + 1
 
     @pytest.fixture
     def engine(self, failing_server: PostgresqlServer) -> PostgresqlServer:
