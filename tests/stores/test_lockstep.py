@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from msgspec.structs import replace
 
@@ -26,16 +26,11 @@ from nuska.testing.clock import seeded_bytes
 from nuska.testing.listening_machine import LockstepWithLogs
 from nuska.testing.state_machine import Lockstep
 from nuska.testing.two_clocks import TwoClocks
+from nuska.testing.walks import walks
 
-QUICK = settings(
-    max_examples=40,
-    stateful_step_count=50,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-THOROUGH = settings(QUICK, max_examples=150, stateful_step_count=60)
+WALKS = walks(40, steps=50, shrinks=True)
 UNTIL_FOUND = settings(
-    QUICK,
+    WALKS,
     max_examples=5000,
     phases=[Phase.generate],
     derandomize=True,
@@ -77,7 +72,7 @@ class MemoryOfTwoClocks(TwoClocks):
 
 
 def test_the_model_keeps_what_must_be_true_whatever_the_clocks() -> None:
-    run_state_machine_as_test(MemoryOfTwoClocks, settings=QUICK)
+    run_state_machine_as_test(MemoryOfTwoClocks, settings=WALKS)
 
 
 class MemoryRunsBackwards(TwoClocks):
@@ -91,16 +86,11 @@ def test_a_store_that_goes_by_every_clock_is_found_out() -> None:
 
 
 def test_the_model_agrees_with_itself() -> None:
-    run_state_machine_as_test(MemoryBesideMemory, settings=settings(QUICK, max_examples=10))
+    run_state_machine_as_test(MemoryBesideMemory, settings=settings(WALKS, max_examples=10))
 
 
 def test_the_embedded_store_answers_as_the_model_does() -> None:
-    run_state_machine_as_test(MemoryBesideSqlite, settings=QUICK)
-
-
-@pytest.mark.slow
-def test_the_embedded_store_answers_as_the_model_does_for_long() -> None:
-    run_state_machine_as_test(MemoryBesideSqlite, settings=THOROUGH)
+    run_state_machine_as_test(MemoryBesideSqlite, settings=WALKS)
 
 
 class ForgetsToUncount(MemoryClaims):

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from itertools import count
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from nuska.domain.moments import Moment
@@ -19,17 +18,12 @@ from nuska.testing.conformance import (
     SharedLogConformance,
     TransferConformance,
 )
+from nuska.testing.listening_machine import LockstepWithLogs
 from nuska.testing.mongodb_server import MongoServer, mongodb_server
-from nuska.testing.state_machine import LockstepWithCarriages
+from nuska.testing.walks import walks
 
 NUMBERS = count()
-QUICK = settings(
-    max_examples=10,
-    stateful_step_count=40,
-    phases=[Phase.reuse, Phase.generate],  # a shrunk example costs minutes here
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+WALKS = walks(10, steps=40)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +50,7 @@ class TestMongodb(
 
 @pytest.mark.slow
 def test_mongodb_answers_as_the_model_does(server: MongoServer) -> None:
-    class Beside(LockstepWithCarriages):
+    class Beside(LockstepWithLogs):
         """The model store and a MongoDB store."""
 
         durable = True
@@ -75,4 +69,4 @@ def test_mongodb_answers_as_the_model_does(server: MongoServer) -> None:
             super().teardown()
             server.drop(self.database)
 
-    run_state_machine_as_test(Beside, settings=QUICK)
+    run_state_machine_as_test(Beside, settings=WALKS)

@@ -5,7 +5,6 @@ from itertools import count
 from typing import ClassVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from nuska.domain.moments import Moment
@@ -21,16 +20,10 @@ from nuska.testing.conformance import (
 )
 from nuska.testing.listening_machine import LockstepWithLogs
 from nuska.testing.postgresql_server import PostgresqlServer, postgresql_server
+from nuska.testing.walks import walks
 
 NUMBERS = count()
-QUICK = settings(
-    max_examples=15,
-    stateful_step_count=50,
-    phases=[Phase.reuse, Phase.generate],  # a shrunk example costs minutes here
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-THOROUGH = settings(QUICK, max_examples=12, stateful_step_count=60)
+WALKS = walks(15, steps=50)
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +56,7 @@ def beside(there: PostgresqlServer) -> type[LockstepWithLogs]:
 
 
 def test_postgresql_answers_as_the_model_does(server: PostgresqlServer) -> None:
-    run_state_machine_as_test(beside(server), settings=QUICK)
-
-
-@pytest.mark.slow
-def test_postgresql_answers_as_the_model_does_for_long(server: PostgresqlServer) -> None:
-    run_state_machine_as_test(beside(server), settings=THOROUGH)
+    run_state_machine_as_test(beside(server), settings=WALKS)
 
 
 class TestPostgresql(

@@ -5,7 +5,6 @@ from itertools import count
 from typing import ClassVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from nuska.domain.moments import Moment
@@ -29,16 +28,10 @@ from nuska.testing.redis_server import (
     redis_server,
     sentinel_setup,
 )
+from nuska.testing.walks import walks
 
 NUMBERS = count()
-QUICK = settings(
-    max_examples=30,
-    stateful_step_count=50,
-    phases=[Phase.reuse, Phase.generate],  # a shrunk example costs minutes here
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-THOROUGH = settings(QUICK, max_examples=25, stateful_step_count=80)
+WALKS = walks(30, steps=50)
 
 
 class Beside(LockstepWithLogs):
@@ -69,21 +62,11 @@ def beside(there: str) -> type[Beside]:
 
 
 def test_redis_answers_as_the_model_does(server: RedisServer) -> None:
-    run_state_machine_as_test(beside(server.url), settings=QUICK)
+    run_state_machine_as_test(beside(server.url), settings=WALKS)
 
 
 def test_a_cluster_answers_as_the_model_does(cluster: RedisCluster) -> None:
-    run_state_machine_as_test(beside(cluster.url), settings=QUICK)
-
-
-@pytest.mark.slow
-def test_redis_answers_as_the_model_does_for_long(server: RedisServer) -> None:
-    run_state_machine_as_test(beside(server.url), settings=THOROUGH)
-
-
-@pytest.mark.slow
-def test_a_cluster_answers_as_the_model_does_for_long(cluster: RedisCluster) -> None:
-    run_state_machine_as_test(beside(cluster.url), settings=THOROUGH)
+    run_state_machine_as_test(beside(cluster.url), settings=WALKS)
 
 
 @pytest.fixture(scope="module")

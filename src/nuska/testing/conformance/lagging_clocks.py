@@ -8,7 +8,6 @@ right leaves behind, and what comes next by a clock that is behind.
 from collections.abc import AsyncIterator
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from nuska.domain.messages import Message
@@ -17,17 +16,12 @@ from nuska.testing.clock import START, ManualClock
 from nuska.testing.conformance.inbox import MINUTE, NOTHING, Inbox, sweep_all
 from nuska.testing.opening import opening_stores
 from nuska.testing.two_clocks import NewUrl, nodes_at
+from nuska.testing.walks import walks
 
 LAG = 3
 """Milliseconds."""
 TTL = Duration(10_000)
-ANYTHING = settings(
-    max_examples=30,
-    stateful_step_count=40,
-    phases=[Phase.reuse, Phase.generate],  # a shrunk example costs minutes here
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+ANYTHING = walks(30, steps=40)
 
 
 class LaggingClockConformance:
