@@ -20,6 +20,8 @@ from nuska.domain.moments import Moment, iso
 from nuska.system import SystemClock
 from nuska.testing.server_process import ServerProcess
 
+MANY = 40_000
+"""Messages: their file alone is twice what a command may take for them."""
 ODD_BODIES = [
     b'{"a": 1.10, "a":2,\n  "b" :[ ]}',
     b"null",
@@ -333,8 +335,7 @@ def durable(tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # on a machine that is busy with other tests
-def test_a_hundred_thousand_messages_take_no_more_memory_than_a_few(
+def test_many_messages_take_no_more_memory_than_a_few(
     nuska, durable: ServerProcess, tmp_path: Path
 ) -> None:
     measured = (
@@ -356,16 +357,16 @@ def test_a_hundred_thousand_messages_take_no_more_memory_than_a_few(
         return int(done.stderr.splitlines()[-1])
 
     with BlockingClient(nuska.url, project=nuska.project) as client:
-        for name, count in (("few", 200), ("many", 100_000)):
+        for name, count in (("few", 200), ("many", MANY)):
             drafts = (NewMessage(body=[n, "x" * 300]) for n in range(count))
             for _ in client.queue(name).post_in_batches(drafts, count=500):
                 pass
     few = kilobytes("export", "few", "--output", "few.jsonl", url=nuska.url)
     many = kilobytes("export", "many", "--output", "many.jsonl", url=nuska.url)
-    assert (tmp_path / "many.jsonl").stat().st_size > 40_000_000
-    assert many - few < 20_000
+    assert (tmp_path / "many.jsonl").stat().st_size > 400 * MANY
+    assert many - few < 10_000
     few = kilobytes("import", "few", "few.jsonl", url=durable.url)
     many = kilobytes("import", "many", "many.jsonl", url=durable.url)
-    assert many - few < 20_000
+    assert many - few < 10_000
     with BlockingClient(durable.url, project=nuska.project) as client:
-        assert client.queue("many").stats().total == 100_000
+        assert client.queue("many").stats().total == MANY

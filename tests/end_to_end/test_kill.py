@@ -1,4 +1,4 @@
-"""Fifty times SIGKILL, at random moments, and nothing acknowledged is lost (I1, I23)."""
+"""Thirty times SIGKILL, at random moments, and nothing acknowledged is lost (I1, I23)."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ import pytest
 
 from nuska.testing.kill_harness import kill_and_judge
 
-KILLS = 50
+KILLS = 30
 """For more: ``python -m nuska.testing.kill_harness --kills 500``."""
 
 
 @pytest.mark.slow
-async def test_a_server_killed_fifty_times_loses_nothing(tmp_path: Path) -> None:
+async def test_a_server_killed_thirty_times_loses_nothing(tmp_path: Path) -> None:
     outcome = await kill_and_judge(tmp_path, kills=KILLS, seed=KILLS)
     print(outcome)
     report = outcome.report
