@@ -31,8 +31,12 @@ FORGET_EVERY = 64
 
 _SAY = "INSERT INTO hints (payload) VALUES (%s)"
 _FORGET = "DELETE FROM hints WHERE id <= %s"
-_NEWEST = text("SELECT COALESCE(MAX(id), 0) AS id FROM hints")
-_SINCE = text("SELECT id, payload FROM hints WHERE id > :last ORDER BY id LIMIT :most")
+_NEWEST = text("SELECT id, payload FROM hints ORDER BY id DESC LIMIT 1")
+_SINCE = text("SELECT id, payload FROM hints WHERE id >= :last ORDER BY id LIMIT :most")
+
+Said = tuple[int, Any]
+"""A hint's number and what it says."""
+NOTHING_SAID: Said = (0, None)
 
 log = logging.getLogger("nuska.stores.sql")
 
@@ -90,11 +94,11 @@ class _Listener:
         self._since = Statement(database, _SINCE)
         self._node = node
         self._hear = hear
-        self._last = 0
+        self._last = NOTHING_SAID
 
     async def begin(self) -> None:
-        [newest] = await self._newest.rows({})
-        self._last = int(newest.id)
+        newest = await self._newest.rows({})
+        self._last = _hint(newest[0]) if newest else NOTHING_SAID
         self._hear(None, 0)
 
     async def follow(self) -> None:
@@ -102,14 +106,26 @@ class _Listener:
         pause = SHORTEST_LOOK
         while True:
             await asyncio.sleep(pause)
-            found = await self._since.rows({"last": self._last, "most": KEPT})
-            if found:
-                self._pass_on(found)
-            pause = SHORTEST_LOOK if found else min(2 * pause, LONGEST_LOOK)
+            found = await self._since.rows({"last": self._last[0], "most": KEPT})
+            if self._pass_on([_hint(row) for row in found]):
+                pause = SHORTEST_LOOK
+            else:
+                pause = min(2 * pause, LONGEST_LOOK)
 
-    def _pass_on(self, found: Sequence[Any]) -> None:
-        if found[0].id != self._last + 1:
+    def _pass_on(self, found: Sequence[Said]) -> bool:
+        """Whether anything was said. ``found`` begins with the last hint that we have seen: the
+        newest ones are kept. Else the server began a new table when it was started again, and
+        counts from one, or we fell behind."""
+        was_lost = self._last != NOTHING_SAID and self._last not in found[:1]
+        news = [hint for hint in found if hint != self._last]
+        if was_lost or (news and news[0][0] != self._last[0] + 1):
             self._hear(None, 0)
-        self._last = int(found[-1].id)
-        for row in found:
-            pass_on(row.payload, self._node, self._hear)
+        if was_lost or news:
+            self._last = found[-1] if found else NOTHING_SAID
+        for _, payload in news:
+            pass_on(payload, self._node, self._hear)
+        return bool(news)
+
+
+def _hint(row: Any) -> Said:
+    return int(row.id), row.payload

@@ -62,6 +62,7 @@ class MysqlConnections:
             "init_command": SESSION,
             "program_name": "nuska",
             "ssl": _tls(url),
+            "async_creator_fn": _connect,
         }
         bare = url.set(query={})
         self._writing = create_async_engine(
@@ -91,6 +92,7 @@ class MysqlConnections:
             bare,
             isolation_level="READ COMMITTED",
             poolclass=NullPool,
+            pool_reset_on_return=None,  # whoever lets go of one has ended what it was in
             connect_args={**arguments, "autocommit": True, "stmt_cache_size": PREPARED_AT_MOST},
         )
         if isinstance(demand, MysqlDemand):
@@ -98,7 +100,11 @@ class MysqlConnections:
         self._kept = KeptConnections(bare_engine, usable=_is_usable, end=lambda one: one.close())
         self._errors: Any = import_module("asyncmy.errors")  # others need not have it
         self._apart = create_async_engine(
-            bare, isolation_level="AUTOCOMMIT", poolclass=NullPool, connect_args=arguments
+            bare,
+            isolation_level="AUTOCOMMIT",
+            poolclass=NullPool,
+            pool_reset_on_return=None,
+            connect_args=arguments,
         )
 
     @asynccontextmanager
@@ -183,6 +189,15 @@ def _tls(url: URL) -> ssl.SSLContext | None:
     if mode == "require":
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+async def _connect(**arguments: Any) -> Any:
+    """A connection of the driver's. Where the server ends one while it is being made, as it does
+    when it is about to stop, the driver misses the socket, and that is no error of its own."""
+    try:
+        return await import_module("asyncmy").connect(**arguments)
+    except RuntimeError as error:
+        raise ConnectionResetError("the server ended the connection at once") from error
 
 
 def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
