@@ -79,6 +79,7 @@ class Process:
         self.lines: dict[int, Line] = {}
         self.takes = 0
         self.is_ready = False
+        self.has_ended = False
 
     @classmethod
     async def start(cls, url: str, name: str, skew: int) -> "Process":
@@ -103,6 +104,9 @@ class Process:
             self.is_ready = self.is_ready or line.kind == Ready.__name__
             async with said:
                 said.notify_all()
+        self.has_ended = True
+        async with said:
+            said.notify_all()
 
     def kill(self) -> None:
         self._process.kill()
@@ -133,12 +137,15 @@ async def run_processes(url: str, skews: Sequence[int] = NO_SKEW) -> Outcome:
                 listening.append(asyncio.create_task(processes[-1].listen(said)))
             *survivors, victim = processes
             async with said:
-                await said.wait_for(lambda: victim.takes >= TAKES_BEFORE_DEATH)
+                await said.wait_for(
+                    lambda: victim.takes >= TAKES_BEFORE_DEATH or _one_has_ended(processes)
+                )
+                assert not _one_has_ended(processes), "one ended by itself, and has said why"
             at_work = not victim.is_ready
             victim.kill()
             died = time.monotonic() + DYING
             async with said:
-                await said.wait_for(lambda: all(one.is_ready for one in survivors))
+                await said.wait_for(lambda: all(one.is_ready or one.has_ended for one in survivors))
             await asyncio.sleep(2 * CLAIM_TTL / 1000)  # what it held is over, and taken over
             exits = await asyncio.gather(*(one.end() for one in survivors))
             await asyncio.gather(*listening)
@@ -161,6 +168,10 @@ async def run_processes(url: str, skews: Sequence[int] = NO_SKEW) -> Outcome:
         taken_over=moments.taken_over,
         delivered=len(moments.handed),
     )
+
+
+def _one_has_ended(processes: Sequence[Process]) -> bool:
+    return any(one.has_ended for one in processes)
 
 
 def _decode(line: Line) -> msgspec.Struct:

@@ -125,12 +125,13 @@ class Worker:
     async def run(self, skew: int) -> None:
         loop = asyncio.get_running_loop()
         loop.add_reader(sys.stdin.fileno(), self._stopping.set)
-        workers = [asyncio.create_task(self._work()) for _ in range(WORKERS)]
-        await asyncio.gather(*(self._produce(n) for n in range(PRODUCERS)))
-        self._say(Ready(skew=skew))
-        await self._stopping.wait()
-        loop.remove_reader(sys.stdin.fileno())
-        await asyncio.gather(*workers)
+        async with asyncio.TaskGroup() as workers:  # one that fails ends the process, and is seen
+            for _ in range(WORKERS):
+                workers.create_task(self._work())
+            await asyncio.gather(*(self._produce(n) for n in range(PRODUCERS)))
+            self._say(Ready(skew=skew))
+            await self._stopping.wait()
+            loop.remove_reader(sys.stdin.fileno())
 
     def _say(self, said: Said, number: int | None = None, *, refused: bool = False) -> int:
         """At once and whole, so that whoever reads has it even if we are killed now."""

@@ -87,9 +87,9 @@ def arrived(header: Header, letter: Message) -> Document:
 def lease_of(header: Header, document: Document) -> Lease:
     return Lease(
         claim_id=document["_id"][len(header.generation) :].hex(),
-        ttl=Duration(document["t"]),
-        started_at=Moment(document["s"]),
-        expires_at=Moment(document["e"]),
+        ttl=Duration(int(document["t"])),
+        started_at=Moment(int(document["s"])),
+        expires_at=Moment(int(document["e"])),
     )
 
 
@@ -110,7 +110,7 @@ def post_of(document: Document) -> RememberedPost:
         key=document["y"],
         fingerprint=document["f"],
         ids=[MessageId(one) for one in document["ids"]],
-        until=Moment(document["e"]),
+        until=Moment(int(document["e"])),
     )
 
 

@@ -91,9 +91,9 @@ class MongoClaims:
             held = await view.find(_held(view.header, claim, view.now), sort="p")
             return Claim(
                 id=ClaimId(claim_id),
-                ttl=Duration(lease["t"]),
-                started_at=Moment(lease["s"]),
-                expires_at=Moment(lease["e"]),
+                ttl=Duration(int(lease["t"])),
+                started_at=Moment(int(lease["s"])),
+                expires_at=Moment(int(lease["e"])),
                 messages=[decode(one, view.now) for one in held],
             )
 

@@ -117,7 +117,7 @@ class MongoMessages:
         async def find(view: View) -> Position:
             query = {"_id": message_key(view.header.generation, message_id)}
             found = await view.find(query | {"e": {"$gt": view.now}}, limit=1)
-            return Position(found[0]["p"]) if found else parsed[0]
+            return Position(int(found[0]["p"])) if found else parsed[0]
 
         return await self._reader.look(queue, self._writer.latest, find, parsed[0])
 
@@ -191,7 +191,7 @@ class MongoMessages:
                 "$expr": {"$lt": ["$v", "$e"]},
             }
             found = await view.find(query, sort="v", limit=1)
-            return Moment(found[0]["v"]) if found else None
+            return Moment(int(found[0]["v"])) if found else None
 
         return await self._reader.look(queue, now, find, None)
 

@@ -150,7 +150,7 @@ async def _count(view: View) -> Stats:
 
 
 def _landmark(document: Document) -> Landmark:
-    return Landmark(message_id_of(document), Moment(document["c"]))
+    return Landmark(message_id_of(document), Moment(int(document["c"])))
 
 
 def _has_pairs(metadata: Metadata, pairs: Metadata) -> bool:

@@ -110,20 +110,21 @@ def announcement(message: Message, queue: bytes, log_generation: bytes) -> Docum
 
 
 def decode(document: Document, now: Moment) -> Message:
-    """A message as it is seen at ``now``: without a claim that is over."""
-    available_at = document["v"]
+    """A message as it is seen at ``now``: without a claim that is over. Numbers become plain
+    ones: those of the client library cannot be written as JSON."""
+    available_at = int(document["v"])
     claim = document.get("k") if available_at > now else None
     dead = document.get("d")
     return Message(
         id=message_id_of(document),
-        position=Position(document["p"]),
+        position=Position(int(document["p"])),
         body=document["b"],
-        ttl=Duration(document["t"]),
-        created_at=Moment(document["c"]),
-        expires_at=Moment(document["e"]),
+        ttl=Duration(int(document["t"])),
+        created_at=Moment(int(document["c"])),
+        expires_at=Moment(int(document["e"])),
         available_at=Moment(available_at),
         claim_id=None if claim is None else claim.hex(),
-        claim_count=document["n"],
+        claim_count=int(document["n"]),
         poster=document["o"],
         attributes=document.get("a"),
         dead=None if dead is None else _dead_letter(*dead),
@@ -131,7 +132,7 @@ def decode(document: Document, now: Moment) -> Message:
 
 
 def _dead_letter(origin: str, reason: str, claim_count: int, at: int) -> DeadLetter:
-    return DeadLetter(origin=origin, reason=reason, claim_count=claim_count, at=Moment(at))
+    return DeadLetter(origin=origin, reason=reason, claim_count=claim_count, at=Moment(int(at)))
 
 
 def message_id_of(document: Document) -> MessageId:

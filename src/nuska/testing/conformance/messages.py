@@ -1,5 +1,6 @@
 """Messages: what is stored is what was posted, where it stands, and how it is looked up."""
 
+import msgspec
 import pytest
 
 from nuska.domain.messages import Message, NewMessage
@@ -38,6 +39,15 @@ class MessageConformance(Conformance):
             poster=b"\x00\xffme",
             attributes=b'{"x": 1}',
         )
+
+    async def test_what_is_given_out_is_plain_data(self, inbox: Inbox) -> None:
+        """A driver's own kinds of numbers stay with the driver."""
+        await inbox.post("a", "b")
+        await inbox.post("later", delay=MINUTE)
+        claimed = await inbox.claiming(1, limit=1)
+        given = [claimed, await inbox.all(), await inbox.held(1), await inbox.stats()]
+        due = [await inbox.next_due(), (await inbox.page()).marker]
+        assert msgspec.json.encode([given, due])
 
     async def test_a_listed_message_is_the_same_as_one_looked_up(self, inbox: Inbox) -> None:
         await inbox.add("a", "b", poster=b"me", attributes=b"{}")
