@@ -25,7 +25,12 @@ A running server has the same as OpenAPI 3.1 at `/v2/openapi.json`.
 - A page that is not empty has one `next` link, also the last one: an empty page is the end.
 """  # noqa: E501  lines of the page
 SCHEMAS = "#/components/schemas/"
-FREE_FORM = {"Json": "any JSON", "Openapi": "an OpenAPI document", "Error": "an error"}
+FREE_FORM = {
+    "Json": "any JSON",
+    "Openapi": "an OpenAPI document",
+    "Error": "an error",
+    "EventStream": "[events](live.md), as they come",
+}
 """Schemas about which a table of keys says nothing."""
 
 Schema = dict[str, Any]
@@ -65,8 +70,10 @@ def described(call: str, operation: Schema, row: Operation) -> Iterator[str]:
     """The section of one call."""
     yield f"\n## {call}\n\n{operation['summary']}"
     parameters = operation.get("parameters", [])
-    if not any(one["name"] == "Client-ID" for one in parameters):
+    if not any(one["name"] == "X-Project-Id" for one in parameters):
         yield "*Open to anybody.*"
+    elif not any(one["name"] == "Client-ID" for one in parameters):
+        yield "*No `Client-ID` is needed.*"
     asked = [one for one in parameters if one["name"] not in ("Client-ID", "X-Project-Id")]
     if asked:
         yield "\n| Parameter | In | Value | Meaning |\n|---|---|---|---|"

@@ -137,6 +137,7 @@ class _Process:
                 opened(settings, data.absolute(), max_waiters=max_waiters) as backend,
                 identifying(settings, backend.core, backend.keystone, backend.chance) as identity,
             ):
+                backend.core.live.refusal = "Under WSGI there are no event streams."
                 is_open.set_result((backend.core, identity))
                 await self._ending.wait()
                 backend.core.wakeups.stop()

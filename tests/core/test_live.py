@@ -7,7 +7,8 @@ import pytest
 from nuska.core.live import Announced, Ending, LiveBounds
 from nuska.domain.errors import InvalidInput, Unavailable
 from nuska.domain.markers import Marker, parse_live_marker
-from nuska.domain.messages import QueueRef
+from nuska.domain.messages import NewMessage, QueueRef
+from nuska.domain.moments import seconds
 from nuska.domain.positions import BEYOND_ALL, Position
 from nuska.stores.memory.store import MemoryStore
 from nuska.testing.clock import ManualClock, seeded_bytes
@@ -323,8 +324,5 @@ async def test_a_store_without_logs_is_refused(clock: ManualClock) -> None:
         await bench.listen(JOBS)
 
 
-def _message(body: str):  # type: ignore[no-untyped-def]
-    from nuska.domain.messages import NewMessage
-    from nuska.domain.moments import seconds
-
+def _message(body: str) -> NewMessage:
     return NewMessage(body=body.encode(), ttl=seconds(3600))

@@ -145,12 +145,10 @@ class Listening:
 
     def __init__(
         self,
-        project: str,
         receiver: Receiver,
         wanted: Filter | None,
         release: Callable[["Listening"], None],
     ) -> None:
-        self.project = project
         self.receiver = receiver
         self.filter = wanted
         self.members: dict[QueueRef, Member] = {}

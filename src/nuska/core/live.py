@@ -33,8 +33,10 @@ Metrics: ``listeners``, ``followed`` and ``passed_on`` are plain numbers.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+
+from msgspec import Struct
 
 from nuska.core.bodies import Bodies
 from nuska.core.listeners import Announced, Ending, Gap, Listening, Member, Receiver
@@ -65,6 +67,12 @@ ENDED_AT_ONCE = 100
 logger = logging.getLogger("nuska.live")
 
 
+class _Project(Struct, frozen=True):
+    """A project, told from an address that is written like it."""
+
+    id: str
+
+
 class Live:
     """All that is listened to in one process."""
 
@@ -83,6 +91,7 @@ class Live:
         self._store = store
         self._wakeups = wakeups
         self._clock = clock
+        self.random_bytes = random_bytes
         self._longest_delay = longest_delay
         self._bodies = bodies
         self.logs = (
@@ -92,12 +101,15 @@ class Live:
         )
         self._readers: dict[QueueRef, Reader] = {}
         self._tasks: dict[Reader, asyncio.Task[None]] = {}
-        self._listenings: dict[Listening, None] = {}
-        self._of_project: Counter[str] = Counter()
+        self._listenings: dict[Listening, tuple[_Project | str, ...]] = {}
+        """With those for whom they count: a project, and an address perhaps."""
+        self._of_owner: Counter[_Project | str] = Counter()
         self._hearing: Overhearing | None = None
         self._passed_on = 0
         """By readers that have ended."""
         self.stopping = False
+        self.refusal = ""
+        """Why nobody can listen in this process, in a sentence; set by whoever runs it."""
 
     @property
     def listeners(self) -> int:
@@ -107,6 +119,10 @@ class Live:
     def followed(self) -> int:
         """Queues that are read, for somebody or for those who come back soon."""
         return len(self._readers)
+
+    @property
+    def listenings(self) -> Collection[Listening]:
+        return self._listenings
 
     @property
     def readers(self) -> Mapping[QueueRef, Reader]:
@@ -125,18 +141,23 @@ class Live:
         *,
         after: Mapping[QueueRef, Marker] | None = None,
         wanted: Filter | None = None,
+        address: str | None = None,
     ) -> Listening:
         """A listening that begins held: with what is posted from now on, or comes after the
-        markers. ``Unavailable`` where there is no room, or no log."""
+        markers. ``Unavailable`` where there is no room, or no log. Of one ``address``, where one
+        is given, only so many may listen."""
         if self._store is None or self.logs is None:
             raise Unavailable("This store cannot tell of messages as they are posted.")
+        if self.refusal:
+            raise Unavailable(self.refusal)
         queues = tuple(dict.fromkeys(queues))
         if not 0 < len(queues) <= MAX_QUEUES:
             raise InvalidInput(f"The number of queues must be from 1 to {MAX_QUEUES}.")
-        self._check_room(project, queues)
-        listening = Listening(project, receiver, wanted, self._release)
-        self._listenings[listening] = None
-        self._of_project[project] += 1
+        self._check_room(project, queues, address)
+        listening = Listening(receiver, wanted, self._release)
+        owners = (_Project(project),) if address is None else (_Project(project), address)
+        self._listenings[listening] = owners
+        self._of_owner.update(owners)
         after = {} if after is None else after
         fresh: set[Member] = set()
         try:
@@ -160,13 +181,15 @@ class Live:
                 member.begin_at(Marker(end))
         return listening
 
-    def _check_room(self, project: str, queues: Sequence[QueueRef]) -> None:
+    def _check_room(self, project: str, queues: Sequence[QueueRef], address: str | None) -> None:
         if self.stopping:
             raise Unavailable("The service is stopping.")
         if len(self._listenings) >= self.bounds.max_listeners:
             raise Unavailable("Too many are listening already.")
-        if self._of_project[project] >= self.bounds.max_listeners_per_project:
+        if self._of_owner[_Project(project)] >= self.bounds.max_listeners_per_project:
             raise Unavailable("Too many of this project are listening already.")
+        if address is not None and self._of_owner[address] >= self.bounds.max_streams_per_address:
+            raise Unavailable("Too many are listening from this address already.")
         new = sum(queue not in self._readers for queue in queues)
         if len(self._readers) + new > self.bounds.max_followed_queues:
             raise Unavailable("Too many queues are listened to already.")
@@ -211,11 +234,10 @@ class Live:
 
     def _release(self, listening: Listening) -> None:
         """It is closed."""
-        if listening in self._listenings:
-            del self._listenings[listening]
-            self._of_project[listening.project] -= 1
-            if not self._of_project[listening.project]:
-                del self._of_project[listening.project]
+        for owner in self._listenings.pop(listening, ()):
+            self._of_owner[owner] -= 1
+            if not self._of_owner[owner]:
+                del self._of_owner[owner]
 
     def _overhear(self, queue: QueueRef | None, _messages: int) -> None:
         """On the path of every post: a look-up, where nobody listens."""

@@ -37,7 +37,7 @@ class LiveBounds(Struct, frozen=True, kw_only=True):
         ),
     ] = 300
     live_kept_messages: Annotated[
-        int, Meta(ge=100, description="Of one queue, no more than about so many messages.")
+        int, Meta(ge=1_000, description="Of one queue, no more than about so many messages.")
     ] = 100_000
     live_kept_bytes: Annotated[
         int, Meta(ge=MIB, description="Of one queue, no more than about so many bytes.")
@@ -54,12 +54,3 @@ class LiveBounds(Struct, frozen=True, kw_only=True):
             "it is told of nothing further until it has read.",
         ),
     ] = MIB
-    stream_slow_timeout: Annotated[
-        float,
-        Meta(
-            gt=0,
-            le=3_600,
-            description="Seconds after which an event stream is closed whose client does not "
-            "read what waits for it.",
-        ),
-    ] = 30.0

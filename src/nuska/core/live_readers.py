@@ -19,7 +19,7 @@ from nuska.core.late_messages import LateMessages
 from nuska.core.listeners import Announced, Gap, Late, Member, State
 from nuska.core.live_batches import Batch
 from nuska.core.live_bounds import LiveBounds
-from nuska.core.live_logs import Kept, LiveLogs
+from nuska.core.live_logs import LiveLogs
 from nuska.domain.errors import Unavailable
 from nuska.domain.markers import Marker
 from nuska.domain.messages import Message, QueueRef
@@ -48,6 +48,8 @@ TEND_SOON = 1.0
 """Seconds between two looks after the log itself: that it is kept, and not too long."""
 TENDED_PER_KEPT = 10
 """And whenever so large a part of what is kept at most has been read."""
+SLOW_PER_KEPT = 4
+"""Who did not look for so large a part of the time for which a log is kept asks where it begins."""
 LINGER = 30.0
 """Seconds for which a queue is followed on when the last listener has gone; many come back."""
 FIRST_REST = 0.25
@@ -95,12 +97,13 @@ class Reader:
         self.passed_on = 0
         self._seen = BEFORE_ALL
         """The last message that was read; the head may be where none stands."""
+        self._last_turn = Moment(0)
         self._begun = False
         self._late = LateMessages()
         self._told_at: Late = (Moment(0), BEYOND_ALL)
         """What became due up to this was passed on."""
-        self._known_from = BEFORE_ALL
-        """What is delayed and stands above this is known."""
+        self._all_known = False
+        """Everything that is delayed in the log is known: also what stood there before."""
         self._limit = FEWEST
         self._read = [0, 0]
         """Messages and bytes, ever; and at milestones."""
@@ -115,6 +118,11 @@ class Reader:
     def poke(self) -> None:
         """There may be something to do."""
         self._event.set()
+
+    def tend_soon(self) -> None:
+        """Look after the log in the next turn."""
+        self._tended_at = 0.0
+        self.poke()
 
     async def end_of_log(self) -> Position:
         """Everything that is posted from now on stands above this."""
@@ -234,12 +242,15 @@ class Reader:
         more |= await self._catch_up(now)
         if self._is_to_be_tended():
             await self._tend(now)
+        self._last_turn = now
         return more
 
     async def _begin(self, now: Moment) -> None:
         kept = await self._logs.keep(self.queue)
-        self.head = self._known_from = kept.last
+        self.head = kept.last
+        self._all_known = kept.begins == kept.last
         self._told_at = (now, BEYOND_ALL)
+        self._last_turn = now
         self._begun = True
         self._tended_at = asyncio.get_running_loop().time() + TEND_EVERY
 
@@ -265,6 +276,8 @@ class Reader:
         for _ in range(PAGES_PER_TURN):
             limit = self._limit
             page = await self._page(self.head, limit, now)
+            if len(page) == limit or now - self._last_turn > self._kept_for // SLOW_PER_KEPT:
+                await self._check_head()
             if page:
                 batch = self._batch(page, self.head, now)
                 self.head = batch.through
@@ -273,6 +286,12 @@ class Reader:
             if len(page) < limit:
                 return False
         return True
+
+    async def _check_head(self) -> None:
+        """Who reads too slowly is overtaken by those who trim; nobody else is."""
+        begins = await self._logs.begins(self.queue)
+        if begins is not None and begins[0] > self.head:
+            self._skip(begins[0])
 
     async def _hand_out(self, batch: Batch, members: Iterable[Member]) -> None:
         looks = 0
@@ -326,9 +345,21 @@ class Reader:
             if not due:
                 break
             found = await self._messages([position for _, position in due], now)
+            if len(found) < len(due):
+                await self._check_late([late for late in due if late[1] not in found])
             self._late.take(due)
             await self._hand_out_late([late for late in due if late[1] in found], found)
         self._told_at = (now, BEYOND_ALL)
+
+    async def _check_late(self, missing: list[Late]) -> None:
+        """They expired, were purged, or were dropped before this process looked."""
+        begins = await self._logs.begins(self.queue)
+        dropped = [late for late in missing if begins is not None and late[1] <= begins[0]]
+        for member in (*self._in_step, *self._behind):
+            own = [late for late in dropped if member.owns(late)]
+            if own:
+                after = Marker(member.at, *max(own))
+                member.listening.gap(Gap(self.queue, member.marker, after))
 
     async def _hand_out_late(self, due: list[Late], found: dict[Position, Message]) -> None:
         batches: dict[Position, Batch] = {}
@@ -367,7 +398,6 @@ class Reader:
         missed: dict[Member, list[Late]] = {member: [] for member in members}
         begins = await self._logs.begins(self.queue)
         position = BEFORE_ALL if begins is None else begins[0]
-        self._known_from = min(self._known_from, position)
         self._late.look_again()
         while page := await self._page(position, MOST, now):
             for message in page:
@@ -381,6 +411,7 @@ class Reader:
             position = page[-1].position
             if position >= self.head:
                 break
+        self._all_known = True
         return missed
 
     # Those who come, and those who are behind
@@ -489,17 +520,19 @@ class Reader:
         )
 
     async def _tend(self, now: Moment) -> None:
+        if not self._all_known:
+            await self._look_through((), now)
         settled = Moment(now - self._kept_for)
         kept = await self._logs.renew(self.queue, given=self._not_needed(settled), settled=settled)
         self._tended = list(self._read)
         pause = TEND_SOON if kept.more else TEND_EVERY
         self._tended_at = asyncio.get_running_loop().time() + pause
         if kept.begins > self.head:
-            self._skip(kept)
+            self._skip(kept.begins)
 
-    def _skip(self, kept: Kept) -> None:
+    def _skip(self, begins: Position) -> None:
         """The log was lost, or dropped by others before it was read here."""
-        self.head = max(self.head, kept.begins)
+        self.head = max(self.head, begins)
         for member in list(self._in_step):
             if member.state is State.IN_STEP and member.at < self.head:
                 before = member.marker
@@ -525,9 +558,8 @@ class Reader:
         needed = self._late.oldest(settled)
         if needed is not None:
             given = min(given, needed - 1)
-        safe = floor_at(Moment(settled - self._longest_delay)) - 1
-        if self._known_from > safe or self._late.forgotten is not None or self._late.uncertain:
-            given = min(given, safe)
+        if self._late.forgotten is not None or self._late.uncertain:
+            given = min(given, floor_at(Moment(settled - self._longest_delay)) - 1)
         return Position(given)
 
 

@@ -57,7 +57,9 @@ def serialize_patch(_: Any, value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
-schema = schemathesis.openapi.from_asgi("/v2/openapi.json", _application())
+schema = schemathesis.openapi.from_asgi("/v2/openapi.json", _application()).exclude(
+    operation_id="streamMessages"  # its answers do not end
+)
 
 
 @schema.hook

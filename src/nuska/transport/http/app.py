@@ -26,11 +26,13 @@ from nuska.transport.http.checks import (
     AllowedHost,
     Authentication,
     CallerCheck,
+    ListenerCheck,
     SignatureCheck,
     check_formats,
     check_origin,
     check_permission,
     check_signature,
+    check_streamable,
 )
 from nuska.transport.http.documents import home_route, openapi_route
 from nuska.transport.http.query import read_query
@@ -85,9 +87,12 @@ def build_app(
     app.add_error_handler(HTTPError, _answer_http_error)
     app.add_error_handler(Exception, _answer_bug)
     check_caller = CallerCheck(identity, core.access, core.limits)
+    check_listener = ListenerCheck(identity, core.access, core.limits)
     check_signed = SignatureCheck(core.desk)
     for route in routes:
         checks = _checks_of(route, check_caller, check_signed)
+        if route.admits is Admits.LISTENERS:
+            checks = (check_signed, check_streamable, check_listener)
         app.add_route(route.path, _resource(route, core, checks))
     return app
 
@@ -101,7 +106,7 @@ def all_routes(core: Core) -> tuple[Route, ...]:
 
 def _open(routes: tuple[Route, ...]) -> frozenset[str]:
     """The paths of what nobody is asked to prove anything for. They are none with fields."""
-    closed = (Admits.CALLERS, Admits.CALLERS_OR_SIGNED)
+    closed = (Admits.CALLERS, Admits.CALLERS_OR_SIGNED, Admits.LISTENERS)
     return frozenset(route.path for route in routes if route.admits not in closed)
 
 

@@ -29,14 +29,23 @@ from nuska.core.access import Access, allow
 from nuska.core.signatures import Admitted, SignatureDesk
 from nuska.domain.errors import InvalidHeader, NotAllowed, NotAuthenticated
 from nuska.domain.limits import Limits
-from nuska.interfaces.identity import Identity, Verified
-from nuska.transport.http.credentials import claims_of, is_link, is_signed, proofs_of, terms_of
+from nuska.interfaces.identity import Credentials, Identity, Verified
+from nuska.transport.http.credentials import (
+    claims_of,
+    claims_of_listener,
+    is_link,
+    is_signed,
+    proofs_of,
+    terms_of,
+)
 from nuska.transport.http.refusals import foreign, no_such_route, not_acceptable
 from nuska.transport.http.request import ApiRequest
 from nuska.transport.wire import msgpack
 from nuska.transport.wire.callers import UUID_BYTES, check_queue, client_of
 
 JSON = "application/json"
+EVENTS = "text/event-stream"
+LONGEST_ACCEPT = 1024
 FORM = b"application/x-www-form-urlencoded"
 LONGEST_REMEMBERED = 256
 """Bytes of a header whose reading is remembered; a longer one is read anew every time, so that
@@ -131,6 +140,20 @@ class SignatureCheck:
         req.verified = verified
 
 
+def check_streamable(req: ApiRequest) -> None:
+    """Step 7 where the answer is an event stream."""
+    accept = req.header(b"accept")
+    if accept is not None and accept != b"*/*" and not _takes_events(accept[:LONGEST_ACCEPT]):
+        raise not_acceptable()
+
+
+def _takes_events(accept: bytes) -> bool:
+    try:
+        return bool(quality(EVENTS, accept.decode("latin-1")))
+    except ValueError:
+        return False
+
+
 def check_formats(req: ApiRequest) -> None:
     """Steps 6 and 7; decides in which format the answer goes."""
     content_type = req.header(b"content-type")
@@ -199,9 +222,12 @@ class CallerCheck:
         """Who the sender says it is, where that is enough."""
         if not self._identity.believes_claims:
             raise NotAuthenticated("")  # every request that comes here has been asked before
-        found = self._identity.identify(claims_of(req))
+        found = self._identity.identify(self._claims(req))
         assert isinstance(found, Verified), "nobody else has to be asked for a claim"
         return found
+
+    def _claims(self, req: ApiRequest) -> Credentials:
+        return claims_of(req)
 
     def _client_of(self, req: ApiRequest) -> bytes:
         header = req.header(b"client-id")
@@ -211,6 +237,17 @@ class CallerCheck:
                 return os.urandom(UUID_BYTES)
             raise InvalidHeader("Missing header value", "The header Client-ID is missing.")
         return client_of(header, self._limits)
+
+
+class ListenerCheck(CallerCheck):
+    """The same for who cannot send headers: nobody in particular, of a project that the query
+    may name."""
+
+    def _claims(self, req: ApiRequest) -> Credentials:
+        return claims_of_listener(req)
+
+    def _client_of(self, _: ApiRequest) -> bytes:
+        return os.urandom(UUID_BYTES)
 
 
 def check_permission(req: ApiRequest, action: str) -> None:

@@ -4,6 +4,8 @@ Reads; decides nothing. Only the headers named here are looked at, whatever else
 itself (S1): where authentication is configured, claims are not even read.
 """
 
+from falcon.uri import parse_query_string
+
 from nuska.domain.signing import SignedTerms
 from nuska.interfaces.identity import Credentials
 from nuska.transport.http.request import ApiRequest
@@ -11,6 +13,7 @@ from nuska.transport.wire.signing import NOTHING_GOOD, SIGNATURE, terms_in_query
 
 PROJECT_HEADERS = (b"x-project-id", b"x-tenant-id", b"x-tenant")
 """In the order in which they are believed."""
+PROJECT_PARAMETER = "project_id"
 SIGNED_HEADER = b"url-signature"
 _SIGNED_PARAMETER = f"{SIGNATURE}="
 _BEARER = "bearer "
@@ -30,6 +33,16 @@ def _claimed_project(req: ApiRequest) -> str | None:
         if project is not None:
             return project.decode("latin-1")
     return None
+
+
+def claims_of_listener(req: ApiRequest) -> Credentials:
+    """The same where headers cannot be sent: the query says what they do not."""
+    claims = claims_of(req)
+    if claims.project is not None:
+        return claims
+    given = parse_query_string(req.query_string).get(PROJECT_PARAMETER)
+    project = given[-1] if isinstance(given, list) else given
+    return Credentials(project=project, roles=claims.roles)
 
 
 def proofs_of(req: ApiRequest) -> Credentials:

@@ -27,6 +27,7 @@ _KINDS: dict[Kind, Schema] = {
     Kind.TEXT: {"type": "string"},
     Kind.INTEGER: {"type": "integer"},
     Kind.BOOLEAN: {"type": "boolean"},
+    Kind.JSON: {"type": "string", "contentMediaType": "application/json"},
     Kind.LIST: {"type": "array", "items": {"type": "string", "pattern": "^[^,]+$"}},
 }
 _CLIENT_ID: Schema = {
@@ -51,6 +52,7 @@ _COMMON_REFUSALS: dict[Admits, tuple[int, ...]] = {
     Admits.ANYBODY: (400, 404, 406, 503),
     Admits.CALLERS: (400, 401, 403, 404, 406, 503),
     Admits.CALLERS_OR_SIGNED: (400, 401, 403, 404, 406, 503),
+    Admits.LISTENERS: (400, 401, 403, 404, 406, 503),
 }
 
 
@@ -94,6 +96,8 @@ def _operation(route: Route, operation: Operation, limits: Limits) -> Schema:
     parameters = [_query_parameter(parameter, limits) for parameter in operation.query]
     if route.admits in (Admits.CALLERS, Admits.CALLERS_OR_SIGNED):
         parameters += [_CLIENT_ID, _project(route)]
+    if route.admits is Admits.LISTENERS:
+        parameters.append({**_project(route), "required": False})
     if operation.idempotent_by_key:
         parameters.append(_IDEMPOTENCY_KEY)
     if parameters:

@@ -30,6 +30,8 @@ class Kind(Enum):
     INTEGER = auto()
     BOOLEAN = auto()
     LIST = auto()
+    JSON = auto()
+    """A text whose commas are its own."""
 
 
 class Parameter(Struct, frozen=True):
@@ -103,6 +105,8 @@ def _read(parameter: Parameter, value: str | list[str], limits: Limits) -> Value
         # Many clients write the commas of a list as %2C.
         pieces = [value] if isinstance(value, str) else value
         return [item for piece in pieces for item in piece.split(",") if item]
+    if parameter.kind is Kind.JSON:
+        return value if isinstance(value, str) else ",".join(value)
     text = value if isinstance(value, str) else value[-1]
     if parameter.kind is Kind.INTEGER:
         number = _integer(parameter.name, text)

@@ -17,6 +17,7 @@ from nuska.transport.http.table.pools import DRAIN, FLAVOR, FLAVORS, MOVE, POOL,
 from nuska.transport.http.table.queues import PURGE, QUEUE, QUEUES, STATS
 from nuska.transport.http.table.rows import Admits, Handler, Operation, Route
 from nuska.transport.http.table.service import HEALTH, PING, VERSION, VERSIONS
+from nuska.transport.http.table.streams import STREAM
 from nuska.transport.http.table.subscriptions import (
     CONFIRM,
     CONFIRM_PAGE,
@@ -45,6 +46,7 @@ def routes_for(limits: Limits) -> tuple[Route, ...]:
         GRANT,
         PURGE,
         MESSAGES,
+        STREAM,
         MESSAGE,
         CLAIMS,
         CLAIM,

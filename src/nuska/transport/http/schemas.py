@@ -260,6 +260,12 @@ def _messages(limits: Limits) -> dict[str, Schema]:
         ),
         "MessageList": _object(("messages",), messages=_array(ref("Message")), links=ref("Links")),
         "Popped": _object(("messages",), messages=_array(popped)),
+        "EventStream": {
+            "type": "string",
+            "description": "Server-sent events. Of the type message: id is a marker, data a JSON "
+            "object with id, queue, ttl, age and body. Of the type gap: some messages are "
+            "missing. Of the type notice: why the stream ends.",
+        },
     }
 
 

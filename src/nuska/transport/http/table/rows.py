@@ -27,6 +27,9 @@ class Admits(Enum):
     """Everything."""
     CALLERS_OR_SIGNED = auto()
     """Everything; a pre-signed request that verifies stands for a caller of its project."""
+    LISTENERS = auto()
+    """The same for event streams, whose clients cannot send headers: no Client-ID, and where
+    claims are believed the query may name the project."""
 
 
 class Operation(Struct, frozen=True, kw_only=True):
