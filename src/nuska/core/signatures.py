@@ -113,7 +113,7 @@ class SignatureDesk:
 
     async def is_still_good(self, project: str, grant: Grant) -> bool:
         """Whether a signature that was redeemed is still kept: for connections that last."""
-        if not grant.id:
+        if not (grant.id and grant.delegated):
             return True
         if self._grants is None:
             return False

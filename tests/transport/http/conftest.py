@@ -71,7 +71,10 @@ class LastingStore(MemoryStore):
 class Pooled:
     """A service over pools in memory, whose URIs are ``mem:NAME``; any of them can be down."""
 
-    def __init__(self, clock: ManualClock, **limits: Any) -> None:
+    def __init__(
+        self, clock: ManualClock, *, core: dict[str, Any] | None = None, **limits: Any
+    ) -> None:
+        """``core``: options of ``build_core``."""
         self.stores: dict[str, MemoryStore] = {}
         self.down: set[str] = set()
         self._clock = clock
@@ -84,6 +87,7 @@ class Pooled:
             limits=Limits(**{"pooling": True, "admin_mode": True, **limits}),
             random_bytes=seeded_bytes(4),
             placement=self.store.placement,
+            **(core or {}),
         )
         self.admin = AsgiDriver(
             build_app(self.core, NoAuthentication()), {**HEADERS, "X-Roles": "admin"}

@@ -1,12 +1,9 @@
 """Pre-signed URLs on the wire: the request for one, what comes of it, and how one is shown.
 
-There are three ways to show one (contract signed-urls §5): in headers, in the query of a plain
-link, and in the headers of a WebSocket frame. All three become ``SignedTerms``; a request that
-shows nothing becomes None, and one that shows a part of it, or anything twice, becomes terms that
-no signature verifies.
+A link that shows a part of what it should, or anything twice, becomes terms that no signature
+verifies.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote_plus, urlencode
 
@@ -203,26 +200,4 @@ def terms_in_query(query: str) -> SignedTerms:
         project=found["project_id"] or None,
         expires=found["expires"],
         signature=found[SIGNATURE],
-    )
-
-
-def terms_in_frame(headers: Mapping[str, object]) -> SignedTerms | None:
-    """What the headers of a WebSocket frame show: paths and methods are arrays there."""
-    if "URL-Signature" not in headers:
-        return None
-    paths, methods = headers.get("URL-Paths"), headers.get("URL-Methods")
-    texts = (headers["URL-Signature"], headers.get("URL-Expires"), headers.get("X-Project-ID"))
-    if not (
-        isinstance(paths, list)
-        and isinstance(methods, list)
-        and all(isinstance(text, str) for text in (*paths, *methods, *texts))
-    ):
-        return NOTHING_GOOD
-    signature, expires, project = map(str, texts)
-    return SignedTerms(
-        paths=tuple(paths),
-        methods=tuple(methods),
-        project=project or None,
-        expires=expires,
-        signature=signature,
     )
