@@ -117,10 +117,14 @@ class LiveLogs:
         if written is None:
             return None
         # After the record: whoever closed the log for want of one did so before, or cannot.
-        log = await self._logs.open(queue, now=now)
-        if await self._put(queue, replace(opening, begins=log.last), written) is None:
+        opened = await self._logs.open(queue, now=now)
+        log = await self._logs.state(queue, now=now)
+        # Stores may put the end of a log further on when they open it than afterwards. Whoever
+        # begins at the lower end misses nothing: nothing stands between the two.
+        begins = opened.last if log is None else min(opened.last, log.last)
+        if await self._put(queue, replace(opening, begins=begins), written) is None:
             return None
-        return Kept(log.last, opening.settled, log.last)
+        return Kept(begins, opening.settled, opened.last if log is None else log.last)
 
     async def renew(self, queue: QueueRef, *, given: Position, settled: Moment) -> Kept:
         """Keep it on; nobody here needs what stands up to ``given``, where nothing is delayed
