@@ -1,6 +1,8 @@
 """Who is asked whether he wants to be told, when, and how often."""
 
+import asyncio
 import random
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
@@ -12,7 +14,7 @@ from nuska.core.confirmations import (
     page_link,
 )
 from nuska.core.deliveries import Attempt
-from nuska.core.letter_bounds import BETWEEN_LETTERS, LETTERS, LETTERS_PER_DAY
+from nuska.core.letter_bounds import BETWEEN_LETTERS, LETTERS, LETTERS_PER_DAY, LetterBounds
 from nuska.core.subscriptions import SubscriptionChange, SubscriptionDraft
 from nuska.domain.errors import NotAllowed, NotFound
 from nuska.domain.messages import QueueRef
@@ -21,6 +23,7 @@ from nuska.domain.signing import SignedTerms, Signer
 from nuska.domain.subscriptions import Subscription
 from nuska.interfaces.identity import Caller
 from nuska.interfaces.notifications import ConfirmationRequest, Notification, Outcome
+from nuska.interfaces.records import RecordStore
 from nuska.stores.memory import MemoryStore
 from nuska.testing.clock import START, ManualClock
 
@@ -352,6 +355,31 @@ async def test_two_nodes_count_together() -> None:
     assert await house.deliver() == [(MAIL, ASKED)]
     await other.core.confirmations.ask(made)
     assert await other.deliver() == []
+
+
+class Hesitant:
+    """Records that let others run before every step."""
+
+    def __init__(self, records: RecordStore) -> None:
+        self._records = records
+
+    def __getattr__(self, name: str) -> Any:
+        async def hesitate(*args: Any, **named: Any) -> Any:
+            await asyncio.sleep(0)
+            return await getattr(self._records, name)(*args, **named)
+
+        return hesitate
+
+
+async def test_of_letters_that_nodes_would_send_at_one_moment_one_is_sent() -> None:
+    house = House(RULES)
+    records = cast(RecordStore, Hesitant(house.store.records))
+    nodes = [LetterBounds(records, house.clock), LetterBounds(records, house.clock)]
+    waits = await asyncio.gather(
+        *(nodes[n % 2].take("acme", f"mailto:ann@example.org?subject={n}", ASKED) for n in range(8))
+    )
+    assert waits.count(None) == 1
+    assert set(waits) == {None, house.clock.now() + BETWEEN_LETTERS}
 
 
 async def test_counts_of_letters_are_removed_when_they_are_over() -> None:
