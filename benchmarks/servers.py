@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,14 +15,24 @@ READY_WITHIN = 60.0
 
 
 @contextmanager
-def nuska(data: Path, *options: str, name: str = "nuska") -> Iterator[Process]:
-    """``nuska serve`` with its defaults on ``data``, ready to answer."""
+def nuska(
+    data: Path,
+    *options: str,
+    name: str = "nuska",
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Process]:
+    """``nuska serve`` with its defaults on ``data``, ready to answer; ``environment``: settings
+    that are not the defaults."""
     port = free_port()
     command = [sys.executable, "-m", "nuska", "serve", "--listen", f"127.0.0.1:{port}"]
     command += ["--data", str(data), *options]
     data.mkdir(parents=True, exist_ok=True)
     with running(
-        name, command, port=port, directory=data.parent, environment=_environment()
+        name,
+        command,
+        port=port,
+        directory=data.parent,
+        environment={**_environment(), **(environment or {})},
     ) as process:
         wait_for_answer(process)
         yield process
@@ -39,6 +49,14 @@ def bare(directory: Path) -> Iterator[Process]:
 def canned(directory: Path, *, count: int = 1) -> Iterator[Process]:
     """The responder that shows what wrk can reach."""
     with _script("canned", directory, "--count", str(count)) as process:
+        yield process
+
+
+@contextmanager
+def broadcaster(directory: Path, *, deflate: bool) -> Iterator[Process]:
+    """A bare broadcast to WebSockets."""
+    options = ("--deflate",) if deflate else ()
+    with _script("bare_broadcast", directory, *options) as process:
         yield process
 
 

@@ -7,6 +7,7 @@ from benchmarks.phases import (
     engine,
     footprint,
     listing,
+    live,
     throughput,
     upheaval,
     waiting,
@@ -26,6 +27,7 @@ PHASES: dict[str, Phase] = {
     "backlog": footprint.backlog,
     "wake": waiting.wake,
     "idle": waiting.idle,
+    "live": live.live,
     "deliveries": delivering.deliveries,
     "told": delivering.told_posts,
 }
