@@ -258,7 +258,9 @@ class Reader:
         if self._asking:
             asking, self._asking = self._asking, []
             try:
-                last = await self._end(now)
+                # A store may name a lower end than it did when the log was opened: as a marker
+                # that would be one from before the log, and a gap for who comes back with it.
+                last = max(await self._end(now), self.head)
             except BaseException:
                 self._asking += asking
                 raise
