@@ -11,6 +11,7 @@ from nuska.addresses import TcpAddress
 from nuska.core import Core, build_core
 from nuska.domain.limits import Limits
 from nuska.identity.none import NoAuthentication
+from nuska.interfaces.identity import Identity
 from nuska.stores.memory import MemoryStore
 from nuska.system import SystemClock
 from nuska.testing.clock import ManualClock, seeded_bytes
@@ -62,21 +63,27 @@ async def serve(store: MemoryStore, clock: ManualClock) -> AsyncIterator[Serve]:
             *,
             bounds: dict[str, Any] | None = None,
             server: dict[str, Any] | None = None,
+            identity: Identity | None = None,
+            core: dict[str, Any] | None = None,
             **limits: Any,
         ) -> Served:
-            core = build_core(
-                store=store, clock=clock, limits=Limits(**limits), random_bytes=seeded_bytes(2)
+            built = build_core(
+                store=store,
+                clock=clock,
+                limits=Limits(**limits),
+                random_bytes=seeded_bytes(2),
+                **(core or {}),
             )
-            identity = NoAuthentication()
+            identity = NoAuthentication() if identity is None else identity
             http = HttpServer(
-                build_app(core, identity),
+                build_app(built, identity),
                 clock=SystemClock(),
                 random_bytes=random.Random(1).randbytes,
                 bounds=Bounds(**{"stop_timeout": 2.0, **(server or {})}),
             )
             socket_bounds = SocketBounds(**(bounds or {}))
             service = WebSocketService(
-                core,
+                built,
                 identity,
                 random_bytes=seeded_bytes(3),
                 max_queues=socket_bounds.max_subscriptions_per_connection,
@@ -84,16 +91,16 @@ async def serve(store: MemoryStore, clock: ManualClock) -> AsyncIterator[Serve]:
             )
             sockets = Sockets(
                 service,
-                max_message=core.limits.max_messages_post_size,
+                max_message=built.limits.max_messages_post_size,
                 bounds=socket_bounds,
             )
             http.serve_websockets(sockets)
             listener = open_listener(TcpAddress("127.0.0.1", 0))
             await http.start([listener])
             stack.push_async_callback(http.stop)
-            stack.push_async_callback(core.live.stop)
-            stack.callback(core.wakeups.stop)
-            return Served(http, sockets, core, listener.address.port)
+            stack.push_async_callback(built.live.stop)
+            stack.callback(built.wakeups.stop)
+            return Served(http, sockets, built, listener.address.port)
 
         yield start
 

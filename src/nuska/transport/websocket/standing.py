@@ -11,6 +11,7 @@ from inspect import isawaitable
 
 from nuska.core import Core
 from nuska.domain.errors import InvalidHeader, NotAuthenticated
+from nuska.domain.metadata import is_queue_name
 from nuska.domain.moments import Moment
 from nuska.domain.signing import SignedTerms
 from nuska.interfaces.identity import Caller, Credentials, Identity, Verified
@@ -94,7 +95,8 @@ class Standing:
 
     async def _signed(self, action: Action, headers: Headers, queue: str) -> Verified:
         verified: Verified | None = None
-        if action.signed_method is not None and queue:
+        # A name that is none could lead to a path below the one that was signed.
+        if action.signed_method is not None and is_queue_name(queue):
             terms = SignedTerms(
                 paths=_texts(headers, PATHS),
                 methods=_texts(headers, METHODS),
