@@ -121,14 +121,16 @@ class PoolService:
 
     async def start_move(self, caller: Caller, queue: str, target: str) -> Carriage:
         """Have a queue of the caller's project carried to a pool."""
-        allow(caller, "pools:update")
-        await self._placement.start_move(QueueRef(caller.project, queue), target)
+        ref = QueueRef(caller.project, queue)
+        allow(caller, "pools:update", ref)
+        await self._placement.start_move(ref, target)
         return await self.move(caller, queue)
 
     async def move(self, caller: Caller, queue: str) -> Carriage:
         """How far the last move of the queue has come."""
-        allow(caller, "pools:get")
-        carriage = await self._placement.move_of(QueueRef(caller.project, queue))
+        ref = QueueRef(caller.project, queue)
+        allow(caller, "pools:get", ref)
+        carriage = await self._placement.move_of(ref)
         return _found(carriage, f"the queue {queue} was moved")
 
     async def _known(self, name: str) -> Pool:
