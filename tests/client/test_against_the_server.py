@@ -1,4 +1,4 @@
-"""Every call of the client, against the real server, on both of its stores."""
+"""Every call of the client, against the real server, on both of its stores and both ways."""
 
 import asyncio
 import socket
@@ -42,9 +42,10 @@ def nuska(
         yield running
 
 
-@pytest.fixture
-async def client(nuska: ServerProcess) -> AsyncIterator[Client]:
-    async with Client(nuska.url, project=f"project-{uuid.uuid4().hex}") as client:
+@pytest.fixture(params=["http", "websocket"])
+async def client(request: pytest.FixtureRequest, nuska: ServerProcess) -> AsyncIterator[Client]:
+    project = f"project-{uuid.uuid4().hex}"
+    async with Client(nuska.url, project=project, transport=request.param) as client:
         yield client
 
 
@@ -250,6 +251,13 @@ async def test_a_wait_ends_with_the_message_it_waits_for(jobs, how):
 async def test_a_refusal_says_what_is_wrong(jobs):
     with pytest.raises(BadRequest, match="ttl") as refused:
         await jobs.post(1, ttl=1)
+    assert refused.value.title == "Invalid API request"
+
+
+async def test_a_refusal_over_http_names_the_request(nuska):
+    async with Client(nuska.url, project="shop") as client:
+        with pytest.raises(BadRequest) as refused:
+            await client.queue("jobs").post(1, ttl=1)
     assert refused.value.request_id.startswith("req-")
 
 

@@ -197,11 +197,13 @@ class BlockingQueue:
         ttl: int | None = None,
         delay: int | None = None,
         attributes: dict[str, Any] | None = None,
+        key: str | None = None,
     ) -> str:
-        return self._portal.run(self._queue.post(body, ttl=ttl, delay=delay, attributes=attributes))
+        posting = self._queue.post(body, ttl=ttl, delay=delay, attributes=attributes, key=key)
+        return self._portal.run(posting)
 
-    def post_many(self, messages: Iterable[NewMessage]) -> list[str]:
-        return self._portal.run(self._queue.post_many(messages))
+    def post_many(self, messages: Iterable[NewMessage], *, key: str | None = None) -> list[str]:
+        return self._portal.run(self._queue.post_many(messages, key=key))
 
     def post_in_batches(
         self, messages: Iterable[NewMessage], *, count: int = MESSAGES_PER_POST

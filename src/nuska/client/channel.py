@@ -46,7 +46,7 @@ class Channel:
         self._address = address
         self.caller = caller
         self._retry = retry
-        self._timing = timing
+        self.timing = timing
         self._line: _Line | None = None
         self._opening: asyncio.Task[_Line] | None = None
         self._room = asyncio.Semaphore(IN_FLIGHT)
@@ -94,7 +94,7 @@ class Channel:
             seconds=self.timeout if timeout is None else timeout,
             retry=self._retry,
             repeat=repeat,
-            timing=self._timing,
+            timing=self.timing,
         )
 
     async def _opened(self) -> "_Line":

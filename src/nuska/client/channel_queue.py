@@ -1,23 +1,25 @@
 """A queue whose frequent calls go over one WebSocket connection, many at once.
 
-What programs do thousands of times a second goes that way: posts, claims, renewals, deletes
-and pops. Everything else goes over HTTP as with any ``Queue``; what a call means, and what it
-raises, is the same either way.
+What programs do thousands of times a second goes that way: posts, listings, claims, renewals,
+deletes and pops. Everything else goes over HTTP as with any ``Queue``; what a call means, and
+what it raises, is the same either way.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
 import msgspec
 from msgspec import Struct
 
+from nuska.client.address import Query
 from nuska.client.channel import Channel
 from nuska.client.claims import CLAIM_TTL
 from nuska.client.connection import Connection
 from nuska.client.encoding import EncodedMessage
-from nuska.client.frames import encode_body
+from nuska.client.frames import Frame, encode_body
 from nuska.client.messages import IDS_PER_CALL, POST_MEMORY
+from nuska.client.paging import Link, Listing, Page
 from nuska.client.queues import Queue
 from nuska.client.records import Claim, Message
 from nuska.client.retries import Repeat
@@ -47,6 +49,38 @@ class _ClaimShown(Struct, frozen=True):
     messages: list[Message]
 
 
+class _Page(Struct, frozen=True):
+    messages: list[Message]
+    marker: str | None = None
+
+
+class _Pages:
+    """The pages of a listing, asked for over the channel; where a page begins is its marker."""
+
+    def __init__(self, channel: Channel, terms: Mapping[str, Any]) -> None:
+        self._channel = channel
+        self._terms = terms
+        self.timing = channel.timing
+        self.timeout = channel.timeout
+
+    async def call(
+        self,
+        _method: str,
+        href: str,
+        /,
+        *,
+        query: Query,
+        timeout: float,  # noqa: ASYNC109  a call's budget
+    ) -> Frame:
+        body = encode_body(**self._terms, **query, marker=href or None)
+        return await self._channel.call("message_list", body, timeout=timeout)
+
+
+def _page(reply: Frame) -> Page[Message]:
+    page = reply.read(_Page)
+    return page.messages, [Link(page.marker, "next")] if page.marker else []
+
+
 class ChannelQueue(Queue):
     """Made by ``Client.queue`` of a client with ``transport="websocket"``."""
 
@@ -65,6 +99,30 @@ class ChannelQueue(Queue):
             timeout=min(self._channel.timeout, POST_MEMORY),
         )
         return reply.read(_Posted).message_ids
+
+    def messages(
+        self,
+        *,
+        echo: bool = True,
+        include_claimed: bool = False,
+        include_delayed: bool = False,
+        attributes: bool = False,
+        page: int | None = None,
+        marker: str | None = None,
+        wait: int = 0,
+        follow: bool = False,
+    ) -> Listing[Message]:
+        terms = {
+            "queue_name": self.name,
+            "echo": echo,
+            "include_claimed": include_claimed,
+            "include_delayed": include_delayed,
+            "attributes": attributes,
+            "limit": page,
+        }
+        return Listing(
+            _Pages(self._channel, terms), marker or "", {}, _page, wait=wait, follow=follow
+        )
 
     async def message(self, message_id: str, *, attributes: bool = False) -> Message:
         body = self._body(message_id=message_id, attributes=attributes or None)

@@ -67,22 +67,26 @@ class QueueMessages:
         ttl: int | None = None,
         delay: int | None = None,
         attributes: dict[str, Any] | None = None,
+        key: str | None = None,
     ) -> str:
-        """Post one message; returns its id. When this returns, the message is stored."""
-        message = NewMessage(body=body, ttl=ttl, delay=delay, attributes=attributes)
-        return (await self.post_many([message]))[0]
+        """Post one message; returns its id. When this returns, the message is stored.
 
-    async def post_many(self, messages: Iterable[NewMessage]) -> list[str]:
+        ``key`` is the ``Idempotency-Key``, for who may come again with the same post: the
+        message is stored once.
+        """
+        message = NewMessage(body=body, ttl=ttl, delay=delay, attributes=attributes)
+        return (await self.post_many([message], key=key))[0]
+
+    async def post_many(
+        self, messages: Iterable[NewMessage], *, key: str | None = None
+    ) -> list[str]:
         """Post messages in one request: all are stored, or none. Returns their ids in order."""
-        return await self.post_encoded([encode_message(message) for message in messages])
+        return await self.post_encoded([encode_message(message) for message in messages], key=key)
 
     async def post_encoded(
         self, messages: Sequence[EncodedMessage], *, key: str | None = None
     ) -> list[str]:
-        """``post_many`` for messages that are JSON text already.
-
-        ``key`` is the ``Idempotency-Key``, for who may come again with the same post.
-        """
+        """``post_many`` for messages that are JSON text already."""
         answer = await self._connection.call(
             "POST",
             f"{self._href}/messages",

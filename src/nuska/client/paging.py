@@ -5,12 +5,12 @@ end (contract README §11).
 """
 
 from collections.abc import AsyncIterator, Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
 from nuska.client.address import Query
-from nuska.client.connection import Answer, Connection
+from nuska.client.persistence import Timing
 
 T = TypeVar("T")
 
@@ -29,6 +29,26 @@ class Link(Struct, frozen=True):
 Page = tuple[list[T], list[Link]]
 
 
+class Asks(Protocol):
+    """The way to the server; what comes back is for the listing's ``read`` alone."""
+
+    @property
+    def timing(self) -> Timing: ...
+
+    @property
+    def timeout(self) -> float: ...
+
+    async def call(
+        self,
+        method: str,
+        href: str,
+        /,
+        *,
+        query: Query,
+        timeout: float,  # noqa: ASYNC109  a call's budget
+    ) -> Any: ...
+
+
 class Listing(Generic[T]):
     """What a listing call returns: ``async for item in listing``, or ``listing.pages()``.
 
@@ -39,10 +59,10 @@ class Listing(Generic[T]):
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Asks,
         href: str,
         query: Query,
-        read: Callable[[Answer], Page[T]],
+        read: Callable[[Any], Page[T]],
         *,
         wait: int = 0,
         follow: bool = False,

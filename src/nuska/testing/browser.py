@@ -10,9 +10,11 @@ opening a page, asking it something, pressing keys in it, and taking its picture
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import re
+import signal
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -86,7 +88,9 @@ class Browser:
                 where = await self._address()
                 self._line = await connect(where, max_size=MAX_ANSWER, proxy=None)
         except (TimeoutError, OSError) as error:
-            await self._stop()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            await self._process.wait()
             raise BrowserFailed("\n".join(self._printed)) from error
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._drain())]
         return self
@@ -97,6 +101,8 @@ class Browser:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        with contextlib.suppress(BrowserFailed, ConnectionClosed, TimeoutError):
+            await self.command("Browser.close")  # so that it ends its own helpers
         await self._line.close()
         await self._stop()
         await asyncio.gather(*self._tasks)
@@ -164,17 +170,12 @@ class Browser:
                 waiting.set_exception(BrowserFailed("the browser has ended"))
 
     async def _stop(self) -> None:
-        for number in (15, 9):
-            try:
-                os.killpg(self._process.pid, number)
-            except ProcessLookupError:
-                break
-            try:
-                async with asyncio.timeout(STOP_WITHIN):
-                    await self._process.wait()
-            except TimeoutError:
-                continue
-        await self._process.wait()
+        """It ends by itself when told to; what does not is killed, with all its helpers."""
+        try:
+            await asyncio.wait_for(self._process.wait(), STOP_WITHIN)
+        except TimeoutError:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            await self._process.wait()
 
 
 class Page:
