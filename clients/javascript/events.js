@@ -5,20 +5,23 @@ import { NuskaError } from "./errors.js";
 
 const LONGEST_LINE = 16 * 1024 * 1024; // characters; far more than a message may have
 
-/** The events of a response's body, as `{type, id, data}`; comments are passed over. */
+/** The events of a response's body, as `{type, id, data}`; one without data only has a new id. */
 export async function* events(body) {
   let id = "";
   let event = { type: "message", data: [] };
+  let moved = false;
   for await (const line of lines(body)) {
     if (line === "") {
       if (event.data.length) yield { type: event.type, id, data: event.data.join("\n") };
+      else if (moved) yield { type: "marker", id, data: "" };
       event = { type: "message", data: [] };
+      moved = false;
       continue;
     }
     const [, field, value] = /^([^:]*)(?:: ?(.*))?$/s.exec(line);
     if (field === "event") event.type = value || "message";
     else if (field === "data") event.data.push(value ?? "");
-    else if (field === "id") id = value ?? "";
+    else if (field === "id") [id, moved] = [value ?? "", true];
   }
 }
 

@@ -138,18 +138,25 @@ export class Live {
       "GET",
       `/v2/queues/${encodeURIComponent(queue)}/messages/stream`,
       {
-        query: { filter: this.filter && JSON.stringify(this.filter) },
+        query: { attributes: true, filter: this.filter && JSON.stringify(this.filter) },
         headers: { Accept: "text/event-stream", ...(marker && { "Last-Event-ID": marker }) },
         signal,
       },
     );
     if (!response.ok)
       throw new NuskaError(`the stream was refused: ${response.status}`, { status: response.status });
-    opened();
+    let begun = false;
     for await (const { type, id, data } of events(response.body)) {
+      if (type === "marker") {
+        this.markers[queue] = id;
+        if (!begun) opened(); // the first one says from where on it is told
+        begun = true;
+        continue;
+      }
       const kind = { gap: "Gap", message: "Notification" }[type];
       if (!kind) continue;
-      const frame = { Message_Type: kind, queue_name: queue, ...JSON.parse(data), marker: id };
+      const { id: messageId, ...rest } = JSON.parse(data);
+      const frame = { ...rest, Message_Type: kind, message_id: messageId, queue_name: queue, marker: id };
       if (this.#hear(frame)) return;
     }
   }

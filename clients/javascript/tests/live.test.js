@@ -1,0 +1,98 @@
+// Subscriptions: over WebSocket and as server-sent events, cut off and back again.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { client, wire } from "./server.js";
+
+for (const over of ["websocket", "events"]) {
+  const live = (name, run) =>
+    test(`by ${over}: ${name}`, async () => {
+      const line = await wire();
+      const writer = client();
+      const reader = client({ url: line.url, project: writer.project });
+      const subscribe = (queue, options) => subscribed(reader, queue, { over, ...options });
+      try {
+        await run({ jobs: writer.queue("jobs"), line, subscribe });
+      } finally {
+        reader.close();
+        line.close();
+      }
+    });
+
+  live("messages come as they are posted", async ({ jobs, subscribe }) => {
+    const { taken, open } = subscribe("jobs");
+    await open();
+    await jobs.post({ n: 1 }, { ttl: 60 });
+    await jobs.post("two");
+    const [first, second] = await taken(2);
+    assert.equal(first.queue, "jobs");
+    assert.deepEqual(first.body, { n: 1 });
+    assert.equal(first.ttl, 60);
+    assert.ok(first.id && first.marker);
+    assert.equal(second.body, "two");
+  });
+
+  live("after a cut it goes on: nothing is missing, nothing comes twice", async ({ jobs, line, subscribe }) => {
+    const { taken, open } = subscribe("jobs");
+    await open();
+    let posted = 0;
+    for (let round = 0; round < 3; round++) {
+      for (let i = 0; i < 5; i++) await jobs.post(posted++);
+      line.cut();
+      for (let i = 0; i < 5; i++) await jobs.post(posted++);
+      await taken(posted);
+    }
+    const bodies = (await taken(posted)).map(({ body }) => body);
+    assert.deepEqual(bodies, Array.from({ length: posted }, (_, n) => n));
+  });
+
+  live("it begins after a marker", async ({ jobs, subscribe }) => {
+    const first = subscribe("jobs");
+    await first.open();
+    for (const body of ["a", "b", "c"]) await jobs.post(body);
+    const [seen] = await first.taken(3);
+    const { taken } = subscribe("jobs", { since: seen.marker });
+    assert.deepEqual((await taken(2)).map(({ body }) => body), ["b", "c"]);
+  });
+
+  live("only what fits the filter comes", async ({ jobs, subscribe }) => {
+    const { taken, open } = subscribe("jobs", { filter: { body: { lamp: ["on"] } } });
+    await open();
+    await jobs.post({ lamp: "off" });
+    await jobs.post({ lamp: "on" });
+    assert.deepEqual((await taken(1))[0].body, { lamp: "on" });
+  });
+
+  live("it can be iterated over, and ends with the loop", async ({ jobs, subscribe }) => {
+    const { live: messages, open } = subscribe("jobs", { iterated: true });
+    await open();
+    for (const body of [1, 2, 3]) await jobs.post(body);
+    const bodies = [];
+    for await (const { body } of messages) {
+      bodies.push(body);
+      if (bodies.length === 3) break;
+    }
+    assert.deepEqual(bodies, [1, 2, 3]);
+  });
+}
+
+/** A subscription, and how to wait for its states and messages. */
+function subscribed(nuska, queue, { iterated = false, ...options }) {
+  const messages = [];
+  let state = "waiting";
+  let changed = () => {};
+  const until = async (holds) => {
+    while (!holds()) await new Promise((done) => (changed = done));
+  };
+  const live = nuska.subscribe(queue, {
+    ...options,
+    onState: (now) => ((state = now), changed()),
+    ...(iterated ? {} : { onMessage: (message) => (messages.push(message), changed()) }),
+  });
+  return {
+    live,
+    open: () => until(() => state === "open"),
+    taken: async (count) => (await until(() => messages.length >= count), messages),
+  };
+}
