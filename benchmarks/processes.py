@@ -80,6 +80,7 @@ def running(
     port: int,
     directory: Path,
     environment: Mapping[str, str] | None = None,
+    ready_within: float = READY_WITHIN,
 ) -> Iterator[Process]:
     """Start ``command``, wait until something listens on ``port``, end it on leaving.
 
@@ -97,7 +98,7 @@ def running(
         )
     process = Process(name, popen, port, log)
     try:
-        _wait_until_listening(process)
+        _wait_until_listening(process, ready_within)
         yield process
     finally:
         process.stop()
@@ -176,8 +177,8 @@ def _own_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def _wait_until_listening(process: Process) -> None:
-    deadline = time.monotonic() + READY_WITHIN
+def _wait_until_listening(process: Process, within: float) -> None:
+    deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         if process.ended():
             break

@@ -1,0 +1,122 @@
+"""``python -m benchmarks.peers``: posts, claims and deletes a second, beside other brokers.
+
+One producer, one worker, one job after the other in each phase of them, all on one machine;
+every broker is started for it with data of its own. Exit status 1 when a target is missed.
+"""
+
+import argparse
+import asyncio
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import uvloop
+from rich.console import Console
+
+from benchmarks.__main__ import PIPED_WIDTH, RESULTS
+from benchmarks.figures import Figure, at_least
+from benchmarks.machine import describe
+from benchmarks.peers.beanstalkd import beanstalkd
+from benchmarks.peers.nats_jetstream import jetstream
+from benchmarks.peers.ours import nuska
+from benchmarks.peers.peer import JOB_BYTES, Opened
+from benchmarks.peers.phases import CLAIM_SIZE, Rates, measure
+from benchmarks.peers.rabbitmq import rabbitmq
+from benchmarks.peers.redis_streams import always, everysec
+from benchmarks.report import finished, print_table, write_results
+
+CACHE = Path(".cache") / "bench-peers"
+JOBS, ROUNDS = 20_000, 3
+QUICK_JOBS, QUICK_ROUNDS = 2_000, 1
+PEERS: Mapping[str, Opened] = {
+    "nuska": nuska,
+    "rabbitmq": rabbitmq,
+    "nats": jetstream,
+    "redis-always": always,
+    "redis-everysec": everysec,
+    "beanstalkd": beanstalkd,
+}
+TO_BEAT = ("rabbitmq", "nats", "redis-always")
+"""Of these Nuska has to be ahead in each phase."""
+ABOUT = (
+    f"Jobs of {JOB_BYTES} bytes, each posted and deleted by a call of its own, up to {CLAIM_SIZE} "
+    "in a claim; how many calls are under way at once is in the notes.",
+    "One process is producer and worker, on uvloop; broker and process share the machine's cores.",
+)
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
+    options.add_argument("--quick", action="store_true", help="few jobs, rough figures")
+    options.add_argument("--only", default=",".join(PEERS), help=f"of {', '.join(PEERS)}")
+    options.add_argument("--out", type=Path, default=None, help=f"default {RESULTS}")
+    given = options.parse_args()
+    chosen = [name for name in given.only.split(",") if name in PEERS]
+    console = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    directory = Path(tempfile.mkdtemp(prefix="run-", dir=CACHE)).resolve()
+    began, machine = datetime.now(UTC), describe(directory)
+    jobs, rounds = (QUICK_JOBS, QUICK_ROUNDS) if given.quick else (JOBS, ROUNDS)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            figures = runner.run(_figures(chosen, directory, jobs, rounds, console))
+    finally:
+        shutil.rmtree(directory)
+    run = finished(
+        title="Nuska beside other brokers",
+        began=began,
+        quick=given.quick,
+        machine=machine,
+        about=[*ABOUT, f"{jobs} jobs, the median of {rounds}."],
+        figures=figures,
+    )
+    print_table(run, console)
+    whole = not given.quick and set(chosen) == set(PEERS)
+    write_results(run, given.out or (RESULTS if whole else CACHE / "results"), "peers")
+    return 1 if run.missed else 0
+
+
+async def _figures(
+    chosen: list[str], directory: Path, jobs: int, rounds: int, console: Console
+) -> list[Figure]:
+    found: dict[str, Rates] = {}
+    figures = []
+    for name in chosen:
+        console.log(f"measuring {name}")
+        async with PEERS[name](directory) as peer:
+            await measure(peer, jobs // 10)  # warm
+            measured = [await measure(peer, jobs) for _ in range(rounds)]
+            note = f"{peer.durability}; {peer.in_flight} at once, {peer.claimers} claims"
+            found[name] = Rates(
+                *(statistics.median(rates) for rates in zip(*measured, strict=True))
+            )
+        figures += [
+            Figure(phase=name, name=f"{peer.name}: {what}", value=value, unit="/s", note=note)
+            for what, value in found[name]._asdict().items()
+        ]
+    if ours := found.get("nuska"):
+        for name in TO_BEAT:
+            if name in found:
+                figures += _ratios(name, ours, found[name])
+    return figures
+
+
+def _ratios(name: str, ours: Rates, theirs: Rates) -> list[Figure]:
+    return [
+        Figure(
+            phase="beside",
+            name=f"{what}: Nuska beside {name}",
+            value=getattr(ours, what) / getattr(theirs, what),
+            unit="×",
+            target=at_least(1.0),
+        )
+        for what in Rates._fields
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

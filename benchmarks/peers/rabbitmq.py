@@ -1,0 +1,102 @@
+"""RabbitMQ through aio-pika: a durable queue, persistent messages, publisher confirms."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
+
+from benchmarks.peers.peer import IN_FLIGHT, job
+from benchmarks.processes import free_port, running
+
+READY_WITHIN = 120.0
+"""Seconds; it takes its time on a busy machine."""
+PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+
+
+class RabbitMQ:
+    name = "RabbitMQ"
+    durability = "durable queue, persistent, posts confirmed; acknowledgements are not"
+    in_flight = IN_FLIGHT
+    claimers = 1  # jobs are pushed to it, as many as there are
+
+    def __init__(self, producer: AbstractChannel, worker: AbstractChannel) -> None:
+        self._producer = producer
+        self._worker = worker
+        self._queue: AbstractQueue
+        self._arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+        self._consuming: str | None = None
+
+    async def open(self) -> None:
+        self._queue = await self._worker.declare_queue("jobs", durable=True)
+
+    async def post(self, number: int) -> None:
+        message = aio_pika.Message(
+            json.dumps(job(number)).encode(), delivery_mode=aio_pika.DeliveryMode.PERSISTENT
+        )
+        await self._producer.default_exchange.publish(message, routing_key="jobs")
+
+    async def claim(self, most: int) -> list[AbstractIncomingMessage]:
+        if self._consuming is None:
+            self._consuming = await self._queue.consume(self._arrived.put)
+        claimed = [await self._arrived.get()]
+        while len(claimed) < most and not self._arrived.empty():
+            claimed.append(self._arrived.get_nowait())
+        return claimed
+
+    async def delete(self, claimed: AbstractIncomingMessage) -> None:
+        await claimed.ack()
+
+    async def settled(self) -> None:
+        """A channel does one thing after the other: this answer comes after all before it."""
+        assert self._consuming is not None
+        await self._queue.cancel(self._consuming)
+        self._consuming = None
+        left = await self._worker.declare_queue("jobs", passive=True)
+        if left.declaration_result.message_count:
+            raise RuntimeError("acknowledged jobs are still there")
+
+
+@asynccontextmanager
+async def rabbitmq(directory: Path) -> AsyncIterator[RabbitMQ]:
+    home = directory / "rabbitmq"
+    home.mkdir()
+    (home / "plugins").write_text("[].")
+    port, names, nodes = free_port(), free_port(), free_port()
+    environment = {
+        **{name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ},
+        "HOME": str(home),
+        "ERL_EPMD_PORT": str(names),
+        "RABBITMQ_NODENAME": "bench@localhost",
+        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODE_PORT": str(port),
+        "RABBITMQ_DIST_PORT": str(nodes),
+        "RABBITMQ_MNESIA_BASE": str(home),
+        "RABBITMQ_LOG_BASE": str(home),
+        "RABBITMQ_PID_FILE": str(home / "pid"),
+        "RABBITMQ_CONF_ENV_FILE": str(home / "none"),
+        "RABBITMQ_CONFIG_FILE": str(home / "none"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "plugins"),
+    }
+    # The register of Erlang nodes is ours, too: the one that a node starts outlives it.
+    register = ["epmd", "-port", str(names), "-address", "127.0.0.1"]
+    with (
+        running("epmd", register, port=names, directory=home, environment=environment),
+        running(
+            "server",
+            [PROGRAM],
+            port=port,
+            directory=home,
+            environment=environment,
+            ready_within=READY_WITHIN,
+        ),
+    ):
+        url = f"amqp://guest:guest@127.0.0.1:{port}/"
+        async with await aio_pika.connect(url) as one, await aio_pika.connect(url) as other:
+            peer = RabbitMQ(await one.channel(publisher_confirms=True), await other.channel())
+            await peer.open()
+            yield peer

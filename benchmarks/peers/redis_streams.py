@@ -1,0 +1,71 @@
+"""Redis streams through redis-py: a consumer group, an append-only file."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from benchmarks.peers.peer import IN_FLIGHT, job
+from benchmarks.processes import free_port, running
+
+CLAIMERS = 4
+STREAM, GROUP, CONSUMER = "jobs", "workers", "worker"
+SURE = {
+    "everysec": "append-only file, synced every second",
+    "always": "append-only file, synced before anything is answered",
+}
+
+
+class Streams:
+    in_flight = IN_FLIGHT
+    claimers = CLAIMERS
+
+    def __init__(self, redis: Redis, sync: str) -> None:
+        self.name = f"Redis streams ({sync})"
+        self.durability = SURE[sync]
+        self._redis = redis
+
+    async def open(self) -> None:
+        await self._redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+
+    async def post(self, number: int) -> None:
+        await self._redis.xadd(STREAM, {"job": json.dumps(job(number))})
+
+    async def claim(self, most: int) -> list[bytes]:
+        streams = {STREAM: ">"}
+        found = await self._redis.xreadgroup(GROUP, CONSUMER, streams, count=most)
+        if isinstance(found, dict):
+            return [entry for part in found.get(STREAM.encode(), []) for entry, _ in part]
+        return [entry for _, entries in found for entry, _ in entries]
+
+    async def delete(self, claimed: bytes) -> None:
+        async with self._redis.pipeline(transaction=True) as both:
+            both.xack(STREAM, GROUP, claimed)
+            both.xdel(STREAM, claimed)
+            await both.execute()
+
+    async def settled(self) -> None:
+        """Each delete was."""
+
+
+@asynccontextmanager
+async def _streams(directory: Path, sync: str) -> AsyncIterator[Streams]:
+    home = directory / f"redis-{sync}"
+    home.mkdir()
+    port = free_port()
+    command = [
+        *("redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(home)),
+        *("--save", "", "--appendonly", "yes", "--appendfsync", sync),
+    ]
+    with running("redis", command, port=port, directory=home):
+        async with Redis(port=port) as redis:
+            peer = Streams(redis, sync)
+            await peer.open()
+            yield peer
+
+
+everysec = partial(_streams, sync="everysec")
+always = partial(_streams, sync="always")
