@@ -2,6 +2,7 @@
 
 from benchmarks.bench import Phase
 from benchmarks.phases import (
+    credentials,
     delivering,
     depth,
     engine,
@@ -18,6 +19,7 @@ PHASES: dict[str, Phase] = {
     "post": throughput.post,
     "batch": throughput.batch,
     "work": throughput.work,
+    "signed": credentials.signed,
     "depth": depth.depth,
     "queues": depth.queues,
     "instant": upheaval.instant,

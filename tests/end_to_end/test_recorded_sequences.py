@@ -132,7 +132,9 @@ def test_a_recorded_sequence_gets_the_answers_its_client_relies_on(
             exchange.method,
             memory.fill(exchange.target),
             body=memory.fill(exchange.body).encode() or None,
-            headers=common | exchange.headers,
+            headers={
+                name: memory.fill(value) for name, value in (common | exchange.headers).items()
+            },
         )
         answer = connection.getresponse()
         body = answer.read().decode("utf-8")

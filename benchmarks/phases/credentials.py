@@ -1,0 +1,99 @@
+"""What a credential costs: posts that show one, beside posts in open mode.
+
+One client, one request after the other, on one server; the sides take turns, so that only what
+is shown differs.
+"""
+
+import statistics
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from benchmarks import servers
+from benchmarks.bench import Bench
+from benchmarks.cycle import in_turns
+from benchmarks.figures import Figure, at_most
+from benchmarks.wire import PROJECT, Connection, Refused, request
+
+BOUND = 1.1
+"""Median time of a post, beside an open one."""
+MESSAGES = "/v2/queues/jobs/messages"
+BODY = {"messages": [{"ttl": 3600, "body": {"job": 17, "kind": "resize", "path": "/in/a.png"}}]}
+_POSTS_A_TURN = 5
+_WARM_UP = 20
+
+
+def signed(bench: Bench) -> Iterator[Figure]:
+    """Posts by pre-signed URLs: in headers, as a link, and one that is kept."""
+    with servers.nuska(bench.fresh("signed")) as nuska, Connection(nuska.port) as connection:
+        terms = {"methods": ["POST"]}
+        shared = connection.must("POST", "/v2/queues/jobs/share", terms).json()
+        kept = connection.must("POST", "/v2/queues/jobs/grants", terms).json()
+        link = connection.must("POST", "/v2/queues/jobs/grants", terms).json()["urls"][0]
+        sides = {
+            "open": _Posts(connection, request("POST", MESSAGES, BODY)),
+            "a signature in headers": _Posts(connection, _signed(shared)),
+            "a plain link": _Posts(connection, request("POST", _link(shared), BODY)),
+            "a kept URL, whose record is read": _Posts(connection, _signed(kept)),
+            "a kept URL as a link": _Posts(connection, request("POST", link, BODY)),
+        }
+        turns: list[Callable[[], None]] = [side.turn for side in sides.values()]
+        in_turns(turns, rounds=_WARM_UP)
+        for side in sides.values():
+            side.taken.clear()
+        in_turns(turns, rounds=60 if bench.quick else 400)
+    base = sides.pop("open").taken
+    for name, side in sides.items():
+        yield _beside(name, side.taken, base, bounded="kept" not in name)
+
+
+class _Posts:
+    """Posts by one way of showing who one is."""
+
+    def __init__(self, connection: Connection, message: bytes) -> None:
+        self._connection = connection
+        self._message = message
+        self.taken: list[float] = []
+
+    def turn(self) -> None:
+        for _ in range(_POSTS_A_TURN):
+            answer = self._connection.exchange(self._message)
+            if answer.status != 201:
+                raise Refused(f"post: {answer.status} {answer.body[:500]!r}")
+            self.taken.append(answer.seconds)
+
+
+def _signed(shown: dict[str, Any]) -> bytes:
+    return request(
+        "POST",
+        MESSAGES,
+        BODY,
+        URL_Signature=shown["signature"],
+        URL_Expires=shown["expires"],
+        URL_Methods=",".join(shown["methods"]),
+        URL_Paths=",".join(shown["paths"]),
+    )
+
+
+def _link(shown: dict[str, Any]) -> str:
+    query = {
+        "signature": shown["signature"],
+        "expires": shown["expires"],
+        "methods": ",".join(shown["methods"]),
+        "paths": ",".join(shown["paths"]),
+        "project_id": PROJECT,
+    }
+    return f"{MESSAGES}?{'&'.join(f'{name}={value}' for name, value in query.items())}"
+
+
+def _beside(name: str, taken: list[float], base: list[float], *, bounded: bool) -> Figure:
+    ours, theirs = statistics.median(taken), statistics.median(base)
+    note = f"median {ours * 1000:.2f} ms, beside {theirs * 1000:.2f} ms"
+    title = f"post with {name}, beside an open one"
+    return Figure(
+        phase="signed",
+        name=title,
+        value=ours / theirs,
+        unit="×",
+        target=at_most(BOUND) if bounded else None,
+        note=note,
+    )

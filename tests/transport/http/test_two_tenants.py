@@ -1,0 +1,178 @@
+"""Two projects do anything, with each other's names and ids: neither ever sees, changes or counts
+what is the other's, and what is the other's answers as what does not exist (I17)."""
+
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nuska.core import build_core
+from nuska.core.sharing import SharingRules
+from nuska.domain.signing import Signer
+from nuska.identity.none import NoAuthentication
+from nuska.stores.memory import MemoryStore
+from nuska.testing.asgi import AsgiDriver, Reply
+from nuska.testing.clock import ManualClock, seeded_bytes
+from nuska.transport.http import build_app
+
+ALICE = "0f8fad5b-d9cb-469f-a165-70867728950e"
+NAMES = ("jobs", "x.messages", "a.b", "a-b")
+NOBODYS = "024bb9c3800000d862c2e36b0a42f782"
+SECRET = "only-of-{}"
+PATCH = [{"op": "add", "path": "/metadata/x", "value": 1}]
+PATCH_TYPE = {"Content-Type": "application/openstack-messaging-v2.0-json-patch"}
+
+
+class World:
+    """A service, and a second one in which nobody but ``acme`` ever was."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.shared, self.alone = self._app(), self._app()
+        self.ids: dict[str, list[str]] = {"acme": [], "rival": []}
+
+    def _app(self) -> Any:
+        store = MemoryStore(now=self.clock.now(), random_bytes=seeded_bytes(1))
+        core = build_core(
+            store=store,
+            clock=self.clock,
+            random_bytes=seeded_bytes(2),
+            sharing=SharingRules(signer=Signer("nuska-demo-secret")),
+        )
+        return build_app(core, NoAuthentication())
+
+    def of(self, project: str, app: Any = None) -> AsgiDriver:
+        headers = {"Client-ID": ALICE, "X-Project-Id": project}
+        return AsgiDriver(self.shared if app is None else app, headers)
+
+
+def requests(name: str, id_: str, claim: str, project: str) -> list[tuple[str, str, Any]]:
+    """Every kind of request, about a queue or topic and whatever id it is given."""
+    queue, topic = f"/v2/queues/{name}", f"/v2/topics/{name}"
+    body = {"messages": [{"body": SECRET.format(project), "ttl": 300}]}
+    hook = {"subscriber": f"https://{project}.example/in"}
+    found: list[tuple[str, str, Any]] = [
+        ("GET", "/v2/queues?detailed=true&with_count=true", None),
+        ("GET", "/v2/topics", None),
+        ("GET", "/v2/grants", None),
+        ("POST", f"{queue}/claims", {"ttl": 60, "grace": 60}),
+        ("GET", f"{queue}/claims/{claim}", None),
+        ("PATCH", f"{queue}/claims/{claim}", {"ttl": 60}),
+        ("DELETE", f"{queue}/claims/{claim}", None),
+        ("DELETE", f"{queue}/messages?pop=2", None),
+        ("DELETE", f"{queue}/messages?ids={id_}", None),
+        ("DELETE", f"{queue}/messages/{id_}?claim_id={claim}", None),
+        ("GET", f"{queue}/dead_letters", None),
+        ("POST", f"{queue}/dead_letters/redrive", {}),
+        ("GET", f"{queue}/grants", None),
+        ("GET", f"{queue}/grants/{id_[:24]}", None),
+        ("DELETE", f"{queue}/grants/{id_[:24]}", None),
+        ("POST", f"{queue}/grants", {"methods": ["GET", "DELETE"]}),
+    ]
+    for place in (queue, topic):
+        found += [
+            ("PUT", place, {"owner": SECRET.format(project)}),
+            ("GET", place, None),
+            ("HEAD", place, None),
+            ("PATCH", place, PATCH),
+            ("DELETE", place, None),
+            ("GET", f"{place}/stats", None),
+            ("POST", f"{place}/purge", {"resource_types": ["messages", "subscriptions"]}),
+            ("POST", f"{place}/messages", body),
+            ("GET", f"{place}/messages?echo=true&include_claimed=true&limit=20", None),
+            ("GET", f"{place}/messages?marker={id_}&echo=true", None),
+            ("GET", f"{place}/messages?ids={id_}", None),
+            ("GET", f"{place}/messages/{id_}", None),
+            ("POST", f"{place}/subscriptions", hook),
+            ("GET", f"{place}/subscriptions", None),
+            ("GET", f"{place}/subscriptions/{id_[:24]}", None),
+            ("PATCH", f"{place}/subscriptions/{id_[:24]}", {"ttl": 90}),
+            ("DELETE", f"{place}/subscriptions/{id_[:24]}", None),
+            ("PUT", f"{place}/subscriptions/{id_[:24]}/confirm", {"confirmed": True}),
+        ]
+    return found
+
+
+KINDS = len(requests("jobs", NOBODYS, NOBODYS[:24], "acme"))
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["acme", "rival"]),
+        st.integers(0, KINDS - 1),
+        st.sampled_from(NAMES),
+        st.integers(0, 40),
+        st.integers(0, 40),
+    ),
+    max_size=40,
+)
+
+
+def ids_in(value: Any) -> list[str]:
+    """Ids of messages, claims, subscriptions and kept URLs, wherever an answer has them."""
+    if isinstance(value, dict):
+        return [found for inner in value.values() for found in ids_in(inner)]
+    if isinstance(value, list):
+        return [found for inner in value for found in ids_in(inner)]
+    if isinstance(value, str):
+        last = value.rpartition("/")[2].rpartition("=")[2]
+        return [last] if len(last) in (24, 32) and last.isalnum() else []
+    return []
+
+
+async def ask(driver: AsgiDriver, method: str, target: str, body: Any) -> Reply:
+    headers = PATCH_TYPE if body is PATCH else {}
+    return await driver.request(method, target, body, headers=headers)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(STEPS)
+async def test_neither_project_reads_changes_or_counts_what_is_the_others(
+    steps: list[tuple[str, int, str, int, int]],
+) -> None:
+    world = World()
+    for project, kind, name, one, two in steps:
+        other = "rival" if project == "acme" else "acme"
+        foreign = world.ids[other] or [NOBODYS]
+        mine = world.ids[project] or [NOBODYS]
+        # An id of the other's in every second request.
+        id_ = (foreign if one % 2 else mine)[one % len(foreign if one % 2 else mine)]
+        claim = (foreign if two % 2 else mine)[two % len(foreign if two % 2 else mine)][:24]
+        method, target, body = requests(name, id_.ljust(32, "0"), claim, project)[kind]
+        reply = await ask(world.of(project), method, target, body)
+        where = f"{project}: {method} {target}"
+        assert reply.status < 500, where
+        assert SECRET.format(other).encode() not in reply.body, where
+        if reply.body and reply.headers["content-type"] == "application/json":
+            shown = set(ids_in(reply.json())) - {id_, claim}
+            assert not shown & set(world.ids[other]), where
+            world.ids[project] += [found for found in shown if found not in world.ids[project]]
+        if one % 2 and two % 2:
+            # As in a world where there is nothing of that id: the same status, and shape.
+            absent = requests(name, NOBODYS, NOBODYS[:24], project)[kind]
+            if id_ in target or claim in target:
+                same = await ask(world.of(project), *absent)
+                assert same.status == reply.status, where
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(STEPS)
+async def test_what_one_project_sees_is_the_same_whatever_the_other_does(
+    steps: list[tuple[str, int, str, int, int]],
+) -> None:
+    world = World()
+    for project, kind, name, _, _ in steps:
+        method, target, body = requests(name, NOBODYS, NOBODYS[:24], project)[kind]
+        there = await ask(world.of(project), method, target, body)
+        if project == "acme":
+            here = await ask(world.of(project, world.alone), method, target, body)
+            where = f"{method} {target}"
+            assert here.status == there.status, where
+            if method == "GET" and here.body:
+                assert shape(here.json()) == shape(there.json()), where
+
+
+def shape(value: Any) -> Any:
+    """An answer without what chance and the clock have put into it."""
+    if isinstance(value, dict):
+        left_out = ("id", "href", "signature", "resources", "links")
+        return {key: shape(inner) for key, inner in value.items() if key not in left_out}
+    return [shape(inner) for inner in value] if isinstance(value, list) else value
