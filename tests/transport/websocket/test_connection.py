@@ -201,6 +201,7 @@ async def test_a_connection_that_ends_anywhere_leaves_nothing(served: Any, dial:
         (frame(b"", length=400_000), 1009),
         (frame(b"", length=2**62), 1009),
         (frame(b"x" * 300_000, fin=False) + frame(b"x" * 100_000, 0), 1009),
+        (frame(b"", fin=False) + frame(b"", 0, fin=False) * 5_000, 1009),
         (frame(struct.pack("!H", 1000), 8), 1000),
         (frame(struct.pack("!H", 4999), 8), 4999),
     ],
@@ -241,6 +242,18 @@ async def test_a_client_that_answers_pings_stays(serve: Any) -> None:
     async with talking(served.ws) as talk:
         await asyncio.sleep(1)
         assert (await talk.ask("queue_list")).status == 200
+
+
+async def test_what_comes_after_a_close_is_thrown_away(serve: Any, dial: Any) -> None:
+    served = await serve(bounds={"websocket_idle_timeout": 0.1})
+    raw = await dial(served.port)
+    assert await raw.close_code() == 1001
+    [connection] = served.sockets.open
+    raw.writer.write(frame(LIST) * 1000)
+    await raw.writer.drain()
+    await until(lambda: connection._drained > 0)
+    assert not connection._backlog
+    assert served.sockets.counters.received == 0
 
 
 async def test_an_idle_connection_is_closed(serve: Any, dial: Any) -> None:

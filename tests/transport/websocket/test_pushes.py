@@ -414,3 +414,53 @@ async def test_a_storm_of_disconnects_leaves_no_listeners(served: Any) -> None:
     await until(lambda: served.server.running_requests == 0)
     assert served.core.live.listeners == 0
     assert served.core.connected._of == {}
+
+
+async def test_a_client_that_keeps_losing_its_connection_gets_everything_once(
+    served: Any, other: Talk
+) -> None:
+    """I21, in both encodings and by two queues at once."""
+    count, queues = 400, ("a", "b")
+    seen: dict[str, list[int]] = {queue: [] for queue in queues}
+    markers: dict[str, str] = {}
+
+    async def poster() -> None:
+        for number in range(count):
+            await post(other, number, queue=queues[number % 2])
+            if number % 50 == 0:
+                await asyncio.sleep(0.02)
+
+    async def listen_for_a_while(round_: int) -> None:
+        async with talking(served.ws, binary=bool(round_ % 2)) as talk:
+            options: dict[str, Any] = {"detailed": True}
+            if markers:
+                options["since"] = markers
+            made = await talk.ask("subscription_create", queue_names=list(queues), options=options)
+            for queue, marker in made.body["markers"].items():
+                markers.setdefault(queue, marker)
+            for _ in range(1 + 7 * round_ % 23):
+                if sum(map(len, seen.values())) == count:
+                    break
+                pushed = await talk.push()
+                assert pushed["Message_Type"] == "Notification"
+                seen[pushed["queue_name"]].append(pushed["body"])
+                markers[pushed["queue_name"]] = pushed["marker"]
+            if round_ % 3:
+                talk.connection.transport.abort()
+
+    await listen_for_nothing(served, queues, markers)
+    posting = asyncio.create_task(poster())
+    round_ = 0
+    while sum(map(len, seen.values())) < count:
+        round_ += 1
+        await listen_for_a_while(round_)
+    await posting
+    assert seen == {"a": list(range(0, count, 2)), "b": list(range(1, count, 2))}
+    await until(lambda: served.core.live.listeners == 0)
+
+
+async def listen_for_nothing(served: Any, queues: Any, markers: dict[str, str]) -> None:
+    """Find out where the queues begin, and leave."""
+    async with talking(served.ws) as talk:
+        made = await talk.ask("subscription_create", queue_names=list(queues))
+        markers.update(made.body["markers"])

@@ -14,12 +14,15 @@ CLOSE_TIMEOUT = 5.0
 """Seconds that a client has for its half of a close."""
 ENVELOPE = 65_536
 """Bytes that a message may have besides what the API limits: action, headers, ids."""
+MAX_FRAGMENTS = 4096
+"""Frames of one message: each of them costs, however little it brings."""
 PATHS = ("/", "/v2", "/v2/websocket")
 """Where HTTP and WebSockets live on one port."""
 
 RESTART = 1012
 IDLE = 1001
-UNANSWERED = 1011
+UNANSWERED = UNEXPECTED = 1011
+TOO_LARGE = 1009
 SLOW = 4008
 FIRST_PRIVATE = 3000
 """Codes from here on mean what the two ends agree on."""

@@ -8,6 +8,7 @@ may be.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import lru_cache
@@ -24,9 +25,12 @@ from nuska.transport.server.shared import Shared
 from nuska.transport.server.sockets import (
     CLOSE_TIMEOUT,
     IDLE,
+    MAX_FRAGMENTS,
     RESTART,
     SLOW,
+    TOO_LARGE,
     UNANSWERED,
+    UNEXPECTED,
     Sockets,
 )
 from nuska.transport.websocket.pushes import Notice, Pushes, encode_push, in_encoding
@@ -35,6 +39,7 @@ from nuska.transport.websocket.session import Answer, Turn
 _END = b""
 """What the library writes for "end our side"."""
 _GONE = 1006
+logger = logging.getLogger("nuska.server")
 
 
 class WebSocketConnection(asyncio.Protocol):
@@ -100,13 +105,14 @@ class WebSocketConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._heard = self._shared.now
         self._pinged = 0.0
-        if self._closing_since and self._protocol.state is not OPEN and self._protocol.eof_sent:
-            self._drain(len(data))
-            return
         self._protocol.receive_data(data)
-        for event in self._protocol.events_received():
-            if isinstance(event, Frame):
-                self._take(event)
+        events = self._protocol.events_received()
+        if self._closing_since:
+            self._drain(len(data))
+        else:
+            for event in events:
+                if isinstance(event, Frame):
+                    self._take(event)
         self._write_protocol()
         self._go_on()
 
@@ -206,7 +212,10 @@ class WebSocketConnection(asyncio.Protocol):
                 self._fragments_binary = binary
         elif frame.opcode is Opcode.CONT:
             self._fragments.append(bytes(frame.data))
-            if frame.fin:
+            if len(self._fragments) > MAX_FRAGMENTS:
+                self._protocol.fail(TOO_LARGE, "too many pieces")
+                self._write_protocol()
+            elif frame.fin:
                 self._backlog.append((b"".join(self._fragments), self._fragments_binary))
                 self._fragments = []
 
@@ -238,9 +247,14 @@ class WebSocketConnection(asyncio.Protocol):
         self._shared.tasks.discard(task)
 
     async def _carry_out(self, turn: Turn) -> None:
-        reply = await self._sockets.service.perform(self.session, turn)
-        self.session.finished(turn, reply)
-        self._go_on()
+        try:
+            reply = await self._sockets.service.perform(self.session, turn)
+            self.session.finished(turn, reply)
+            self._go_on()
+        except Exception as error:
+            logger.error("a WebSocket request failed unexpectedly", exc_info=error)
+            self._shared.counters.crashes += 1
+            self.close(UNEXPECTED, "an unexpected error")
 
     def _send(self) -> None:
         out = self.session.to_send()
