@@ -23,7 +23,7 @@ from nuska.testing.mariadb_server import MariadbServer, mariadb_server
 from nuska.testing.walks import walks
 
 NUMBERS = count()
-WALKS = walks(15, steps=50)
+WALKS = walks(10, steps=50)
 
 
 @pytest.fixture(scope="module")

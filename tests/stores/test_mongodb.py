@@ -43,9 +43,8 @@ class TestMongodb(
 ):
     @pytest.fixture
     def url(self, server: MongoServer) -> Iterator[str]:
-        database = f"test-{next(NUMBERS)}"
-        yield server.url(database)
-        server.drop(database)
+        with server.database() as url:
+            yield url
 
 
 @pytest.mark.slow

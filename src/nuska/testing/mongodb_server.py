@@ -40,6 +40,10 @@ def find_mongod() -> str:
 class MongoServer(EngineProcess):
     """One ``mongod`` process, which may be started many times on the same data."""
 
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self._emptied: list[str] = []
+
     def url(self, database: str = "nuska") -> str:
         return f"mongodb://127.0.0.1:{self.port}/{database}?replicaSet={REPLICA_SET}"
 
@@ -50,6 +54,21 @@ class MongoServer(EngineProcess):
         """Without the set: a client that knows it asks where its members are, and goes there."""
         split = urlsplit(super().through(url, port))
         return urlunsplit(split._replace(query="directConnection=true"))
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """A database that is the caller's alone; its URL.
+
+        Making its indexes takes longer than most tests, so afterwards it is emptied for the next
+        one. Hints stay: they are of nobody's queues, and their collection only ever turns over.
+        """
+        name = self._emptied.pop() if self._emptied else new_name()
+        yield self.url(name)
+        with self._client() as client:
+            for collection in client[name].list_collections():
+                if not collection["options"].get("capped"):
+                    client[name][collection["name"]].delete_many({})
+        self._emptied.append(name)
 
     def prepare(self) -> None:
         (self.directory / "data").mkdir(exist_ok=True)

@@ -22,6 +22,15 @@ from nuska.testing.engine import START_WITHIN, EngineProcess, children_of, new_n
 DEBIAN_PROGRAMS = Path("/usr/lib/postgresql")
 CONNECTIONS = 100
 NO_SETTINGS: Mapping[str, str] = {}
+EMPTY = """
+DO $$ DECLARE name text; BEGIN
+    FOR name IN SELECT tablename FROM pg_tables
+        WHERE schemaname = 'public' AND tablename NOT IN ('alembic_version', 'timeline')
+    LOOP EXECUTE format('DELETE FROM %I', name); END LOOP;
+    IF to_regclass('timeline') IS NOT NULL THEN UPDATE timeline SET last_moment = 0; END IF;
+END $$
+"""
+"""Leaves the tables as they were made."""
 
 
 def _program(name: str) -> str:
@@ -44,6 +53,7 @@ class PostgresqlServer(EngineProcess):
         super().__init__(directory)
         self._data = directory / "data"
         self._settings = settings
+        self._emptied: list[str] = []
 
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://nuska@127.0.0.1:{self.port}/{database}"
@@ -96,13 +106,18 @@ class PostgresqlServer(EngineProcess):
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[str]:
-        """A database that is the caller's alone; its URL."""
-        name = new_name()
-        await self.ask(f"CREATE DATABASE {name}")
-        try:
-            yield self.url(name)
-        finally:
-            await self.ask(f"DROP DATABASE {name} WITH (FORCE)")
+        """A database that is the caller's alone; its URL.
+
+        Making its tables takes most of a second, so afterwards it is emptied for the next one.
+        """
+        if self._emptied:
+            name = self._emptied.pop()
+        else:
+            name = new_name()
+            await self.ask(f"CREATE DATABASE {name}")
+        yield self.url(name)
+        await self.ask(EMPTY, name)
+        self._emptied.append(name)
 
     async def ask(self, statement: str, database: str = "postgres") -> object:
         """One statement on a connection of its own; the first value of its answer."""
