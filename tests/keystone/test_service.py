@@ -212,8 +212,8 @@ class TestClients:
             return done.stdout
 
         openstack("messaging", "queue", "create", "jobs")
-        openstack("message", "post", "jobs", '[{"body": "from the shell", "ttl": 300}]')
-        assert "from the shell" in openstack("message", "list", "jobs", "-f", "json")
+        openstack("messaging", "message", "post", "jobs", '[{"body": "from the shell", "ttl": 300}]')
+        assert "from the shell" in openstack("messaging", "message", "list", "jobs", "-f", "json")
         listed = json.loads(openstack("messaging", "queue", "list", "-f", "json"))
         assert [queue["Name"] for queue in listed] == ["jobs"]
         assert names(call(server, "GET", "/v2/queues", ann.token())) == ["jobs"]
@@ -237,16 +237,16 @@ class TestTrusts:
             await listening.wait_for(1, within=SOON)
         (notification,) = listening.requests
         token = notification.headers["x-auth-token"]
-        told = keystone.call("GET", "/auth/tokens", token=token, X_Subject_Token=token).document
-        assert told["token"]["user"]["id"] == ann.id
-        assert told["token"]["project"]["id"] == ann.project_id
-        assert told["token"]["OS-TRUST:trust"]["id"] == trust
+        told = keystone.look_at(token)
+        assert told["user"]["id"] == ann.id
+        assert told["project"]["id"] == ann.project_id
+        assert told["OS-TRUST:trust"]["id"] == trust
 
     def test_nobody_uses_a_trust_that_another_gave(
         self, server: ServerProcess, keystone: KeystoneServer
     ) -> None:
         ann, bob = new_person(keystone, "member"), new_person(keystone, "member")
-        hook = {"subscriber": "trust+http://127.0.0.1:9/in", "ttl": 600}
+        hook = {"subscriber": "trust+http://127.0.0.1:18080/in", "ttl": 600}
         made = subscribe(server, ann.token(), hook)
         id_ = json.loads(made.body)["subscription_id"]
         shown = call(server, "GET", f"/v2/queues/jobs/subscriptions/{id_}", ann.token())
@@ -266,7 +266,7 @@ class TestTrusts:
             "application_credential": {"id": id_, "secret": secret},
         }
         token = keystone.token_by({"identity": identity})
-        answer = subscribe(server, token, {"subscriber": "trust+http://127.0.0.1:9/in"})
+        answer = subscribe(server, token, {"subscriber": "trust+http://127.0.0.1:18080/in"})
         assert answer.status == 403
 
 

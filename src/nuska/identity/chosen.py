@@ -38,17 +38,26 @@ class ChosenIdentity:
         self._challenge = challenge
 
     def identify(self, credentials: Credentials) -> Verified | Awaitable[Verified]:
+        verifier, shown = self._shown(credentials)
+        return verifier.cached(shown) or self._ask(verifier, shown)
+
+    def still_holds(self, credentials: Credentials) -> bool:
+        verifier, shown = self._shown(credentials)
+        return verifier.cached(shown) is not None
+
+    def _shown(self, credentials: Credentials) -> tuple[TokenVerifier, str]:
+        """What is shown, and who knows about it. Raises ``NotAuthenticated``."""
         shown, key = credentials.token, credentials.key
         if key is not None:
             if shown is not None:  # whose request would it be?
                 raise NotAuthenticated(self._challenge)
             shown = key
-        if shown is None:
+        if not shown:
             raise NotAuthenticated(self._challenge)
         verifier = self._keys if key is not None or is_key(shown) else self._tokens
-        if verifier is None or not shown:
+        if verifier is None:
             raise NotAuthenticated(self._challenge)
-        return verifier.cached(shown) or self._ask(verifier, shown)
+        return verifier, shown
 
     async def _ask(self, verifier: TokenVerifier, shown: str) -> Verified:
         try:

@@ -20,6 +20,9 @@ class NoAuthentication:
             project=credentials.project, roles=claimed_roles(roles) if roles else _NO_ROLES
         )
 
+    def still_holds(self, credentials: Credentials) -> bool:
+        return True
+
 
 def claimed_roles(text: str) -> frozenset[str]:
     """Roles are compared regardless of case, as oslo.policy does."""

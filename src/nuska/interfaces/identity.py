@@ -89,3 +89,8 @@ class Identity(Protocol):
         that cannot be found out now.
         """
         ...
+
+    def still_holds(self, credentials: Credentials) -> bool:
+        """Whether credentials that were good are known to be, without asking or waiting: for
+        connections that last. What was revoked is not, as soon as that is known."""
+        ...

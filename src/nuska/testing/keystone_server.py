@@ -182,6 +182,14 @@ class KeystoneServer(EngineProcess):
             raise RuntimeError(f"no token: {answer.status}")
         return answer.headers["X-Subject-Token"]
 
+    def look_at(self, token: str) -> Any:
+        """What Keystone tells its admin of a token."""
+        self.admin("GET", "/auth/projects")  # with a token of his own that is good
+        answer = self.call("GET", "/auth/tokens", token=self._admin_token, X_Subject_Token=token)
+        if answer.status != http.client.OK:
+            raise RuntimeError(f"this token is not good: {answer.status}")
+        return answer.document["token"]
+
     def revoke(self, token: str) -> None:
         answer = self.call("DELETE", "/auth/tokens", token=token, X_Subject_Token=token)
         if answer.status != http.client.NO_CONTENT:

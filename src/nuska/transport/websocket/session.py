@@ -191,7 +191,7 @@ class Session:
         """End what is over."""
         now = self._core.clock.now()
         ends_at = self.standing.ends_at
-        if ends_at is not None and ends_at <= now:
+        if ends_at is not None and ends_at <= now and self.standing.is_over(now):
             self.outlet.close(EXPIRED, "Authentication expired.")
         elif self._ends_at is not None and self._ends_at <= now:
             for listener in list(self.listeners.values()):

@@ -12,7 +12,7 @@ from inspect import isawaitable
 from nuska.core import Core
 from nuska.domain.errors import InvalidHeader, NotAuthenticated
 from nuska.domain.metadata import is_queue_name
-from nuska.domain.moments import Moment
+from nuska.domain.moments import Moment, after, seconds
 from nuska.domain.signing import SignedTerms
 from nuska.interfaces.identity import Caller, Credentials, Identity, Verified
 from nuska.transport.websocket.actions.rows import CLIENT_ID, PROJECT_ID, TOKEN, Action
@@ -26,6 +26,8 @@ EXPIRES = "URL-Expires"
 METHODS = "URL-Methods"
 PATHS = "URL-Paths"
 
+LOOKED_AT_EVERY = seconds(2)
+"""Whether a token or key is still good, for as long as its connection lasts."""
 NOT_AUTHENTICATED = "Not authentified."
 OTHER_PROJECT = "Not authenticated."
 Headers = Mapping[str, object]
@@ -34,7 +36,7 @@ Headers = Mapping[str, object]
 class Standing:
     """What has been shown on one connection."""
 
-    __slots__ = ("_core", "_identity", "_source", "verified")
+    __slots__ = ("_core", "_identity", "_look_at", "_proofs", "_source", "verified")
 
     def __init__(self, core: Core, identity: Identity, source: str | None) -> None:
         """``source``: the address that the connection comes from."""
@@ -43,11 +45,27 @@ class Standing:
         self._source = source
         self.verified: Verified | None = None
         """By the token shown last."""
+        self._proofs = Credentials()
+        self._look_at = Moment(0)
 
     @property
     def ends_at(self) -> Moment | None:
-        """When what was shown is over, and the connection with it."""
-        return None if self.verified is None else self.verified.expires_at
+        """When it is to be seen again whether what was shown is over: see ``is_over``."""
+        if self.verified is None:
+            return None
+        ends = self.verified.expires_at
+        return self._look_at if ends is None else min(ends, self._look_at)
+
+    def is_over(self, now: Moment) -> bool:
+        """Whether what was shown has expired, or is known to be revoked."""
+        if self.verified is None:
+            return False
+        if self.verified.expires_at is not None and self.verified.expires_at <= now:
+            return True
+        if now < self._look_at:
+            return False
+        self._look_at = after(now, LOOKED_AT_EVERY)
+        return not self._identity.still_holds(self._proofs)
 
     async def authenticate(self, headers: Headers) -> None:
         """Speak for the holder of a token from now on. Raises ``NotAuthenticated``."""
@@ -60,6 +78,8 @@ class Standing:
         if verified.project != project:
             raise NotAuthenticated("")
         self.verified = verified
+        self._proofs = proofs
+        self._look_at = after(self._core.clock.now(), LOOKED_AT_EVERY)
 
     async def caller(self, action: Action, headers: Headers, queue: str) -> Caller:
         """Who sends a request. Raises ``Refused`` for somebody who has not shown enough."""
