@@ -7,6 +7,7 @@ reverse order: no new connections, waiters told, requests in flight answered, up
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from urllib.parse import urlsplit, urlunsplit
 from msgspec import Struct
 
 from nuska.addresses import Address, UnixAddress
+from nuska.audit import CannotAudit, audit_to
+from nuska.certificates import CannotEncrypt, Certificate
 from nuska.connecting import connecting
 from nuska.core import Core
 from nuska.delivering import CannotSend, delivering
@@ -30,6 +33,7 @@ from nuska.metrics import NuskaCollector, Sources, build_metrics_app
 from nuska.opening import Backend, cancelled, opened
 from nuska.settings import Settings
 from nuska.transport.http.app import build_app
+from nuska.transport.http.cors import with_cors
 from nuska.transport.server.counters import Counters
 from nuska.transport.server.listeners import CannotListen
 from nuska.transport.server.server import HttpServer
@@ -77,6 +81,7 @@ async def assembled(
             except CannotListen as error:
                 raise CannotStart(f"{error}.") from error
         stack.callback(listening.close)
+        tls = await _certificate(settings, stack)
         backend = await stack.enter_async_context(opened(settings, data))
         core, store = backend.core, backend.store
         if settings.role != "api" and (worker is None or worker.number == 0):
@@ -92,12 +97,18 @@ async def assembled(
             )
         except CannotSend as error:
             raise CannotStart(str(error)) from error
+        try:
+            audit = audit_to(settings.audit_log, core.clock, messages=settings.audit_messages)
+        except CannotAudit as error:
+            raise CannotStart(str(error)) from error
         app = build_app(
             core,
             identity,
             allowed_host=allowed if identity.believes_claims else None,
             observe=counters.answered,
+            audit=audit,
         )
+        app = with_cors(app, settings.cors_origins)
         server = HttpServer(
             app,
             clock=backend.local,
@@ -105,6 +116,7 @@ async def assembled(
             bounds=settings.server,
             counters=counters,
             log_request=log_request if settings.access_log else None,
+            tls=tls,
         )
         sockets = connecting(
             settings,
@@ -113,6 +125,7 @@ async def assembled(
             random_bytes=backend.chance,
             counters=counters,
             allowed_host=allowed if identity.believes_claims else _any_host,
+            audit=audit,
         )
         server.serve_websockets(sockets)
         engine: Engine | None = None
@@ -134,7 +147,7 @@ async def assembled(
         stack.push_async_callback(cancelled, closing)
         if listening.apart is not None:
             metrics = build_metrics_app(collector, guard(settings, listening.apart.address))
-            side = HttpServer(metrics, clock=backend.local, random_bytes=backend.chance)
+            side = HttpServer(metrics, clock=backend.local, random_bytes=backend.chance, tls=tls)
             side.add_side_app(PING_PATH, app)
             await side.start([listening.apart])
             stack.push_async_callback(side.stop)
@@ -148,6 +161,7 @@ async def assembled(
                 random_bytes=backend.chance,
                 bounds=settings.server,
                 counters=counters,
+                tls=tls,
             )
             second.serve_websockets(sockets, paths=None)
             await second.start([listening.websocket])
@@ -166,6 +180,19 @@ async def assembled(
                 for listener in (listening.api, listening.websocket)
             ),
         )
+
+
+async def _certificate(settings: Settings, stack: AsyncExitStack) -> ssl.SSLContext | None:
+    """By which every listener on a network encrypts; None: none does."""
+    if not settings.tls_certificate:
+        return None
+    try:
+        certificate = Certificate(Path(settings.tls_certificate), Path(settings.tls_key))
+    except CannotEncrypt as error:
+        raise CannotStart(f"{error}.") from error
+    looking = asyncio.create_task(certificate.run(), name="certificate")
+    stack.push_async_callback(cancelled, looking)
+    return certificate.context
 
 
 def _tell_who_cannot_be_asked(core: Core, settings: Settings) -> None:
@@ -211,7 +238,14 @@ def _metrics_at(settings: Settings, listening: Listening) -> str:
         return ""
     if isinstance(listener.address, UnixAddress):
         return f"http://localhost{METRICS_PATH} on {listener.address}"
-    return listener.address.url + METRICS_PATH
+    return shown_url(listener.address, settings) + METRICS_PATH
+
+
+def shown_url(address: Address, settings: Settings) -> str:
+    """Where a client finds it, by the scheme that is spoken there."""
+    if settings.tls_certificate and not isinstance(address, UnixAddress):
+        return address.url.replace("http://", "https://", 1)
+    return address.url
 
 
 def _where(url: str, data: Path) -> str:

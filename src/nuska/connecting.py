@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from nuska.core import Core
+from nuska.interfaces.audit import Audit
 from nuska.interfaces.identity import Identity
 from nuska.interfaces.storage import RandomBytes
 from nuska.settings import Settings
@@ -20,6 +21,7 @@ def connecting(
     random_bytes: RandomBytes,
     counters: Counters,
     allowed_host: AllowedHost,
+    audit: Audit | None = None,
 ) -> Sockets:
     """What WebSocket connections have in common, whichever port they come to."""
     service = WebSocketService(
@@ -27,6 +29,7 @@ def connecting(
         identity,
         random_bytes=random_bytes,
         observe=counters.answered,
+        audit=audit,
         max_queues=settings.websocket.max_subscriptions_per_connection,
         max_per_project=settings.websocket.max_websockets_per_project,
     )

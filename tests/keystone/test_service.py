@@ -206,13 +206,16 @@ class TestClients:
                     "OS_PROJECT_DOMAIN_NAME": "Default",
                     "OS_REGION_NAME": REGION,
                     "OS_IDENTITY_API_VERSION": "3",
+                    "OS_MESSAGE_CLIENT_ID": str(uuid.uuid4()),
                 },
             )
             assert done.returncode == 0, done.stdout + done.stderr
             return done.stdout
 
         openstack("messaging", "queue", "create", "jobs")
-        openstack("messaging", "message", "post", "jobs", '[{"body": "from the shell", "ttl": 300}]')
+        openstack(
+            "messaging", "message", "post", "jobs", '[{"body": "from the shell", "ttl": 300}]'
+        )
         assert "from the shell" in openstack("messaging", "message", "list", "jobs", "-f", "json")
         listed = json.loads(openstack("messaging", "queue", "list", "-f", "json"))
         assert [queue["Name"] for queue in listed] == ["jobs"]

@@ -6,7 +6,7 @@ import uuid
 
 from nuska import __version__
 from nuska.addresses import Address, UnixAddress
-from nuska.assembly import Service
+from nuska.assembly import Service, shown_url
 from nuska.settings import Settings
 
 STOPPING = "Stopping: finishing the requests in flight. A second signal stops at once.\n"
@@ -16,9 +16,11 @@ def banner(service: Service, settings: Settings) -> str:
     """What a person needs to know, and three commands that work when pasted."""
     lines = [f"Nuska {__version__}"]
     if service.address is not None:
-        lines.append(f"  listening on  {service.address.url}")
+        lines.append(f"  listening on  {shown_url(service.address, settings)}")
     if service.websocket is not None:
-        lines.append(f"  websockets    {service.websocket.url.replace('http', 'ws', 1)}")
+        lines.append(
+            f"  websockets    {shown_url(service.websocket, settings).replace('http', 'ws', 1)}"
+        )
     if settings.role != "all":
         lines.append(f"  role          {_ROLES[settings.role]}")
     if settings.workers > 1:
@@ -58,7 +60,7 @@ def _access(service: Service, settings: Settings) -> str:
 
 
 def _examples(address: Address, settings: Settings) -> list[str]:
-    curl, base = r"curl -sSw '\n'", address.url
+    curl, base = r"curl -sSw '\n'", shown_url(address, settings)
     if isinstance(address, UnixAddress):
         curl, base = f"{curl} --unix-socket {address.path}", "http://localhost"
     proof = "'X-Project-Id: demo'" if settings.is_open else '"X-Auth-Token: $TOKEN"'

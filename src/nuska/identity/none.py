@@ -20,7 +20,7 @@ class NoAuthentication:
             project=credentials.project, roles=claimed_roles(roles) if roles else _NO_ROLES
         )
 
-    def still_holds(self, credentials: Credentials) -> bool:
+    def still_holds(self, credentials: Credentials) -> bool:  # noqa: ARG002
         return True
 
 

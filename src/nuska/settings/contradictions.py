@@ -23,6 +23,7 @@ def contradictions(merged: Mapping[str, object]) -> Iterable[str]:
     if merged.get("role") == "delivery" and merged.get("workers", 1) != 1:
         yield "workers serve clients, which the role delivery does not: leave them at 1"
     yield from _cannot_be_reached(merged)
+    yield from _cannot_be_trusted(merged)
     yield from auth.problems(AuthSettings(**values_of(AuthSettings, merged)))
     yield from mail_settings.problems(MailSettings(**values_of(MailSettings, merged)))
     for name in ("listen", "metrics", "websocket_listen"):
@@ -33,6 +34,21 @@ def contradictions(merged: Mapping[str, object]) -> Iterable[str]:
             except ValueError as error:
                 more = "; path and off are possible, too" if name == "metrics" else ""
                 yield f"{name}: {error}{more}"
+
+
+def _cannot_be_trusted(merged: Mapping[str, object]) -> Iterable[str]:
+    if bool(merged.get("tls_certificate")) != bool(merged.get("tls_key")):
+        yield "tls_certificate and tls_key: one needs the other"
+    origins = merged.get("cors_origins", ())
+    assert isinstance(origins, tuple), "as its type says"
+    for origin in origins:
+        if origin == "*":
+            if merged.get("auth_strategy", "none") == "none":
+                yield "cors_origins: without authentication any page could do anything"
+            continue
+        split = urlsplit(origin)
+        if split.scheme not in ("http", "https") or origin != f"{split.scheme}://{split.netloc}":
+            yield f"cors_origins: {origin!r} is not an origin such as https://console.example.net"
 
 
 def _cannot_be_reached(merged: Mapping[str, object]) -> Iterable[str]:

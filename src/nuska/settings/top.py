@@ -86,6 +86,33 @@ class Settings(Struct, frozen=True, kw_only=True):
             "which usually is `~/.local/share/nuska`."
         ),
     ] = ""
+    tls_certificate: Annotated[
+        str,
+        Meta(
+            description="A file with the server's certificate and those that vouch for it (PEM). "
+            "With it every address is spoken to by TLS only; a new file is noticed."
+        ),
+    ] = ""
+    tls_key: Annotated[
+        str, Meta(description="The file with the certificate's key, without a password.")
+    ] = ""
+    cors_origins: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Web pages that may use the API from browsers, such as "
+            "`https://console.example.net`; `*` for all, where callers prove who they are."
+        ),
+    ] = ()
+    audit_log: Annotated[
+        str,
+        Meta(
+            description="Where changes and refusals are written down, a JSON line for each: a "
+            "file, `stderr`, or nowhere. See [Operating](operating.md)."
+        ),
+    ] = ""
+    audit_messages: Annotated[
+        bool, Meta(description="Write down posts, claims and deletes of messages, too.")
+    ] = False
     insecure_open: Annotated[
         bool,
         Meta(description="Run without authentication on an address that others can reach."),
@@ -215,8 +242,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     @property
     def names(self) -> tuple[str, ...]:
         """Those by which the operator says that the server is known."""
-        public = urlsplit(self.public_url).hostname
-        return self.allowed_hosts if public is None else (*self.allowed_hosts, public)
+        urls = (self.public_url, *self.cors_origins)
+        named = [host for url in urls if (host := urlsplit(url).hostname) is not None]
+        return (*self.allowed_hosts, *named)
 
 
 TABLES: dict[str, type[Struct]] = {

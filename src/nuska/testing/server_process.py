@@ -122,7 +122,7 @@ class ServerProcess:
             self.kill()
             raise ServerFailed(f"the server did not become ready:\n{self.output}")
         if self.url:
-            self._listen = self.url.removeprefix("http://")
+            self._listen = self.url.rpartition("//")[2]
         return self
 
     def launch(self) -> None:

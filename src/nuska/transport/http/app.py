@@ -20,8 +20,10 @@ from falcon.constants import COMBINED_METHODS
 from nuska.core import Core
 from nuska.domain.errors import InvalidParameter, NotAuthenticated, NuskaError, Unavailable
 from nuska.domain.limits import Limits
+from nuska.interfaces.audit import Audit
 from nuska.interfaces.identity import Identity
 from nuska.transport.http.answers import put_in_format
+from nuska.transport.http.auditing import Actions, actions_of, deed_of
 from nuska.transport.http.checks import (
     AllowedHost,
     Authentication,
@@ -64,12 +66,14 @@ def build_app(
     *,
     allowed_host: AllowedHost | None = None,
     observe: Observe | None = None,
+    audit: Audit | None = None,
 ) -> Asgi:
     """The ASGI application over ``core``.
 
     ``identity`` says whom a request comes from. ``allowed_host`` is given the host name (no
     port) of a Host or Origin header, and False refuses the request; None allows every name.
-    ``observe`` is called once per request, and must not fail or block.
+    ``observe`` is called once per request, and must not fail or block; ``audit`` once for each
+    that changes something or is refused.
 
     From the server below, the scope may hold ``nuska.request_id``, the id that the server
     itself puts on the answer (without one, the application makes and shows its own), and
@@ -77,10 +81,14 @@ def build_app(
     """
     routes = all_routes(core)
     authenticate = None if identity.believes_claims else Authentication(identity, _open(routes))
-    if observe is None:
-        first = _First(allowed_host, authenticate)
-    else:
+    first: _First
+    if audit is not None:
+        observe = observe or _nobody
+        first = _Audited(allowed_host, authenticate, observe, audit, actions_of(routes))
+    elif observe is not None:
         first = _FirstAndLast(allowed_host, authenticate, observe)
+    else:
+        first = _First(allowed_host, authenticate)
     app = falcon.asgi.App(request_type=ApiRequest, middleware=first)
     app.add_error_handler(NuskaError, _answer_error)
     app.add_error_handler(Refused, _answer_refusal)
@@ -233,6 +241,34 @@ class _FirstAndLast(_First):
     ) -> None:
         seconds = time.perf_counter() - req.started
         self._observe(req.uri_template or "unmatched", req.method, resp.status_code, seconds)
+
+
+class _Audited(_FirstAndLast):
+    """The same, and tells who keeps the audit log."""
+
+    def __init__(
+        self,
+        allowed_host: AllowedHost | None,
+        authenticate: Check | None,
+        observe: Observe,
+        audit: Audit,
+        actions: Actions,
+    ) -> None:
+        super().__init__(allowed_host, authenticate, observe)
+        self._audit = audit
+        self._actions = actions
+
+    async def process_response(
+        self, req: ApiRequest, resp: Response, resource: object, succeeded: bool
+    ) -> None:
+        await super().process_response(req, resp, resource, succeeded)
+        deed = deed_of(req, resp, self._actions)
+        if deed is not None:
+            self._audit(deed)
+
+
+def _nobody(_route: str, _method: str, _status: int, _seconds: float) -> None:
+    """Who is told when nobody counts."""
 
 
 # Errors. Nothing but these functions turns an exception into an answer.

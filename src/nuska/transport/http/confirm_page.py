@@ -48,7 +48,6 @@ _STYLE_HASH = base64.b64encode(sha256(STYLE.encode()).digest()).decode()
 HEADERS = {
     "content-security-policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-    "x-content-type-options": "nosniff",
     "x-robots-tag": "noindex",
     # The link is a key: it is sent nowhere else. Not "no-referrer": then a browser does not say
     # where a form comes from, and the answer would be refused.

@@ -418,7 +418,7 @@ class Connection(HttpToolsProtocol):
         connection and take the answer away from the client; so only our side is ended.
         """
         self.since = self.shared.now
-        if self.phase == _IDLE:
+        if self.phase == _IDLE or self.scheme == "https":  # TLS says good-bye by itself
             self.transport.close()
         elif self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()

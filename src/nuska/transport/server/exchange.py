@@ -13,6 +13,8 @@ from nuska.transport.server.refusals import BUG
 if TYPE_CHECKING:
     from nuska.transport.server.connection import Connection
 
+NOSNIFF = b"x-content-type-options: nosniff\r\n"
+"""On every answer: what somebody posted is data, whatever a browser takes it for."""
 _REQUEST_ID = b"x-openstack-request-id"
 _NO_BODY = frozenset({204, 304})
 logger = logging.getLogger("nuska.server")
@@ -125,7 +127,7 @@ class Exchange(RequestResponseCycle):
         self.waiting_for_100_continue = False
         self.status = status
         shared = self.connection.shared
-        lines = [STATUS_LINE[status], shared.date_line]
+        lines = [STATUS_LINE[status], shared.date_line, NOSNIFF]
         has_id = False
         for name, value in headers:
             if name == b"content-length":
@@ -138,7 +140,7 @@ class Exchange(RequestResponseCycle):
             elif name == b"transfer-encoding":
                 continue
             lines += (name, b": ", value, b"\r\n")
-        count = len(lines) // 4 + 2
+        count = len(lines) // 4 + 3
         if not has_id:
             lines += (_REQUEST_ID, b": ", self.request_id.encode(), b"\r\n")
             count += 1

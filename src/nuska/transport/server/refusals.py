@@ -20,6 +20,7 @@ class Refusal(Struct, frozen=True):
         head = (
             f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\n"
             "content-type: application/json\r\n"
+            "x-content-type-options: nosniff\r\n"
             f"content-length: {len(body)}\r\n"
             f"x-openstack-request-id: {request_id}\r\n"
             f"{retry}connection: close\r\n"

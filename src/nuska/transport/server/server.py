@@ -6,12 +6,15 @@ its owner's decision.
 
 import asyncio
 import logging
+import socket
+import ssl
 from collections.abc import Collection
+from typing import Any
 
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.storage import RandomBytes
 from nuska.transport.server.asgi import AsgiApp
-from nuska.transport.server.bounds import Bounds
+from nuska.transport.server.bounds import LINGER, Bounds
 from nuska.transport.server.connection import Connection
 from nuska.transport.server.counters import Counters
 from nuska.transport.server.listeners import BACKLOG, Listener
@@ -39,7 +42,9 @@ class HttpServer:
         bounds: Bounds | None = None,
         counters: Counters | None = None,
         log_request: LogRequest | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        """``tls``: how connections over a network are encrypted; None: not at all."""
         self.bounds = bounds or Bounds()
         self.counters = counters or Counters()
         self._shared = Shared(
@@ -50,6 +55,7 @@ class HttpServer:
             request_ids=RequestIds(random_bytes),
             log_request=log_request,
         )
+        self._tls = tls
         self._listeners: list[Listener] = []
         self._servers: list[asyncio.Server] = []
         self._ticking: asyncio.Task[None] | None = None
@@ -79,11 +85,21 @@ class HttpServer:
         self._ticking = loop.create_task(self._tick(), name="server-tick")
         for listener in listeners:
             for open_socket in listener.sockets:
-                self._servers.append(
-                    await loop.create_server(
-                        lambda: Connection(self._shared, loop), sock=open_socket, backlog=BACKLOG
-                    )
-                )
+                self._servers.append(await self._serve(loop, open_socket))
+
+    async def _serve(
+        self, loop: asyncio.AbstractEventLoop, open_socket: socket.socket
+    ) -> asyncio.Server:
+        encrypted: dict[str, Any] = {}
+        if self._tls is not None and open_socket.family != socket.AF_UNIX:
+            encrypted = {
+                "ssl": self._tls,
+                "ssl_handshake_timeout": self.bounds.head_timeout,
+                "ssl_shutdown_timeout": LINGER,
+            }
+        return await loop.create_server(
+            lambda: Connection(self._shared, loop), sock=open_socket, backlog=BACKLOG, **encrypted
+        )
 
     def stop_accepting(self) -> None:
         """No new connections; idle ones end; requests in flight are answered, then end."""

@@ -3,13 +3,16 @@
 import time
 from collections import Counter
 from collections.abc import Callable
+from http import HTTPStatus
 
 import structlog
 
 from nuska.core import Core
 from nuska.core.access import allow
 from nuska.domain.errors import NuskaError, Unavailable
+from nuska.domain.limits import MAX_QUEUE_NAME
 from nuska.domain.messages import QueueRef
+from nuska.interfaces.audit import Audit, Deed
 from nuska.interfaces.identity import Caller, Identity
 from nuska.transport.websocket.actions.rows import Action
 from nuska.transport.websocket.call import Call
@@ -32,6 +35,9 @@ NAME_BYTES = 8
 """Of the random name of a connection."""
 MAX_QUEUES = 100
 MAX_PER_PROJECT = 10_000
+READS = (":get", ":get_all", ":stats")
+"""How permissions end that change nothing."""
+REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 TOO_MANY = 1008
 """The close code for a connection beyond a project's limit."""
 
@@ -50,16 +56,19 @@ class WebSocketService:
         *,
         random_bytes: Callable[[int], bytes],
         observe: Observe | None = None,
+        audit: Audit | None = None,
         max_queues: int = MAX_QUEUES,
         max_per_project: int = MAX_PER_PROJECT,
     ) -> None:
-        """``observe(action, method, status, seconds)`` is told of every request.
+        """``observe(action, method, status, seconds)`` is told of every request, ``audit`` of
+        those that change something or are refused.
         ``max_queues``: how many one connection may be subscribed to; ``max_per_project``: how
         many connections a project may have."""
         self._core = core
         self._identity = identity
         self._random_bytes = random_bytes
         self._observe = observe
+        self._audit = audit
         self._max_queues = max_queues
         self._max_per_project = max_per_project
         self._of_project: Counter[str] = Counter()
@@ -74,6 +83,8 @@ class WebSocketService:
         """Carry a turn out; the message that answers it. Fails only when it is cancelled."""
         began = time.perf_counter()
         reply = turn.refusal or await self._reply(session, turn)
+        if self._audit is not None and turn.action is not None:
+            self._tell(self._audit, session, turn, turn.action, reply)
         if self._observe is not None:
             name = UNKNOWN if turn.action is None else turn.action.name
             self._observe(name, METHOD, reply.status, time.perf_counter() - began)
@@ -95,6 +106,7 @@ class WebSocketService:
                 caller = NOBODY
             else:
                 caller = await session.standing.caller(action, headers, queue)
+                turn.caller = caller
                 self._check(caller, action, queue)
                 self._count(session, caller.project)
             return await action.handler(Call(session, self._core, turn, frame, caller, queue))
@@ -108,6 +120,29 @@ class WebSocketService:
         except Exception as error:
             log.error("unexpected error", action=action.name, exc_info=error)
             return BUG
+
+    def _tell(
+        self, audit: Audit, session: Session, turn: Turn, action: Action, reply: Reply
+    ) -> None:
+        refused = reply.status in REFUSALS
+        changes = action.permission is not None and not action.permission.endswith(READS)
+        if not (changes or refused):
+            return
+        queue = turn.body.get("queue_name")
+        named = f" {queue[:MAX_QUEUE_NAME]}" if isinstance(queue, str) else ""
+        audit(
+            Deed(
+                action=action.permission or "",
+                changes=changes,
+                refused=refused,
+                target=f"{action.name}{named}",
+                method=METHOD,
+                status=reply.status,
+                request_id="",
+                source=session.standing.source or "unix",
+                caller=turn.caller,
+            )
+        )
 
     def closed(self, session: Session) -> None:
         """The connection of a session is closed."""

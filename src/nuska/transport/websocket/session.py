@@ -22,6 +22,7 @@ from nuska.core import Core
 from nuska.core.waiting import Patience
 from nuska.domain.errors import Conflict, InvalidInput
 from nuska.domain.moments import Moment
+from nuska.interfaces.identity import Caller
 from nuska.transport.websocket.actions.rows import Action, unknown
 from nuska.transport.websocket.actions.table import ACTIONS
 from nuska.transport.websocket.frames import Frame, Refused, Reply, read
@@ -67,6 +68,7 @@ class Turn:
         "afterwards",
         "binary",
         "body",
+        "caller",
         "frame",
         "ordered",
         "refusal",
@@ -82,6 +84,8 @@ class Turn:
         """None: it was no document."""
         self.action: Action | None = None
         self.body: dict[str, object] = {}
+        self.caller: Caller | None = None
+        """Who asks, once that has been made out."""
         self.refusal: Reply | None = None
         """What is answered without carrying anything out."""
         self.ordered = True

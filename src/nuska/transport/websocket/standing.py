@@ -36,13 +36,13 @@ Headers = Mapping[str, object]
 class Standing:
     """What has been shown on one connection."""
 
-    __slots__ = ("_core", "_identity", "_look_at", "_proofs", "_source", "verified")
+    __slots__ = ("_core", "_identity", "_look_at", "_proofs", "source", "verified")
 
     def __init__(self, core: Core, identity: Identity, source: str | None) -> None:
         """``source``: the address that the connection comes from."""
         self._core = core
         self._identity = identity
-        self._source = source
+        self.source = source
         self.verified: Verified | None = None
         """By the token shown last."""
         self._proofs = Credentials()
@@ -128,7 +128,7 @@ class Standing:
             desk = self._core.desk
             admitted = desk.look_at(terms, method=action.signed_method, path=path)
             if admitted is not None:
-                verified = await desk.redeem(admitted, source=self._source)
+                verified = await desk.redeem(admitted, source=self.source)
         if verified is None:
             raise refused(HTTPStatus.FORBIDDEN, NOT_AUTHENTICATED)
         return verified
