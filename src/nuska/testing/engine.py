@@ -75,6 +75,8 @@ class EngineProcess:
 
     STOP = signal.SIGTERM
     KILL = signal.SIGKILL
+    PATIENCE = START_WITHIN
+    """Seconds until it must answer."""
     NEEDS_A_USER = False
     """It refuses to run as root."""
 
@@ -114,7 +116,7 @@ class EngineProcess:
             self.prepare()
             self._is_prepared = True
         self._process = self.spawn(*self.command())
-        if not within(START_WITHIN, lambda: self._has_ended() or self.answers()):
+        if not within(self.PATIENCE, lambda: self._has_ended() or self.answers()):
             raise RuntimeError(f"a server does not answer: {self.last_words()}")
         if self._has_ended():
             raise RuntimeError(f"a server did not start: {self.last_words()}")

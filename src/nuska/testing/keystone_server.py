@@ -65,6 +65,8 @@ class Answer:
 class KeystoneServer(EngineProcess):
     """One Keystone, which may be started many times on the same data."""
 
+    PATIENCE = 120.0
+    """It loads much, and more for its first token."""
     expiration = 3600
     """Seconds that a token is good for; taken at the next start."""
     _admin_token = ""
