@@ -20,4 +20,4 @@ BLOCKS = [
 def test_a_file_of_these_settings_is_understood(block: str, tmp_path: Path) -> None:
     file = tmp_path / "nuska.toml"
     file.write_text(block)
-    load_settings(environment={}, file=file)
+    load_settings(environment={"NUSKA_KEYSTONE_PASSWORD": "from elsewhere"}, file=file)

@@ -393,7 +393,7 @@ BODIES = [
     Row("an Idempotency-Key too long", post(GOOD, Idempotency_Key="k" * 300), 400),
     Row("an empty Idempotency-Key", post(GOOD, Idempotency_Key=""), 400),
     Row("an Idempotency-Key of raw bytes", post(GOOD, Idempotency_Key=b"\xff"), 400),
-    Row("a share that cannot be signed", request("POST", f"{QUEUE}/share", "{}"), 400),
+    Row("a share that has ended", request("POST", f"{QUEUE}/share", '{"expires": "1"}'), 400),
     Row("a share of an array", request("POST", f"{QUEUE}/share", "[]"), 400),
 ]
 

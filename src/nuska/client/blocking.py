@@ -11,6 +11,7 @@ from typing import Any, Generic, Self, TypeVar
 from uuid import UUID
 
 from nuska.client.blocking_encryption import BlockingEncryption
+from nuska.client.blocking_keys import BlockingKeys
 from nuska.client.blocking_live import BlockingSubscription
 from nuska.client.blocking_pools import BlockingFlavor, BlockingPool
 from nuska.client.blocking_subscriptions import (
@@ -422,6 +423,10 @@ class BlockingClient:
         self, *, page: int | None = None, marker: str | None = None
     ) -> BlockingListing[DataKeyEntry]:
         return BlockingListing(self._open(), self._client.data_keys(page=page, marker=marker))
+
+    def keys(self) -> BlockingKeys:
+        portal = self._open()
+        return BlockingKeys(portal, self._client.keys(), _iterated(portal))
 
     def kept_urls(self, *, page: int | None = None) -> BlockingListing[KeptUrl]:
         return BlockingListing(self._open(), self._client.kept_urls(page=page))

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nuska.domain.errors import InvalidBody
@@ -23,6 +23,7 @@ documents = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(documents, max_size=4) | st.dictionaries(st.text(), documents, max_size=4))
 def test_every_proper_document_is_taken(document: object) -> None:
     assert decode_document(json.dumps(document).encode()) == document
