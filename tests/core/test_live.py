@@ -239,6 +239,19 @@ async def test_messages_that_are_due_at_one_moment_are_told_once_across_a_discon
     assert again.bodies == ["c"]
 
 
+async def test_a_message_from_a_node_whose_clock_is_ahead_is_told_at_once(
+    bench: LiveBench, clock: ManualClock
+) -> None:
+    ahead = ManualClock(clock.now())
+    ahead.advance(milliseconds=3)
+    ear, _ = await bench.listen(JOBS)
+    await LiveBench(bench.store, ahead).post(JOBS, "a")
+    await bench.settled()
+    await bench.post(JOBS, "b")
+    await bench.settled()
+    assert ear.bodies == ["a", "b"]
+
+
 async def test_what_has_expired_is_not_told(bench: LiveBench, clock: ManualClock) -> None:
     ear, listening = await bench.listen(JOBS)
     listening.hold()

@@ -309,9 +309,13 @@ class Reader:
 
     def _batch(self, page: Sequence[Message], after: Position, now: Moment) -> Batch:
         """What is available of a page; the rest is noted."""
-        available = [message for message in page if message.available_at <= now]
+        available = []
         for message in page:
-            if message.available_at > message.created_at:
+            # What is not delayed is available, though the clock of who posted it be ahead of ours.
+            delayed = message.available_at > message.created_at
+            if not delayed or message.available_at <= now:
+                available.append(message)
+            if delayed:
                 self._late.add((message.available_at, message.position), self._told_at[0])
         upto = (now, BEYOND_ALL) if self._late else None
         items = [
