@@ -70,6 +70,7 @@ class NuskaCollector:
             ("nuska_sweep_steps", "Steps of clearing away.", own.sweeper.steps),
             ("nuska_swept", "Rows cleared away.", own.sweeper.removed),
             ("nuska_sweep_failures", "Sweeps that failed.", own.sweeper.failures),
+            ("nuska_live_messages", "Handed to listeners, for each.", own.core.live.passed_on),
             *self._writes(),
         ):
             yield CounterMetricFamily(name, help_text, value=total)
@@ -77,6 +78,8 @@ class NuskaCollector:
             ("nuska_connections", "Open connections.", own.server.open_connections),
             ("nuska_requests_running", "Requests in flight.", own.server.running_requests),
             ("nuska_waiters", "Long polls that wait now.", own.core.wakeups.waiters),
+            ("nuska_live_listeners", "Streams and pushes.", own.core.live.listeners),
+            ("nuska_live_queues", "Queues they listen to.", own.core.live.followed),
             ("nuska_resident_bytes", "Memory of the process.", resident_bytes()),
         ):
             yield GaugeMetricFamily(name, help_text, value=value)

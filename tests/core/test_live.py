@@ -3,13 +3,15 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec.structs import replace
 
 from nuska.core.live import Announced, Ending, LiveBounds
 from nuska.domain.errors import InvalidInput, Unavailable
 from nuska.domain.markers import Marker, parse_live_marker
 from nuska.domain.messages import NewMessage, QueueRef
-from nuska.domain.moments import seconds
-from nuska.domain.positions import BEYOND_ALL, Position
+from nuska.domain.moments import Moment, seconds
+from nuska.domain.positions import BEYOND_ALL, Position, floor_at
+from nuska.interfaces.announcing import OpenLog
 from nuska.stores.memory.store import MemoryStore
 from nuska.testing.clock import ManualClock, seeded_bytes
 from nuska.testing.live import Ear, LiveBench
@@ -121,6 +123,28 @@ async def test_a_marker_from_the_future_is_a_declared_gap(bench: LiveBench) -> N
     await bench.settled()
     assert ear.bodies == ["a"]
     assert len(ear.gaps) == 1
+
+
+async def test_who_begins_is_told_of_no_gap_in_a_queue_that_is_long_quiet(
+    bench: LiveBench, clock: ManualClock
+) -> None:
+    await bench.post(JOBS, "long ago")
+    announcements = bench.store.announcements  # type: ignore[attr-defined]
+    opened = announcements.open
+
+    async def open_(queue: QueueRef, *, now: Moment) -> OpenLog:
+        """As stores may: everything posted later stands above the present moment, too."""
+        found: OpenLog = await opened(queue, now=now)
+        return replace(found, last=Position(floor_at(now) - 1))
+
+    announcements.open = open_
+    clock.advance(seconds=100)
+    ear, _ = await bench.listen(JOBS)
+    await bench.settled()
+    await bench.post(JOBS, "a")
+    await bench.settled()
+    assert ear.bodies == ["a"]
+    assert ear.gaps == []
 
 
 async def test_a_held_listener_gets_everything_when_it_goes_on(bench: LiveBench) -> None:

@@ -270,7 +270,9 @@ class Reader:
 
     async def _end(self, now: Moment) -> Position:
         log = await self._store.state(self.queue, now=now)
-        return (await self._logs.keep(self.queue)).last if log is None else log.last
+        last = (await self._logs.keep(self.queue)).last if log is None else log.last
+        # A store may have said more when it opened the log than it says now; both are true.
+        return max(last, self.head)
 
     # In step
 
