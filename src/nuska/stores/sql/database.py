@@ -123,8 +123,9 @@ class Database:
             return await work(connection)
 
     async def _bounded(self, doing: Awaitable[T]) -> T:
+        bound = asyncio.timeout(self._answer_within)
         try:
-            async with asyncio.timeout(self._answer_within):
+            async with bound:
                 return await doing
         except BUGS:
             raise
@@ -133,6 +134,8 @@ class Database:
         except TooWeak as error:
             raise Unavailable("The database promises less than is demanded.") from error
         except (SQLAlchemyError, OSError) as error:
+            if bound.expired():  # a driver may make an error of its own of the end of its time
+                raise Unavailable("The database does not answer.") from error
             raise self.unavailable(error) from error
 
     def unavailable(self, error: BaseException) -> Unavailable:
