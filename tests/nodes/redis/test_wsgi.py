@@ -276,7 +276,7 @@ STORE, OPEN = {"NUSKA_STORE": "redis://localhost"}, {"NUSKA_INSECURE_OPEN": "tru
     [
         (OPEN, "this store belongs to one process at a time"),
         (OPEN | {"NUSKA_STORE": "memory:"}, "this store belongs to one process at a time"),
-        (STORE, "Set insecure_open"),
+        (STORE, "Set auth_strategy"),
         (STORE | OPEN | {"NUSKA_STOR": "x"}, "NUSKA_STOR: no such setting; perhaps NUSKA_STORE"),
     ],
 )
