@@ -158,6 +158,7 @@ def test_no_client_of_the_contract_is_without_a_recording() -> None:
         "horizon",
         "os-collect-config",
         "senlin",
+        "signed-urls",
         "tempest-claims",
         "tempest-messages",
         "tempest-queues",
