@@ -1,5 +1,6 @@
 """The real server with API keys: the first one from the store, others over HTTP."""
 
+import asyncio
 import http.client
 import json
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from nuska.client import NotAllowed, NotAuthenticated
+from nuska.client import Client, NotAllowed, NotAuthenticated
 from nuska.client.blocking import BlockingClient
 from nuska.testing.server_process import ServerProcess
 
@@ -168,3 +169,23 @@ def test_a_reader_reads_and_changes_nothing(closed: Closed) -> None:
 
 def test_no_secret_is_in_what_the_server_prints(closed: Closed) -> None:
     assert closed.key.rpartition("_")[2] not in closed.server.output
+
+
+async def test_a_key_opens_a_websocket_and_a_wrong_one_does_not(closed: Closed) -> None:
+    url = closed.server.url
+    async with (
+        asyncio.timeout(WITHIN),
+        Client(url, project="shop", token=closed.key, transport="websocket") as client,
+        client.subscribe("live") as live,
+    ):
+        await client.queue("live").post({"celsius": 21})
+        assert (await anext(live)).body == {"celsius": 21}
+        assert [message.body async for message in client.queue("live").messages()]
+    wrong = closed.key[:-1] + ("0" if closed.key[-1] != "0" else "1")
+    for token in (wrong, None):
+        async with Client(url, project="shop", token=token, transport="websocket") as client:
+            with pytest.raises((NotAuthenticated, NotAllowed)) as refused:
+                await client.queue("live").post(1)
+            assert wrong not in str(refused.value)
+            with pytest.raises((NotAuthenticated, NotAllowed)):
+                await anext(client.subscribe("live"))

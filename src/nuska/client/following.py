@@ -16,10 +16,10 @@ from websockets.exceptions import ConnectionClosed
 
 from nuska.client.address import Address
 from nuska.client.errors import ClientError
-from nuska.client.frames import Frame, encode_body, read_frame, request, success
+from nuska.client.frames import Frame, encode_body, read_frame, request
 from nuska.client.persistence import Timing, persist
 from nuska.client.retries import Repeat, RetryPolicy, passes
-from nuska.client.socket import Caller, broken, open_socket
+from nuska.client.socket import Caller, first, open_socket
 
 AWAY = RetryPolicy(first=0.5, longest=30.0)
 """The pauses between attempts to come back."""
@@ -186,15 +186,8 @@ class LiveSubscription:
 
     async def _subscribe(self) -> None:
         socket = await open_socket(self._address, self._caller)
-        try:
-            await socket.send(self._request(), text=True)
-            # Nothing is pushed before the reply that says from where on.
-            reply = success(read_frame(await socket.recv(decode=False)))
-        except ConnectionClosed as error:
-            raise broken(error) from error
-        except BaseException:
-            await socket.close()
-            raise
+        # Nothing is pushed before the reply that says from where on.
+        reply = await first(socket, self._request())
         started = reply.read(_Started)
         if started.marker is not None:
             started.markers[self._queues[0]] = started.marker

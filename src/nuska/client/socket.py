@@ -4,6 +4,7 @@ Proves who we are when a token is given, and hands back the socket; what is said
 the caller's. Nothing here comes again after a failure.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,14 +19,17 @@ from nuska.client.errors import (
     CLASS_OF_STATUS,
     CannotConnect,
     ConnectionBroken,
+    DeadlinePassed,
     ErrorAnswer,
     UnreadableAnswer,
 )
-from nuska.client.frames import encode_headers, read_frame, request, success
+from nuska.client.frames import Frame, encode_headers, read_frame, request, success
 
 PATH = "/v2/websocket"
 OPEN_TIMEOUT = 5.0
 """Seconds for one attempt to reach the server."""
+FIRST_TIMEOUT = 30.0
+"""Seconds for the reply to what has to be said first."""
 CLOSE_TIMEOUT = 1.0
 """Seconds that a server has to say good-bye."""
 MAX_FRAME = 64 * 1024 * 1024
@@ -62,17 +66,24 @@ async def open_socket(address: Address, caller: Caller) -> ClientConnection:
     """A socket on which requests may be sent now."""
     socket = await _connected(address)
     if caller.proof is not None:
-        try:
-            await socket.send(
-                request("authenticate", 0, headers=caller.proof, body=b"{}"), text=True
-            )
-            success(read_frame(await socket.recv(decode=False)))
-        except ConnectionClosed as error:
-            raise broken(error) from error
-        except BaseException:
-            await socket.close()
-            raise
+        await first(socket, request("authenticate", 0, headers=caller.proof, body=b"{}"))
     return socket
+
+
+async def first(socket: ClientConnection, frame: bytes) -> Frame:
+    """Send a request without which the socket is of no use, and wait for the reply alone."""
+    try:
+        async with asyncio.timeout(FIRST_TIMEOUT):
+            await socket.send(frame, text=True)
+            return success(read_frame(await socket.recv(decode=False)))
+    except TimeoutError as error:
+        await socket.close()
+        raise DeadlinePassed("The server did not answer in time.") from error
+    except ConnectionClosed as error:
+        raise broken(error) from error
+    except BaseException:
+        await socket.close()
+        raise
 
 
 async def _connected(address: Address) -> ClientConnection:
