@@ -30,7 +30,7 @@ from benchmarks.peers.redis_streams import always, everysec
 from benchmarks.report import finished, print_table, write_results
 
 CACHE = Path(".cache") / "bench-peers"
-JOBS, ROUNDS = 20_000, 3
+JOBS, ROUNDS = 10_000, 3
 QUICK_JOBS, QUICK_ROUNDS = 2_000, 1
 PEERS: Mapping[str, Opened] = {
     "nuska": nuska,
@@ -43,8 +43,9 @@ PEERS: Mapping[str, Opened] = {
 TO_BEAT = ("rabbitmq", "nats", "redis-always")
 """Of these Nuska has to be ahead in each phase."""
 ABOUT = (
-    f"Jobs of {JOB_BYTES} bytes, each posted and deleted by a call of its own, up to {CLAIM_SIZE} "
-    "in a claim; how many calls are under way at once is in the notes.",
+    f"Jobs of {JOB_BYTES} bytes, each posted by a call of its own, up to {CLAIM_SIZE} in a claim; "
+    "what was claimed together is deleted together where the broker can. Each client is as its "
+    "users have it; how many calls it has under way at once is in the notes.",
     "One process is producer and worker, on uvloop; broker and process share the machine's cores.",
 )
 

@@ -34,8 +34,9 @@ class Beanstalkd:
                 claimed.append(self._worker.reserve(timeout=0))
         return claimed
 
-    async def delete(self, claimed: greenstalk.Job) -> None:
-        self._worker.delete(claimed)
+    async def delete(self, claimed: list[greenstalk.Job]) -> None:
+        for one in claimed:
+            self._worker.delete(one)
 
     async def settled(self) -> None:
         """Each delete was."""

@@ -1,5 +1,6 @@
 """NATS JetStream through nats-py: a work queue in file storage, deletes acknowledged by it."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from nats.js.api import ConsumerConfig, RetentionPolicy, StorageType
 from benchmarks.peers.peer import IN_FLIGHT, job
 from benchmarks.processes import free_port, running
 
-CLAIMERS = 4
+CLAIMERS = 16
 FETCH_WITHIN = 5.0
 HELD = 600
 """Seconds for which a job is the worker's."""
@@ -56,8 +57,8 @@ class JetStream:
         finally:
             self._pulls.append(pull)
 
-    async def delete(self, claimed: Msg) -> None:
-        await claimed.ack_sync()
+    async def delete(self, claimed: list[Msg]) -> None:
+        await asyncio.gather(*(message.ack_sync() for message in claimed))
 
     async def settled(self) -> None:
         """Each delete was."""

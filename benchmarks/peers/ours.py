@@ -8,7 +8,7 @@ from benchmarks.peers.peer import IN_FLIGHT, job
 from nuska.client import Client, Message, Queue
 from nuska.testing.server_process import ServerProcess
 
-CLAIMERS = 4
+CLAIMERS = 16
 CLAIM_TTL = 600
 """Seconds; longer than a phase may take."""
 
@@ -30,9 +30,9 @@ class Nuska:
         claim = await self._worker.create_claim(limit=most, ttl=CLAIM_TTL)
         return [] if claim is None else [(message, claim.id) for message in claim.messages]
 
-    async def delete(self, claimed: tuple[Message, str]) -> None:
-        message, claim_id = claimed
-        await self._worker.delete_message(message.id, claim_id=claim_id)
+    async def delete(self, claimed: list[tuple[Message, str]]) -> None:
+        ids = [message.id for message, _ in claimed]
+        await self._worker.delete_messages(ids, claim_ids=[claimed[0][1]])
 
     async def settled(self) -> None:
         """Each delete was."""

@@ -39,8 +39,8 @@ class Peer(Protocol):
     async def claim(self, most: int) -> list[Any]:
         """Up to ``most`` jobs that nobody else gets now."""
 
-    async def delete(self, claimed: Any) -> None:
-        """The job is done."""
+    async def delete(self, claimed: list[Any]) -> None:
+        """What was claimed together is done; in one request where there is one for it."""
 
     async def settled(self) -> None:
         """Returns when the broker has taken notice of all deletes."""

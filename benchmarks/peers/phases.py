@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
@@ -29,29 +30,48 @@ async def measure(peer: Peer, jobs: int) -> Rates:
         for number in numbers:
             await peer.post(number)
 
-    claimed: list[Any] = []
+    claimed: deque[list[Any]] = deque()
+    count = 0
+
+    everything = asyncio.Event()
 
     async def claim() -> None:
-        while len(claimed) < jobs:
-            claimed.extend(await peer.claim(CLAIM_SIZE))
+        nonlocal count
+        while count < jobs:
+            if together := await peer.claim(CLAIM_SIZE):
+                count += len(together)
+                claimed.append(together)
+        everything.set()
+
+    async def claim_all() -> None:
+        """Who still waits for more when there is no more is not waited for."""
+        claimers = [asyncio.create_task(claim()) for _ in range(peer.claimers)]
+        over = asyncio.create_task(everything.wait())
+        await asyncio.wait([over, *claimers], return_when=asyncio.FIRST_COMPLETED)
+        for task in (over, *claimers):
+            task.cancel()
+        ended = await asyncio.gather(*claimers, return_exceptions=True)
+        for failure in ended:
+            if isinstance(failure, Exception):
+                raise failure
 
     async def delete() -> None:
         while claimed:
-            await peer.delete(claimed.pop())
+            await peer.delete(claimed.popleft())  # in the order of the claims
 
     async def delete_all() -> None:
-        await together(peer.in_flight, delete)
+        await at_once(peer.in_flight, delete)
         await peer.settled()
 
-    posts = await timed(together(peer.in_flight, post))
-    claims = await timed(together(peer.claimers, claim))
-    if len(claimed) != jobs:
-        raise RuntimeError(f"{peer.name} handed out {len(claimed)} of {jobs} jobs")
+    posts = await timed(at_once(peer.in_flight, post))
+    claims = await timed(claim_all())
+    if count != jobs:
+        raise RuntimeError(f"{peer.name} handed out {count} of {jobs} jobs")
     deletes = await timed(delete_all())
     return Rates(jobs / posts, jobs / claims, jobs / deletes)
 
 
-async def together(count: int, work: Callable[[], Awaitable[None]]) -> None:
+async def at_once(count: int, work: Callable[[], Awaitable[None]]) -> None:
     await asyncio.gather(*(work() for _ in range(count)))
 
 

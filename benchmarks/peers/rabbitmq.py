@@ -48,8 +48,9 @@ class RabbitMQ:
             claimed.append(self._arrived.get_nowait())
         return claimed
 
-    async def delete(self, claimed: AbstractIncomingMessage) -> None:
-        await claimed.ack()
+    async def delete(self, claimed: list[AbstractIncomingMessage]) -> None:
+        for message in claimed:  # "all up to this one" would take in other claims
+            await message.ack()
 
     async def settled(self) -> None:
         """A channel does one thing after the other: this answer comes after all before it."""

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from benchmarks.peers.peer import IN_FLIGHT, job
 from benchmarks.processes import free_port, running
 
-CLAIMERS = 4
+CLAIMERS = 16
 STREAM, GROUP, CONSUMER = "jobs", "workers", "worker"
 SURE = {
     "everysec": "append-only file, synced every second",
@@ -41,10 +41,10 @@ class Streams:
             return [entry for part in found.get(STREAM.encode(), []) for entry, _ in part]
         return [entry for _, entries in found for entry, _ in entries]
 
-    async def delete(self, claimed: bytes) -> None:
+    async def delete(self, claimed: list[bytes]) -> None:
         async with self._redis.pipeline(transaction=True) as both:
-            both.xack(STREAM, GROUP, claimed)
-            both.xdel(STREAM, claimed)
+            both.xack(STREAM, GROUP, *claimed)
+            both.xdel(STREAM, *claimed)
             await both.execute()
 
     async def settled(self) -> None:
@@ -61,7 +61,9 @@ async def _streams(directory: Path, sync: str) -> AsyncIterator[Streams]:
         *("--save", "", "--appendonly", "yes", "--appendfsync", sync),
     ]
     with running("redis", command, port=port, directory=home):
-        async with Redis(port=port) as redis:
+        async with Redis(
+            host="127.0.0.1", port=port, max_connections=IN_FLIGHT + CLAIMERS
+        ) as redis:
             peer = Streams(redis, sync)
             await peer.open()
             yield peer

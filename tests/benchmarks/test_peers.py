@@ -27,9 +27,9 @@ class List:
         claimed, self.waiting = self.waiting[:most], self.waiting[most:]
         return claimed + claimed[: self._lost]
 
-    async def delete(self, claimed: int) -> None:
+    async def delete(self, claimed: list[int]) -> None:
         assert self.settlements == 0
-        self.deleted.append(claimed)
+        self.deleted += claimed
 
     async def settled(self) -> None:
         self.settlements += 1

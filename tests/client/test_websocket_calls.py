@@ -37,17 +37,51 @@ async def over(lines, hurried: ManualTiming):
 
 async def test_answers_find_who_asked_in_whatever_order_they_come(lines, over) -> None:
     async def backwards(line) -> None:
-        requests = [await line.asked("message_post") for _ in range(10)]
+        requests = [await line.asked("message_get") for _ in range(10)]
         for request in reversed(requests):
-            said = request["body"]["messages"][0]["body"]
-            await line.replies(request, {"message_ids": [f"id-{said}"]}, status=201)
+            id_ = request["body"]["message_id"]
+            message = {"id": id_, "body": f"of {id_}", "ttl": 60, "age": 0}
+            await line.replies(request, {"messages": message})
         await line.ends()
 
     lines.script = [backwards]
     jobs = (await over()).queue("jobs")
-    ids = await asyncio.gather(*(jobs.post(number) for number in range(10)))
-    assert ids == [f"id-{number}" for number in range(10)]
+    found = await asyncio.gather(*(jobs.message(f"id-{number}") for number in range(10)))
+    assert [message.body for message in found] == [f"of id-{number}" for number in range(10)]
     assert lines.opened == 1
+
+
+async def test_posts_at_once_go_together(lines, over) -> None:
+    async def stores(line) -> None:
+        requests = [await line.asked("message_post") for _ in range(2)]
+        for request in [*requests, None]:
+            request = request or await line.asked("message_post")
+            counts.append(len(request["body"]["messages"]))
+            ids = [f"id-{message['body']}" for message in request["body"]["messages"]]
+            await line.replies(request, {"message_ids": ids}, status=201)
+        await line.ends()
+
+    counts: list[int] = []
+    lines.script = [stores]
+    jobs = (await over()).queue("jobs")
+    ids = await asyncio.gather(*(jobs.post(number) for number in range(50)))
+    assert ids == [f"id-{number}" for number in range(50)]
+    assert counts == [1, 1, 48]
+
+
+async def test_posts_by_a_signed_url_and_posts_with_a_key_go_by_themselves(lines, over) -> None:
+    async def stores(line) -> None:
+        for _ in range(5):
+            request = await line.asked("message_post")
+            assert len(request["body"]["messages"]) == 1
+            await line.replies(request, {"message_ids": ["id"]}, status=201)
+        await line.ends()
+
+    lines.script = [stores, stores]
+    signed = (await over(headers={"URL-Signature": "0" * 64})).queue("jobs")
+    await asyncio.gather(*(signed.post(number) for number in range(5)))
+    keyed = (await over()).queue("jobs")
+    await asyncio.gather(*(keyed.post(number, key=f"key-{number}") for number in range(5)))
 
 
 async def test_a_post_that_was_under_way_when_the_line_broke_comes_again_with_its_key(

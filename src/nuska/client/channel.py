@@ -21,6 +21,7 @@ from nuska.client.errors import (
     UnreadableAnswer,
 )
 from nuska.client.frames import Frame, read_frame, request, success
+from nuska.client.merging import Merger, Send
 from nuska.client.persistence import Timing, persist
 from nuska.client.retries import Repeat, RetryPolicy
 from nuska.client.socket import Caller, broken, open_socket
@@ -28,6 +29,8 @@ from nuska.client.socket import Caller, broken, open_socket
 IN_FLIGHT = 128
 """Requests of one connection that wait for their answers at once, as many as a server carries
 out side by side unless told otherwise; further ones wait here."""
+MOST_MERGERS = 1000
+"""Queues of which it is remembered how much of a post they take; then the idle are forgotten."""
 
 
 class Channel:
@@ -51,6 +54,7 @@ class Channel:
         self._opening: asyncio.Task[_Line] | None = None
         self._room = asyncio.Semaphore(IN_FLIGHT)
         self._closed = True
+        self._mergers: dict[str, Merger] = {}
 
     def open(self) -> None:
         """Allow calls; nothing is connected before the first one."""
@@ -59,12 +63,24 @@ class Channel:
     async def close(self) -> None:
         """Say good-bye; what is under way ends with ``ConnectionBroken``."""
         self._closed = True
+        mergers, self._mergers = self._mergers, {}
+        for merger in mergers.values():
+            merger.stop()
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.wait([self._opening])
         if self._line is not None:
             await self._line.close()
             self._line = None
+
+    def merger(self, queue: str, send: Send) -> Merger:
+        """Of all posts to this queue; ``send`` is for the first who asks."""
+        merger = self._mergers.get(queue)
+        if merger is None:
+            if len(self._mergers) >= MOST_MERGERS:
+                self._mergers = {name: one for name, one in self._mergers.items() if one.busy}
+            merger = self._mergers[queue] = Merger(send)
+        return merger
 
     async def call(
         self,

@@ -5,6 +5,7 @@ deletes and pops. Everything else goes over HTTP as with any ``Queue``; what a c
 what it raises, is the same either way.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
@@ -17,6 +18,7 @@ from nuska.client.channel import Channel
 from nuska.client.claims import CLAIM_TTL
 from nuska.client.connection import Connection
 from nuska.client.encoding import EncodedMessage
+from nuska.client.errors import DeadlinePassed
 from nuska.client.frames import Frame, encode_body
 from nuska.client.messages import IDS_PER_CALL, POST_MEMORY
 from nuska.client.paging import Link, Listing, Page
@@ -92,6 +94,18 @@ class ChannelQueue(Queue):
     async def post_encoded(
         self, messages: Sequence[EncodedMessage], *, key: str | None = None
     ) -> list[str]:
+        if key is None and self._channel.caller.may_merge:
+            merger = self._channel.merger(self.name, self._post)
+            try:
+                async with asyncio.timeout(self._channel.timeout):
+                    return await merger.post(messages)
+            except DeadlinePassed:
+                raise
+            except TimeoutError as error:
+                raise DeadlinePassed("The post was not stored in time.") from error
+        return await self._post(messages, key)
+
+    async def _post(self, messages: Sequence[EncodedMessage], key: str | None = None) -> list[str]:
         reply = await self._channel.call(
             "message_post",
             b"%b%b]}" % (self._head, b",".join(messages)),

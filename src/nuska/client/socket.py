@@ -38,6 +38,7 @@ PING_EVERY = 20.0
 """Seconds between two pings, by which a server that has silently gone is noticed."""
 PONG_WITHIN = 60.0
 """Seconds; a reader that is busy with what came before has that long to come back."""
+SIGNATURE = "url-signature"
 TOKEN = "x-auth-token"  # noqa: S105  the name of a header
 
 
@@ -49,13 +50,16 @@ class Caller:
     """Of each frame, as JSON."""
     proof: bytes | None
     """Headers of the first frame, as JSON."""
+    may_merge: bool
+    """Whether several posts may go as one. A pre-signed URL may count requests and messages."""
 
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> "Caller":
         """From the headers that every request of this client has over HTTP."""
         rest = {name: value for name, value in headers.items() if name.lower() != TOKEN}
         proof = encode_headers(headers) if len(rest) < len(headers) else None
-        return cls(encode_headers(rest), proof)
+        signed = any(name.lower() == SIGNATURE for name in headers)
+        return cls(encode_headers(rest), proof, may_merge=not signed)
 
     def keyed(self, key: str) -> bytes:
         """The headers of a frame that may come twice."""

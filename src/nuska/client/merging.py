@@ -1,0 +1,126 @@
+"""Posts to one queue that come while others are under way go together, in one request.
+
+At a low rate every post goes by itself and at once. At a high one, what has gathered while two
+requests were under way becomes the next one, as a store commits in groups: far more messages a
+second, in the order of the calls. Nobody can tell: each call has its own ids or its own error,
+because a request that is refused is taken apart, and each post judged by itself.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from nuska.client.encoding import MESSAGES_PER_POST, POST_SIZE, EncodedMessage
+from nuska.client.errors import ClientError, ConnectionBroken, ErrorAnswer
+
+UNDER_WAY = 2
+"""Requests under way at once before posts wait for each other."""
+FRAME = 1024
+"""Bytes of a request that are not messages, roughly."""
+
+Messages = Sequence[EncodedMessage]
+Send = Callable[[Messages], Awaitable[list[str]]]
+Waiting = tuple[Messages, "asyncio.Future[list[str]]"]
+
+
+class Merger:
+    """The posts of one client to one queue. ``send`` stores all it is given, or nothing."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._waiting: deque[Waiting] = deque()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._direct = 0
+        self._most, self._size = MESSAGES_PER_POST, POST_SIZE - FRAME
+        """Messages and bytes that go together; the queue may turn out to take less."""
+
+    async def post(self, messages: Messages) -> list[str]:
+        """The ids of ``messages``, once they are stored."""
+        if not self._waiting and self._has_room():
+            self._direct += 1
+            try:
+                return await self._send(messages)
+            finally:
+                self._direct -= 1
+                self._go_on()
+        answer: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((messages, answer))
+        return await answer
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._direct or self._under_way or self._waiting)
+
+    def stop(self) -> None:
+        """Send nothing more; what is under way ends as its request does."""
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        _fail(waiting, ConnectionBroken("The client was closed."))
+
+    def _has_room(self) -> bool:
+        return self._direct + len(self._under_way) < UNDER_WAY
+
+    def _go_on(self) -> None:
+        while self._has_room() and (batch := self._gathered()):
+            task = asyncio.create_task(self._send_together(batch), name="post together")
+            self._under_way.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        self._go_on()
+
+    def _gathered(self) -> list[Waiting]:
+        """What may go together now, in the order of the calls; at least one."""
+        batch: list[Waiting] = []
+        count = size = 0
+        while self._waiting:
+            messages, answer = self._waiting[0]
+            if answer.done():  # nobody waits for it any more
+                self._waiting.popleft()
+                continue
+            count += len(messages)
+            size += sum(map(len, messages)) + len(messages)
+            if batch and (count > self._most or size > self._size):
+                break
+            batch.append(self._waiting.popleft())
+        return batch
+
+    async def _send_together(self, batch: list[Waiting]) -> None:
+        together = [message for messages, _ in batch for message in messages]
+        try:
+            ids = iter(await self._send(together))
+        except ErrorAnswer as error:
+            if len(batch) > 1 and error.status < 500:
+                await self._send_apart(batch, together)
+            else:
+                _fail(batch, error)
+        except (ClientError, RuntimeError) as error:
+            _fail(batch, error)
+        else:
+            for messages, answer in batch:
+                own = [next(ids) for _ in messages]
+                if not answer.done():
+                    answer.set_result(own)
+
+    async def _send_apart(self, batch: list[Waiting], together: Messages) -> None:
+        """One of them is at fault, or they were too much together."""
+        failed = False
+        for messages, answer in batch:
+            try:
+                ids = await self._send(messages)
+            except (ClientError, RuntimeError) as error:
+                failed = True
+                _fail([(messages, answer)], error)
+            else:
+                if not answer.done():
+                    answer.set_result(ids)
+        if not failed:
+            self._most = max(1, len(together) // 2)
+            self._size = sum(map(len, together)) // 2
+
+
+def _fail(batch: list[Waiting], error: Exception) -> None:
+    for _, answer in batch:
+        if not answer.done():
+            answer.set_exception(error)
