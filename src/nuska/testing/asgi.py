@@ -38,6 +38,8 @@ class Connection:
     """What is still to be sent; at a None the client hangs up."""
     events: list[Event] = field(default_factory=list)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
+    going_on: asyncio.Event = field(default_factory=asyncio.Event)
+    """A part of the answer has come, and there will be more."""
     heard: bool = False
     """The client was still there when the answer came."""
 
@@ -57,6 +59,8 @@ class Connection:
     async def send(self, event: Event) -> None:
         self.events.append(event)
         self.heard = not self.gone.is_set()
+        if event.get("more_body"):
+            self.going_on.set()
 
     @property
     def reply(self) -> Reply:

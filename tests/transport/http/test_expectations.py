@@ -5,6 +5,7 @@ for is decided by whoever writes it down, not by what it happens to do. A reques
 it reaches its handler, whatever that says of it.
 """
 
+import asyncio
 from collections.abc import Awaitable, Iterator
 from typing import Any
 
@@ -207,6 +208,19 @@ async def let_in(asked: Awaitable[Reply], *, has_body: bool) -> int | None:
     return None
 
 
+async def answer_begun(driver: AsgiDriver, *what: Any, **more: Any) -> Reply:
+    """The answer; of one that does not end, its beginning, at which the client hangs up."""
+    connection, call = driver.open(*what, **more)
+    serving = asyncio.ensure_future(call)
+    going_on = asyncio.create_task(connection.going_on.wait())
+    await asyncio.wait([serving, going_on], return_when=asyncio.FIRST_COMPLETED)
+    if not serving.done():
+        connection.hang_up()
+    await serving
+    going_on.cancel()
+    return connection.reply
+
+
 async def ask(
     driver: AsgiDriver, route: Route, operation: Operation, *, query: str = "", **headers: str
 ) -> int | None:
@@ -216,7 +230,7 @@ async def ask(
     if operation.method == "HEAD" and "{" in route.path:  # an answer without a body to tell by
         member = {"X-Auth-Token": f"{PROJECT}/member", "Client-ID": CLIENT}
         await driver.put(target_of(route), headers=member)
-    asked = driver.request(operation.method, target, body, headers=named)
+    asked = answer_begun(driver, operation.method, target, body, headers=named)
     return await let_in(asked, has_body=operation.method != "HEAD")
 
 
