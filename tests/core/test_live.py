@@ -1,11 +1,13 @@
 """Live listeners under a manual clock, on the model store."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from msgspec.structs import replace
 
 from nuska.core.live import Announced, Ending, LiveBounds
+from nuska.core.live_late import HANDED_OUT_AT_ONCE
 from nuska.domain.errors import InvalidInput, Unavailable
 from nuska.domain.markers import Marker, parse_live_marker
 from nuska.domain.messages import NewMessage, QueueRef
@@ -79,6 +81,36 @@ async def test_all_receivers_get_the_same_objects_and_encode_once(bench: LiveBen
         assert [item.encoded("plain", encode) for item in ear.heard] == [b'"a"', b'"b"', b'"c"']
         assert ear.calls == 1
     assert len(made) == 3
+
+
+async def test_others_get_turns_while_a_crowd_is_told(clock: ManualClock) -> None:
+    store = MemoryStore(now=clock.now(), random_bytes=seeded_bytes())
+    bench = LiveBench(store, clock, LiveBounds(max_listeners=5_000))
+    turns = told = 0
+
+    class One(Ear):
+        def take(self, batch: Sequence[Announced]) -> None:
+            nonlocal told
+            told += len(batch)
+
+    async def turning() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(bench.listen(JOBS, ear=One()) for _ in range(5_000)))
+    await bench.settled()
+    reads = bench.live.readers[JOBS].turns
+    other = asyncio.create_task(turning())
+    await bench.post(JOBS, "a")
+    async with asyncio.timeout(10):
+        while told < 5_000:  # noqa: ASYNC110  it is only counted
+            await asyncio.sleep(0)
+    other.cancel()
+    assert turns >= 5_000 // HANDED_OUT_AT_ONCE
+    assert bench.live.readers[JOBS].turns <= reads + 2, "read for all of them at once"
+    await bench.live.stop()
 
 
 async def test_one_who_comes_back_with_a_marker_gets_the_rest_once(bench: LiveBench) -> None:
