@@ -20,6 +20,7 @@ PHASES: dict[str, Phase] = {
     "batch": throughput.batch,
     "work": throughput.work,
     "signed": credentials.signed,
+    "proven": credentials.proven,
     "depth": depth.depth,
     "queues": depth.queues,
     "instant": upheaval.instant,

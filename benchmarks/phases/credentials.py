@@ -5,10 +5,14 @@ is shown differs.
 """
 
 import statistics
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
-from benchmarks import servers
+from benchmarks import servers, stand_ins
 from benchmarks.bench import Bench
 from benchmarks.cycle import in_turns
 from benchmarks.figures import Figure, at_most
@@ -18,6 +22,8 @@ BOUND = 1.1
 """Median time of a post, beside an open one."""
 MESSAGES = "/v2/queues/jobs/messages"
 BODY = {"messages": [{"ttl": 3600, "body": {"job": 17, "kind": "resize", "path": "/in/a.png"}}]}
+KEYSTONE_TOKEN = "gAAAAAB" + "x" * 176
+"""As long as real ones are."""
 _POSTS_A_TURN = 5
 _WARM_UP = 20
 
@@ -43,7 +49,74 @@ def signed(bench: Bench) -> Iterator[Figure]:
         in_turns(turns, rounds=60 if bench.quick else 400)
     base = sides.pop("open").taken
     for name, side in sides.items():
-        yield _beside(name, side.taken, base, bounded="kept" not in name)
+        yield _beside("signed", name, side.taken, base, bounded="kept" not in name)
+
+
+def proven(bench: Bench) -> Iterator[Figure]:
+    """Posts by tokens and keys that the server knows already, on a server for each of them."""
+    with ExitStack() as stack:
+        keystone = stack.enter_context(stand_ins.keystone())
+        issuer, token = stack.enter_context(stand_ins.issuer())
+        key = _key(bench.fresh("proven-keys"))
+        sides = {
+            "open": _post_to(bench, stack, "proven-open", "", {}),
+            "a Keystone token": _post_to(
+                bench,
+                stack,
+                "proven-keystone",
+                KEYSTONE_TOKEN,
+                {
+                    "NUSKA_AUTH_STRATEGY": "keystone",
+                    "NUSKA_KEYSTONE_URL": keystone,
+                    "NUSKA_KEYSTONE_PASSWORD": "any",
+                },
+            ),
+            "a JSON Web Token": _post_to(
+                bench,
+                stack,
+                "proven-jwt",
+                token,
+                {
+                    "NUSKA_AUTH_STRATEGY": "jwt",
+                    "NUSKA_JWT_ISSUER": issuer,
+                    "NUSKA_JWT_JWKS_URL": f"{issuer}/keys",
+                    "NUSKA_JWT_AUDIENCE": stand_ins.AUDIENCE,
+                },
+            ),
+            "an API key": _post_to(
+                bench, stack, "proven-keys", key, {"NUSKA_AUTH_STRATEGY": "keys"}
+            ),
+        }
+        turns: list[Callable[[], None]] = [side.turn for side in sides.values()]
+        in_turns(turns, rounds=_WARM_UP)
+        for side in sides.values():
+            side.taken.clear()
+        in_turns(turns, rounds=60 if bench.quick else 400)
+    base = sides.pop("open").taken
+    for name, side in sides.items():
+        yield _beside("proven", name, side.taken, base, bounded=True)
+
+
+def _post_to(
+    bench: Bench, stack: ExitStack, data: str, token: str, environment: dict[str, str]
+) -> "_Posts":
+    """Posts to a server of its own, by a token."""
+    directory = bench.directory / data
+    nuska = stack.enter_context(servers.nuska(directory, name=data, environment=environment))
+    connection = stack.enter_context(Connection(nuska.port))
+    shown = {"X_Auth_Token": token} if token else {}
+    posts = _Posts(connection, request("POST", MESSAGES, BODY, **shown))
+    posts.turn()  # a connection that says nothing for long is closed
+    return posts
+
+
+def _key(data: Path) -> str:
+    data.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "nuska", "key", "create", "--in-store", "--data", str(data)]
+    made = subprocess.run(
+        [*command, "--project", PROJECT], capture_output=True, text=True, check=True
+    )
+    return made.stdout.strip()
 
 
 class _Posts:
@@ -85,12 +158,14 @@ def _link(shown: dict[str, Any]) -> str:
     return f"{MESSAGES}?{'&'.join(f'{name}={value}' for name, value in query.items())}"
 
 
-def _beside(name: str, taken: list[float], base: list[float], *, bounded: bool) -> Figure:
+def _beside(
+    phase: str, name: str, taken: list[float], base: list[float], *, bounded: bool
+) -> Figure:
     ours, theirs = statistics.median(taken), statistics.median(base)
     note = f"median {ours * 1000:.2f} ms, beside {theirs * 1000:.2f} ms"
     title = f"post with {name}, beside an open one"
     return Figure(
-        phase="signed",
+        phase=phase,
         name=title,
         value=ours / theirs,
         unit="×",

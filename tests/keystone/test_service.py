@@ -23,6 +23,7 @@ pytestmark = [
     pytest.mark.slow,
     # The SDK warns about methods and parameters of its own that it uses itself.
     pytest.mark.filterwarnings("ignore::openstack.warnings.RemovedInSDK50Warning"),
+    pytest.mark.filterwarnings("ignore::openstack.warnings.RemovedInSDK60Warning"),
 ]
 WITHIN = 120
 """Seconds for a command."""
