@@ -25,6 +25,7 @@ from nuska.delivery.engine import Engine
 from nuska.drivers import CannotStart
 from nuska.identifying import identifying
 from nuska.identity.keystone.trusts import KeystoneTrusts
+from nuska.interfaces.identity import Identity
 from nuska.interfaces.storage import Store
 from nuska.listening import Listening, guard, is_private, open_listening
 from nuska.logs import log_request
@@ -34,6 +35,8 @@ from nuska.opening import Backend, cancelled, opened
 from nuska.settings import Settings
 from nuska.transport.http.app import build_app
 from nuska.transport.http.cors import with_cors
+from nuska.transport.http.proving import judge_by
+from nuska.transport.server.asgi import AsgiApp
 from nuska.transport.server.counters import Counters
 from nuska.transport.server.listeners import CannotListen
 from nuska.transport.server.server import HttpServer
@@ -139,7 +142,7 @@ async def assembled(
         counted = NuskaCollector(Sources(counters, server, sweeper, core, store, engine, sockets))
         collector = _collector(counted, worker, stack)
         if settings.metrics == "path":
-            server.add_side_app(METRICS_PATH, build_metrics_app(collector, allowed))
+            server.add_side_app(METRICS_PATH, _metrics_app(collector, allowed, identity, core))
         if settings.role != "api":
             sweeping = asyncio.create_task(sweeper.run(), name="sweeper")
             stack.push_async_callback(_stop_sweeping, sweeper, sweeping)
@@ -230,6 +233,15 @@ def _any_host(_: str) -> bool:
 
 def _always() -> bool:
     return True
+
+
+def _metrics_app(
+    collector: Collector, allowed: Callable[[str], bool], identity: Identity, core: Core
+) -> AsgiApp:
+    """Beside the API it asks for the same proof."""
+    if identity.believes_claims:
+        return build_metrics_app(collector, allowed)
+    return build_metrics_app(collector, _any_host, judge=judge_by(identity, core.access))
 
 
 def _metrics_at(settings: Settings, listening: Listening) -> str:

@@ -7,6 +7,7 @@ is imported at the first question.
 
 import os
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from nuska.core import Core
 from nuska.delivery.engine import Engine
 from nuska.interfaces.storage import Store
 from nuska.stores.pooled import PooledStore
+from nuska.transport.http.proving import Judge
 from nuska.transport.server.asgi import AsgiApp
 from nuska.transport.server.counters import LATENCY_BUCKETS, Counters
 from nuska.transport.server.server import HttpServer
@@ -220,9 +222,13 @@ def resident_bytes() -> int:
 
 
 def build_metrics_app(
-    collector: Collector, allowed_host: Callable[[str], bool], path: str = PATH
+    collector: Collector,
+    allowed_host: Callable[[str], bool],
+    path: str = PATH,
+    judge: Judge | None = None,
 ) -> AsgiApp:
-    """An ASGI application for the one path, with the same guard as the API's (D14)."""
+    """An ASGI application for the one path, with the same guard as the API's (D14); ``judge``:
+    who says whether the sender may see it."""
     registry: CollectorRegistry | None = None
 
     def answer(scope: dict[str, Any]) -> tuple[int, bytes]:
@@ -241,8 +247,14 @@ def build_metrics_app(
             registry.register(collector)
         return 200, generate_latest(registry)
 
+    async def judged(judge: Judge, scope: dict[str, Any]) -> tuple[int, bytes]:
+        status = await judge(dict(scope["headers"]))
+        if status != HTTPStatus.OK:
+            return status, b"Metrics are for operators who prove who they are.\n"
+        return answer(scope)
+
     async def app(scope: dict[str, Any], _receive: object, send: Any) -> None:
-        status, body = answer(scope)
+        status, body = answer(scope) if judge is None else await judged(judge, scope)
         headers = [
             (b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),
             (b"content-length", b"%d" % len(body)),

@@ -4,6 +4,7 @@ import http.client
 import json
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -122,6 +123,28 @@ def test_a_log_that_was_moved_away_is_begun_anew(audited: Audited) -> None:
     assert audited.log.with_suffix(".1").stat().st_mode & 0o077 == 0
 
 
+def scraped(audited: Audited, headers: dict[str, str]) -> bytes:
+    url = f"http://127.0.0.1:{audited.server.port}/metrics"
+    request = urllib.request.Request(url, headers=headers)
+    with urllib.request.urlopen(request, timeout=SOON) as answer:
+        found: bytes = answer.read()
+        return found
+
+
+def test_metrics_are_for_operators_who_prove_who_they_are(audited: Audited) -> None:
+    _, made = audited.call("POST", "/v2/keys", audited.key, {"roles": ["member"]})
+    for headers, status in (
+        ({}, 401),
+        ({"X-Roles": "admin"}, 401),
+        ({"X-Auth-Token": made["key"]}, 403),
+    ):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            scraped(audited, headers)
+        with caught.value as refusal:
+            assert refusal.code == status
+    assert b"nuska_" in scraped(audited, {"X-Auth-Token": audited.key})
+
+
 def test_no_secret_is_in_logs_errors_metrics_or_process_titles(audited: Audited) -> None:
     """Every secret of a run, and every place where one could turn up."""
     _, made = audited.call("POST", "/v2/keys", audited.key, {"name": "one more"})
@@ -146,9 +169,7 @@ def test_no_secret_is_in_logs_errors_metrics_or_process_titles(audited: Audited)
         audited.call("GET", "/v2/queues", made["key"] + "0"),
         audited.call("POST", "/v2/queues/jobs/messages", made["key"], {"messages": "none"}),
     ]
-    metrics = urllib.request.urlopen(
-        f"http://127.0.0.1:{audited.server.port}/metrics", timeout=SOON
-    ).read()
+    metrics = scraped(audited, {"Authorization": f"Bearer {audited.key}"})
     title = Path(f"/proc/{audited.server.pid}/cmdline").read_bytes()
     logs = [path.read_text() for path in audited.log.parent.glob("audit.*")]
     told = "\n".join(
