@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { client, wire } from "./server.js";
+import { Nuska } from "../nuska.js";
+import { URL_OF_SERVER, client, wire } from "./server.js";
 
 for (const over of ["websocket", "events"]) {
   const live = (name, run) =>
@@ -76,6 +77,25 @@ for (const over of ["websocket", "events"]) {
     assert.deepEqual(bodies, [1, 2, 3]);
   });
 }
+
+test("by events: a signed URL for reading is enough", async () => {
+  const owner = client();
+  const answer = await fetch(`${URL_OF_SERVER}/v2/queues/readings/share`, {
+    method: "POST",
+    headers: {
+      "Content-Type": "application/json",
+      "Client-ID": owner.clientId,
+      "X-Project-Id": owner.project,
+    },
+    body: JSON.stringify({ methods: ["GET"] }),
+  });
+  const display = new Nuska(URL_OF_SERVER, { signed: await answer.json() });
+  const { taken, open } = subscribed(display, "readings", { over: "events" });
+  await open();
+  await owner.queue("readings").post({ celsius: 21 });
+  assert.deepEqual((await taken(1))[0].body, { celsius: 21 });
+  display.close();
+});
 
 /** A subscription, and how to wait for its states and messages. */
 function subscribed(nuska, queue, { iterated = false, ...options }) {
