@@ -147,3 +147,21 @@ async def test_metrics_count_websockets(tmp_path: Path) -> None:
         assert "nuska_websocket_pushes_total 1.0" in text
         assert 'nuska_requests_total{method="WS",route="message_post",status="201"} 1.0' in text
         assert 'nuska_requests_total{method="WS",route="unmatched",status="400"} 1.0' in text
+
+
+@pytest.mark.slow
+async def test_a_slow_reader_is_closed_with_a_reason_and_others_are_told(tmp_path: Path) -> None:
+    bounds = {"NUSKA_WEBSOCKET_SLOW_TIMEOUT": "0.5", "NUSKA_MAX_OUTBOX": "65536"}
+    with ServerProcess(tmp_path, environment=bounds) as server:
+        async with talking(ws(server), max_queue=1) as slow, talking(ws(server)) as quick:
+            for talk in (slow, quick):
+                await talk.ask("subscription_create", queue_name="jobs")
+            slow.connection.transport.pause_reading()
+            metrics = GET.replace(b"/v2/queues", b"/metrics")
+            text, body = "", "x" * 200_000
+            while 'nuska_websockets_closed_total{code="4008"} 1.0' not in text:
+                await quick.ask("message_post", queue_name="jobs", messages=[{"body": body}])
+                assert (await quick.push())["body"] == body
+                shown = await converse("127.0.0.1", server.port, metrics)
+                text = shown.answers[0].body.decode()
+            assert "nuska_websockets 1.0" in text
