@@ -3,12 +3,14 @@ is held in bounded memory."""
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 import pytest
 
 from nuska.core.subscription_records import Cursor
 from nuska.delivery.retrying import BYTES_AT_ONCE, BYTES_IN_HAND, LEASE
-from nuska.domain.messages import NewMessage
+from nuska.domain.internal import internal
+from nuska.domain.messages import NewMessage, QueueRef
 from nuska.domain.moments import seconds
 from nuska.interfaces.records import ABSENT
 from nuska.testing.delivering import HOUR, REFUSED, DeliveryBench
@@ -179,3 +181,39 @@ async def test_a_journal_full_of_large_messages_lets_nothing_more_begin(
     monkeypatch.undo()
     await bench.engine.settled()
     assert held.unwritten == 0
+
+
+async def test_a_journal_that_fills_while_it_is_written_holds_nobody_up_for_ever(
+    bench: DeliveryBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nuska.delivery.journal.FULL", 40)
+    await bench.subscribe(WELL[0])
+    await bench.engine.settled()
+    add, writing, written = bench.store.messages.add, asyncio.Event(), asyncio.Event()
+
+    async def slow(queue: QueueRef, messages: list[NewMessage], **more: Any) -> Any:
+        if queue == internal("attempts", bench.queue):
+            writing.set()
+            await written.wait()
+        return await add(queue, messages, **more)
+
+    monkeypatch.setattr(bench.store.messages, "add", slow)
+    for number in range(25):
+        await bench.post(str(number))
+        bench.clock.advance(milliseconds=1)
+    settled = asyncio.create_task(bench.engine.settled())
+    async with asyncio.timeout(10):
+        await writing.wait()
+        for number in range(25, 90):
+            await bench.post(str(number))
+            bench.clock.advance(milliseconds=1)
+        while len(bench.sender.sent) < 40:
+            bench.engine.step()
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.05)  # and no more than that begins
+        begun = len(bench.sender.sent)
+        written.set()
+        await settled
+    assert begun < 90
+    await bench.pass_time(5)
+    assert set(bench.sender.bodies()) == {str(number) for number in range(90)}

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from nuska.testing.conformance.killed_nodes import KilledNodesConformance
 from nuska.testing.conformance.listening_nodes import ListeningNodesConformance
 from nuska.testing.conformance.nodes import NodesConformance
 from nuska.testing.conformance.subscribing_nodes import SubscribingNodesConformance
@@ -17,7 +18,9 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         yield engine
 
 
-class TestNodes(NodesConformance, SubscribingNodesConformance, ListeningNodesConformance):
+class TestNodes(
+    NodesConformance, SubscribingNodesConformance, ListeningNodesConformance, KilledNodesConformance
+):
     @pytest.fixture
     def engine_name(self) -> str:
         return "redis"

@@ -16,7 +16,6 @@ async def flush(follower: Follower) -> None:
     """Write what is not written yet. Raises ``Unavailable``, and can be repeated; ``Lost`` when
     another process is in charge."""
     async with follower.writing:
-        was_full = follower.journal.is_full
         async with follower.steady:
             if follower.ended:
                 return
@@ -40,7 +39,8 @@ async def flush(follower: Follower) -> None:
         follower.node.counters.flushes += 1
         if not follower.cursors.is_settled(follower.recipients.values(), follower.head):
             follower.touched = True  # who does not get on needs a cursor of his own
-        if was_full:
+        if follower.held_up and not follower.journal.is_full:
+            follower.held_up = False
             follower.offer_all()
             follower.node.wake(follower)
 

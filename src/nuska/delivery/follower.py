@@ -70,6 +70,8 @@ class Follower:
         """Of the loop's time: a moment after its last turn."""
         self.touched = False
         """There may be something to write."""
+        self.held_up = False
+        """Something did not begin because too much is unwritten."""
         self.steady = asyncio.Lock()
         """Held while what is known and what is handed out do not agree."""
         self.writing = asyncio.Lock()
@@ -161,7 +163,7 @@ class Follower:
 
     async def _read_on(self) -> bool:
         for _ in range(PAGES_PER_TURN):
-            if not (self._in_step or self._ahead) or self.journal.is_full:
+            if not (self._in_step or self._ahead) or not self.is_open():
                 return False
             page = await self.log.after(self.head)
             if page is None:
@@ -233,8 +235,10 @@ class Follower:
         step, too, if somebody has joined them."""
         joined = False
         for recipient in list(self._eager)[:RECIPIENTS_PER_TURN]:
+            if not self.is_open():  # whoever makes room wakes
+                return joined
             del self._eager[recipient]
-            if recipient.gone or recipient.read is None or self.journal.is_full:
+            if recipient.gone or recipient.read is None:
                 continue
             if recipient.read < self.head and recipient.room:
                 page = await self.log.after(recipient.read)
@@ -274,8 +278,12 @@ class Follower:
         self.node.waiting += change
 
     def is_open(self) -> bool:
-        closed = self.ended or self.leaving or self.node.stopping
-        return not (closed or self.journal.is_full)
+        if self.ended or self.leaving or self.node.stopping:
+            return False
+        if self.journal.is_full:
+            self.held_up = True
+            return False
+        return True
 
     def may_begin(self, recipient: Recipient) -> bool:
         subscription, now = recipient.subscription, self.node.clock.now()

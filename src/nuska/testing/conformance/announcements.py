@@ -76,6 +76,16 @@ class AnnouncementConformance(Conformance):
         await log.open()
         assert await log.bodies() == []
 
+    async def test_what_stands_in_a_log_has_plain_numbers_that_anybody_can_write_down(
+        self, log: Log, inbox: Inbox
+    ) -> None:
+        opened = await log.open()
+        await inbox.post("x", delay=MINUTE)
+        [message] = await log.all()
+        moments = [message.created_at, message.expires_at, message.available_at]
+        for number in (opened.last, message.position, message.ttl, *moments, message.claim_count):
+            assert type(number) is int
+
     async def test_everything_posted_to_an_open_log_stands_in_it_as_it_was_posted(
         self, log: Log, inbox: Inbox
     ) -> None:
