@@ -23,10 +23,11 @@ from nuska.transport.http import build_app
 from nuska.transport.http.queues import PATCH_TYPE
 
 CANNOT_SAY_WHAT_IS_ACCEPTED = {
+    "createGrant",  # moments that are still to come, and networks
     "createQueue",  # of the two delays of a retry policy, how far they are apart
     "createSubscription",  # which URLs may be called
     "deleteMessages",  # exactly one of two query parameters
-    "shareQueue",  # nothing: there are no pre-signed URLs yet
+    "shareQueue",  # moments that are still to come, and no others; and it has no signing key
     "updateSubscription",  # which URLs may be called
     "updateQueue",  # a value exactly where the operation needs one
 }
