@@ -6,6 +6,7 @@ import shutil
 import uuid
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -95,3 +96,30 @@ async def test_streams_work_over_pools(tmp_path: Path) -> None:
         async with EventSource(server.port, f"{STREAM}&marker={source.last_id}") as source:
             await post(server, "c")
             assert await source.bodies(2) == ["b", "c"]
+
+
+async def test_a_signed_link_is_enough_to_listen_and_good_for_its_queue_only(
+    tmp_path: Path,
+) -> None:
+    environment = {"NUSKA_SIGNING_KEY": "k" * 40}
+    with ServerProcess(tmp_path, environment=environment) as server:
+        async with PlainClient(server.port, project="acme", client_id=CLIENT) as client:
+            terms = {"paths": ["messages"], "methods": ["GET"]}
+            shared = json.loads((await client.ask("POST", "/v2/queues/news/share", terms)).body)
+        link = urlencode(
+            {
+                "signature": shared["signature"],
+                "expires": shared["expires"],
+                "methods": ",".join(shared["methods"]),
+                "paths": ",".join(shared["paths"]),
+                "project_id": shared["project"],
+            }
+        )
+        async with EventSource(server.port, f"{MESSAGES}/stream?{link}") as source:
+            await source.begun()
+            await post(server, "a")
+            assert await source.bodies(1) == ["a"]
+        for path in ("/v2/queues/other/messages/stream", f"{MESSAGES}/stream"):
+            forged = link if "other" in path else link.replace("acme", "mine")
+            async with EventSource(server.port, f"{path}?{forged}") as source:
+                assert source.status == 404
