@@ -55,6 +55,7 @@ def beside(there: MariadbServer) -> type[LockstepWithLogs]:
     return BesideMariadb
 
 
+@pytest.mark.slow
 def test_mariadb_answers_as_the_model_does(server: MariadbServer) -> None:
     run_state_machine_as_test(beside(server), settings=WALKS)
 

@@ -55,6 +55,7 @@ def beside(there: PostgresqlServer) -> type[LockstepWithLogs]:
     return BesidePostgresql
 
 
+@pytest.mark.slow
 def test_postgresql_answers_as_the_model_does(server: PostgresqlServer) -> None:
     run_state_machine_as_test(beside(server), settings=WALKS)
 

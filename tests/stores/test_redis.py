@@ -61,10 +61,12 @@ def beside(there: str) -> type[Beside]:
     return BesideRedis
 
 
+@pytest.mark.slow
 def test_redis_answers_as_the_model_does(server: RedisServer) -> None:
     run_state_machine_as_test(beside(server.url), settings=WALKS)
 
 
+@pytest.mark.slow
 def test_a_cluster_answers_as_the_model_does(cluster: RedisCluster) -> None:
     run_state_machine_as_test(beside(cluster.url), settings=WALKS)
 
