@@ -39,6 +39,20 @@ def nuska(
 
 
 @contextmanager
+def teller(data: Path, store: str, *, name: str = "teller") -> Iterator[Process]:
+    """A node that carries out deliveries on ``store`` and serves no clients, at work."""
+    port = free_port()
+    command = [sys.executable, "-m", "nuska", "serve", "--role", "delivery", "--store", store]
+    command += ["--metrics", f"127.0.0.1:{port}", "--data", str(data)]
+    data.mkdir(parents=True, exist_ok=True)
+    with running(
+        name, command, port=port, directory=data.parent, environment=_environment()
+    ) as process:
+        wait_for_answer(process)
+        yield process
+
+
+@contextmanager
 def bare(directory: Path) -> Iterator[Process]:
     """The bare ASGI handler."""
     with _script("bare_asgi", directory) as process:

@@ -62,7 +62,7 @@ def deliveries(bench: Bench) -> Iterator[Figure]:
     for webhooks, wanted in DELIVERIES.items():
         count = _scaled(bench, wanted)
         ours, theirs = [], []
-        with _receiving(bench.directory, webhooks) as receiver:
+        with receiving(bench.directory, webhooks) as receiver:
             for _ in range(bench.rounds):
                 bench.patience.wait_for_calm()
                 ours.append(_deliver(bench, receiver, webhooks, count))
@@ -80,13 +80,13 @@ def deliveries(bench: Bench) -> Iterator[Figure]:
 def told_posts(bench: Bench) -> Iterator[Figure]:
     """The median post with subscribers, at half the rate of deliveries that is sustained."""
     for webhooks in SUBSCRIBERS:
-        with _receiving(bench.directory, webhooks) as receiver:
+        with receiving(bench.directory, webhooks) as receiver:
             rate = _deliver(bench, receiver, webhooks, _scaled(bench, RATE_FOUND_BY)).rate
             with servers.nuska(bench.fresh("told"), name="told") as server:
                 subscribe(server, receiver, webhooks)
                 pace = rate * HALF / webhooks
                 sides = [
-                    partial(_timed_posts, bench, server, receiver, queue, pace, told)
+                    partial(timed_posts, bench, server, receiver, queue, pace, told)
                     for queue, told in ((QUEUE, webhooks), ("alone", 0))
                 ]
                 rounds = [[side() for side in sides] for _ in range(bench.rounds)]
@@ -134,7 +134,7 @@ def _at_once(webhooks: int) -> int:
 
 
 @contextmanager
-def _receiving(directory: Path, webhooks: int) -> Iterator[Process]:
+def receiving(directory: Path, webhooks: int) -> Iterator[Process]:
     port = free_port()
     command = [sys.executable, "-m", "nuska.testing.receiver", "--port", str(port)]
     command += ["--hosts", str(webhooks)]
@@ -224,7 +224,7 @@ def _wait_for(receiver: Process, count: int) -> None:
         raise LoadFailed(f"{count} deliveries were due, and {found} arrived")
 
 
-def _timed_posts(
+def timed_posts(
     bench: Bench, server: Process, receiver: Process, queue: str, pace: float, told: int
 ) -> float:
     """The median of single posts, ``pace`` of them a second, and until all are delivered."""
