@@ -158,7 +158,6 @@ $(KEYSTONE)/.installed: tests/keystone/constraints.txt
 	@echo "Installing Keystone and its clients into $(KEYSTONE) ..."
 	@tools/make-venv $(PYTHON) $(KEYSTONE)
 	@$(KEYSTONE)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt pip
-	@$(KEYSTONE)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt pip
 	@$(KEYSTONE)/bin/python -m pip --disable-pip-version-check install --quiet \
 	  --constraint $< --build-constraint $< keystone python-openstackclient python-zaqarclient
 	@touch $@
