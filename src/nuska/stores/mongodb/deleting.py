@@ -22,6 +22,8 @@ from nuska.stores.mongodb.writer import Writer
 
 DELETED_ANEW_AT_MOST = 5
 """How often a queue may be purged, or carried away and back, under one request."""
+SEEN_AT_MOST = 1_000
+"""Queues."""
 LASTS = Duration(1_000)
 """Milliseconds that messages and their claims must have left to be deleted before it is known
 how late it is at the queue."""
@@ -33,11 +35,15 @@ class Deleting:
     def __init__(self, writer: Writer, reader: Reader) -> None:
         self._writer = writer
         self._reader = reader
+        self._seen: dict[QueueRef, Seen] = {}
+        """The last look at queues from which single messages were deleted just now."""
 
     async def one(
         self, queue: QueueRef, message_id: str, claim_id: str | None, now: Moment
     ) -> DeleteOutcome:
-        seen = await self._reader.see(queue)
+        if await self._relying_on_last_look(queue, message_id, claim_id, now):
+            return DeleteOutcome.DELETED
+        seen = await self._look(queue)
         keys = [] if seen is None else message_keys(seen.header.generation, [message_id])
         if seen is None or not keys:
             return DeleteOutcome.MISSING
@@ -58,6 +64,35 @@ class Deleting:
             return outcome
 
         return await self._writer.run(queue, say_why_not, now=now)
+
+    async def _look(self, queue: QueueRef) -> Seen | None:
+        seen = await self._reader.see(queue)
+        self._seen.pop(queue, None)
+        if seen is not None:
+            self._seen[queue] = seen
+            if len(self._seen) > SEEN_AT_MOST:
+                del self._seen[next(iter(self._seen))]
+        return seen
+
+    async def _relying_on_last_look(
+        self, queue: QueueRef, message_id: str, claim_id: str | None, now: Moment
+    ) -> bool:
+        """Delete without looking again, after a look that still may be relied on then. Whether
+        that was done; what would have to be known more exactly is not."""
+        seen = self._seen.get(queue)
+        keys = (
+            message_keys(seen.header.generation, [message_id])
+            if seen is not None and seen.is_fresh
+            else []
+        )
+        if seen is None or not keys:
+            return False
+        now = self._writer.moment(Moment(max(now, seen.header.moment)))
+        until = Moment(now + LASTS)  # it may be later there than we know
+        still = _deletable(now if claim_id is None else until, claim_id)
+        query = {"_id": keys[0], "q": seen.header.key} | _alive(until) | still
+        deleted, term = await self._writer.delete_one(query)
+        return bool(deleted) and await self._holds(seen, term)
 
     async def many(
         self, queue: QueueRef, ids: Sequence[str], claim_ids: Sequence[str] | None, now: Moment
