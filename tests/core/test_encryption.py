@@ -8,13 +8,13 @@ from nuska.core import Core, build_core
 from nuska.core.claims import ClaimTerms
 from nuska.core.messages import Draft
 from nuska.core.vault import REMEMBERED_FOR, KeyVault
-from nuska.domain.errors import Conflict, InvalidInput, NotFound, Unavailable
+from nuska.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound, Unavailable
 from nuska.domain.messages import Idempotency, QueueRef
 from nuska.domain.moments import Duration, seconds
 from nuska.domain.positions import BEFORE_ALL
 from nuska.domain.sealed import MARK, is_sealed
 from nuska.domain.sealing import OperatorKeys
-from nuska.interfaces.identity import Caller
+from nuska.interfaces.identity import Caller, Grant, Verified
 from nuska.stores.memory.store import MemoryStore
 from nuska.testing.clock import ManualClock, seeded_bytes
 
@@ -257,3 +257,31 @@ async def test_a_post_repeated_by_its_key_is_known_though_no_digest_of_it_is_sto
     assert await post(BODY, b"print") == first
     with pytest.raises(Conflict):
         await post(b'"other"', b"other print")
+
+
+async def test_a_post_is_known_again_after_its_queue_or_the_operator_s_keys_were_changed(
+    service: Service,
+) -> None:
+    async def post() -> list[str]:
+        promise = Idempotency("once", b"print")
+        added = await service.core.messages.post(ANN, "jobs", [Draft(BODY)], idempotency=promise)
+        return [str(one) for one in added.ids]
+
+    first = await post()
+    await service.encrypt()
+    assert await post() == first
+    service.keys(SECOND, FIRST)
+    assert await post() == first
+
+
+async def test_a_key_limited_to_a_queue_names_no_other_one_for_dead_letters(
+    service: Service,
+) -> None:
+    grant = Grant(id="key:1", queues=frozenset({"jobs"}))
+    limited = service.core.access.caller(
+        Verified(project="acme", roles=frozenset({"member"}), grant=grant), "acme", b"k"
+    )
+    metadata = {"_dead_letter_queue": "other", "_max_claim_count": 1}
+    with pytest.raises(NotAllowed):
+        await service.core.queues.create(limited, "jobs", metadata)
+    assert await service.core.queues.create(limited, "jobs", {"_dead_letter_queue": "jobs"})

@@ -99,6 +99,25 @@ async def test_a_key_ends_in_time(keys: KeyService, clock: ManualClock) -> None:
     assert (await keys.get(ADMIN, made.key.id)).key.id == made.key.id
 
 
+async def test_a_key_that_ends_makes_none_that_outlives_it(keys: KeyService) -> None:
+    ends = Moment(START + 60_000)
+    holder = Caller("shop", frozenset({"admin"}), grant=Grant(id="key:1"), expires_at=ends)
+    for ttl in (None, 61):
+        with pytest.raises(NotAllowed, match="outlives"):
+            await keys.create(holder, KeyDraft(ttl=ttl))
+    assert (await keys.create(holder, KeyDraft(ttl=60))).key.expires_at == ends
+
+
+async def test_it_can_be_told_later_whether_a_key_was_revoked(keys: KeyService) -> None:
+    made = await keys.create(ADMIN, KeyDraft())
+    found = await keys.who(made.secret)
+    assert found.grant is not None
+    assert await keys.is_still_good(found.grant)
+    await keys.revoke(ADMIN, made.key.id)
+    assert not await keys.is_still_good(found.grant)
+    assert await keys.is_still_good(Grant(id="of something else"))
+
+
 async def test_a_revoked_key_is_gone(keys: KeyService, store: MemoryRecords) -> None:
     made = await keys.create(ADMIN, KeyDraft())
     await keys.revoke(ADMIN, made.key.id)

@@ -15,7 +15,7 @@ from nuska.domain.internal import internal
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import seconds
 from nuska.domain.positions import BEFORE_ALL
-from nuska.domain.sealed import is_sealed
+from nuska.domain.sealed import MARK, is_sealed
 from nuska.domain.sealing import OperatorKeys
 from nuska.interfaces.identity import Caller
 from nuska.stores.memory.store import MemoryStore
@@ -163,3 +163,15 @@ async def test_nobody_is_told_of_what_was_erased(bench: DeliveryBench, core: Cor
     told = len(bench.sender.sent)
     await bench.pass_time(700)
     assert len(bench.sender.sent) == told
+
+
+async def test_a_body_that_looks_sealed_reaches_subscribers_as_it_was_posted(
+    bench: DeliveryBench, core: Core
+) -> None:
+    await core.messages.post(ANN, "jobs", [Draft(b'"secret of another"')])
+    (sealed,) = await kept(bench, JOBS)
+    await bench.subscribe(WHO)
+    await core.messages.post(ANN, "jobs", [Draft(sealed), Draft(MARK + b'AAAA"')])
+    bench.engine.overhear(JOBS, 2)
+    await bench.engine.settled()
+    assert bench.sender.bodies() == [sealed.decode().strip('"'), (MARK + b"AAAA").decode()[1:]]

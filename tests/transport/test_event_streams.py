@@ -323,3 +323,40 @@ async def test_an_idle_stream_ends_when_what_was_shown_is_good_no_longer(
     assert pieces[1:-1] == [b":\n\n", b":\n\n"]
     assert b'"reason":"expired"' in pieces[-1].replace(b" ", b"")
     assert service.core.live.listeners == 0
+
+
+async def test_a_busy_stream_ends_too_when_what_was_shown_is_good_no_longer(
+    service: Service,
+) -> None:
+    await service.start()
+    good = True
+
+    async def still_good() -> bool:
+        return good
+
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    queue = QueueRef("acme", "jobs")
+    stream = EventStream(
+        queue,
+        service.core.clock,
+        seeded_bytes(3),
+        attributes=False,
+        most=1_000_000,
+        heartbeat=0.05,
+        until_gone=never,
+        still_good=still_good,
+    )
+    stream.begin(await service.core.live.listen("acme", (queue,), stream))
+    caller = Caller("acme", client=b"c")
+    pieces = []
+    async with asyncio.timeout(10):
+        async for piece in stream:
+            pieces.append(piece)
+            good = len(pieces) < 5
+            await service.core.messages.post(caller, "jobs", [Draft(b"1")])
+            await asyncio.sleep(0.01)
+    await stream.close()
+    assert len(pieces) > 5
+    assert b'"reason":"expired"' in pieces[-1].replace(b" ", b"")

@@ -37,9 +37,10 @@ class Bodies:
         bodies = await self._vault.seal(queue, [message.body for message in messages])
         return [replace(one, body=body) for one, body in zip(messages, bodies, strict=True)]
 
-    def remember(self, queue: QueueRef, promise: Idempotency, *, encrypted: bool) -> Idempotency:
-        """``promise`` as it is stored: what it says of the content is for us alone."""
-        if not encrypted or self._vault is None:
+    def remember(self, queue: QueueRef, promise: Idempotency) -> Idempotency:
+        """``promise`` as it is stored: what it says of the content is for us alone. So it is of
+        every queue, since a repeat may come after the queue was changed."""
+        if self._vault is None:
             return promise
         project = owner_of(queue.project)
         return replace(promise, fingerprint=self._vault.fingerprint(project, promise.fingerprint))

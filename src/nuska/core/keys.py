@@ -80,6 +80,7 @@ class KeyService:
         allow(caller, "keys:create")
         roles = _roles(draft.roles)
         _check_not_more(caller, roles)
+        _check_not_longer(caller, _end(draft.ttl, self._clock.now()))
         return await self.issue(caller.project, draft, by=caller.user)
 
     async def issue(self, project: str, draft: KeyDraft, *, by: str) -> MadeKey:
@@ -158,6 +159,13 @@ class KeyService:
             expires_at=key.expires_at,
         )
 
+    async def is_still_good(self, grant: Grant) -> bool:
+        """Whether the key that a caller has shown is still kept, if it was one: for connections
+        that last. Its end is the caller's."""
+        if not grant.id.startswith(GRANT):
+            return True
+        return await self._records.get(grant.id.removeprefix(GRANT)) is not None
+
     @property
     def _records(self) -> KeyRecords:
         if self._opened is None:
@@ -181,6 +189,13 @@ def _check_not_more(caller: Caller, roles: frozenset[str]) -> None:
     beyond = roles - own
     if beyond:
         raise NotAllowed(f"You cannot give a role that you have not: {', '.join(sorted(beyond))}.")
+
+
+def _check_not_longer(caller: Caller, ends_at: Moment | None) -> None:
+    """A key that ends makes none that outlives it. A token proves who somebody is, and may."""
+    ends = caller.expires_at
+    if caller.grant is not None and ends is not None and (ends_at is None or ends_at > ends):
+        raise NotAllowed("A key that ends makes no key that outlives it: give a shorter ttl.")
 
 
 def _name(name: str) -> str:

@@ -118,7 +118,7 @@ class MessageService:
         messages = [self._with_defaults(*numbered, settings) for numbered in enumerate(drafts)]
         encrypted = settings.encrypted
         if idempotency is not None:
-            idempotency = self._bodies.remember(queue, idempotency, encrypted=encrypted)
+            idempotency = self._bodies.remember(queue, idempotency)
         added = await self._store.add(
             queue,
             await self._bodies.seal(queue, messages, encrypted=encrypted),

@@ -15,7 +15,9 @@ from nuska.core.namespaces import QUEUES, Namespace
 from nuska.core.ranges import page_size
 from nuska.domain.errors import InvalidInput, NotFound, Unavailable
 from nuska.domain.limits import Limits
+from nuska.domain.messages import QueueRef
 from nuska.domain.metadata import (
+    DEAD_LETTER_QUEUE_KEY,
     ENCRYPT_KEY,
     apply_patch,
     check_metadata,
@@ -70,7 +72,7 @@ class QueueService:
     async def create(self, caller: Caller, name: str, metadata: Metadata) -> bool:
         """Create a queue. False when it exists: its metadata then stays as it is (C14)."""
         self._allow(caller, "create", name)
-        self._check(metadata)
+        self._check(caller, metadata)
         return await self._store.create(
             self._namespace.place(caller.project, name),
             metadata,
@@ -104,7 +106,7 @@ class QueueService:
             if queue is None:
                 raise NotFound(f"There is no {self._namespace.word} named {name}.")
             metadata = apply_patch(queue.metadata, operations)
-            self._check(metadata)
+            self._check(caller, metadata)
             self._check_size(metadata)
             if _is_same(metadata, queue.metadata) or await self._store.replace_metadata(
                 queue, metadata, relaxed=is_relaxed(metadata), now=self._clock.now()
@@ -112,8 +114,12 @@ class QueueService:
                 return self._shown(metadata)
         raise Unavailable("The queue's metadata keeps changing under this update.")
 
-    def _check(self, metadata: Metadata) -> None:
+    def _check(self, caller: Caller, metadata: Metadata) -> None:
         check_metadata(metadata, self._limits)
+        target = metadata.get(DEAD_LETTER_QUEUE_KEY)
+        if isinstance(target, str) and caller.grant is not None:
+            # What the queue gives up is posted there: nobody names what he may not post to.
+            allow(caller, "messages:create", QueueRef(caller.project, target))
         if is_encrypted(metadata) and not self._can_encrypt:
             raise InvalidInput(
                 f"{ENCRYPT_KEY} cannot be true: no encryption key is configured on this server."

@@ -35,6 +35,8 @@ from nuska.interfaces.vault import Lost
 DATA_KEYS = "data_keys"
 SEALING_KEYS = "sealing_keys"
 REMEMBERED_FOR = seconds(60)
+SEALING_REMEMBERED_FOR = seconds(5)
+"""Shorter: what is sealed with a key that was erased elsewhere is lost."""
 REMEMBERED = 10_000
 """Keys, and as many queues, that a process remembers."""
 PAGE = 200
@@ -69,9 +71,9 @@ _sealing_key = msgspec.json.Decoder(SealingKey).decode
 class _Remembered(OrderedDict[str, tuple[Moment, _V]]):
     """The last values by key, each for a time."""
 
-    def look(self, key: str, now: Moment) -> _V | None:
+    def look(self, key: str, now: Moment, lasts: Duration = REMEMBERED_FOR) -> _V | None:
         known = self.get(key)
-        if known is None or not known[0] <= now < known[0] + REMEMBERED_FOR:
+        if known is None or not known[0] <= now < known[0] + lasts:
             return None
         return known[1]
 
@@ -167,7 +169,7 @@ class KeyVault:
 
     def _sealing_now(self, queue: QueueRef) -> DataKey | None:
         now = self._clock.now()
-        known = self._sealing.look(key_of(queue.project, queue.name), now)
+        known = self._sealing.look(key_of(queue.project, queue.name), now, SEALING_REMEMBERED_FOR)
         return known[0] if known is not None and now < known[1] + self._key_life else None
 
     async def _sealing_key(self, queue: QueueRef) -> DataKey:
@@ -179,6 +181,7 @@ class KeyVault:
             if record is not None:
                 current = _sealing_key(record.value)
                 if now < current.made_at + self._key_life:
+                    self._keys.pop(key_of(project, current.key), None)
                     key = await self._key(project, current.key)
                     if key is not None:
                         known = (key, current.made_at)

@@ -25,6 +25,7 @@ from nuska.interfaces.notifications import Notification, Outcome, Sender
 LONGEST_WISH = seconds(3_600)
 """A subscriber who asks to be left alone for longer is asked again after this."""
 POLICY_KEY = "_retry_policy"
+ERASED = "Nobody can open the message any more: its key was erased, or the message changed."
 
 logger = logging.getLogger("nuska.delivery")
 
@@ -128,14 +129,14 @@ class Attempting:
             round=round_,
         )
         try:
-            if is_sealed(message.body):
+            if message.stored is None and is_sealed(message.body):
                 opened = await self._bodies.open(subscription.queue, [message])
                 if not opened:
                     return Outcome(
                         ok=False,
                         latency=Duration(0),
                         permanent=True,
-                        error="Nobody can open the message any more: its key has been erased.",
+                        error=ERASED,
                     )
                 notification = replace(notification, message=opened[0])
             return await sender.send(notification)

@@ -102,7 +102,9 @@ class OperatorKeys:
             self._ciphers[sha256(_NAMING + key).hexdigest()[:16]] = AESGCM(key)
         self.first = next(iter(self._ciphers))
         """The name of the key that wraps: it says nothing of the key."""
-        self._telling_apart = digest(_key_bytes(keys[0], 1), _TELLING_APART, "sha256")
+        # By the oldest key, which stays the same when another is put before it.
+        oldest = _key_bytes(keys[-1], len(keys))
+        self._telling_apart = digest(oldest, _TELLING_APART, "sha256")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -122,7 +124,7 @@ class OperatorKeys:
             raise Broken from error
 
     def fingerprint(self, project: str, of: bytes) -> bytes:
-        """A digest that only tells who has the operator's key whether two things are equal."""
+        """A digest that only tells who has the operator's keys whether two things are equal."""
         return digest(self._telling_apart, project.encode() + b"\x1f" + of, "sha256")
 
 

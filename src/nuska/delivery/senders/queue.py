@@ -112,7 +112,7 @@ class QueueSender:
         )
         key = f"copy.{origin}.{round_}" if round_ else f"copy.{origin}"
         once = Idempotency(key, sha256(body).digest())
-        once = self._bodies.remember(target, once, encrypted=sealing)
+        once = self._bodies.remember(target, once)
         copies = await self._bodies.seal(target, [copy], encrypted=True) if sealing else [copy]
         added = await self._messages.add(
             target, copies, poster=message.poster, idempotency=once, now=now

@@ -56,6 +56,8 @@ class EventStream:
         self._told = ""
         """The marker that the client was told last."""
         self._ended = False
+        self._asked_at = self._loop_time()
+        """When it was asked last whether what the client has shown is good."""
         self._news = asyncio.Event()
 
     def begin(self, listening: Listening) -> None:
@@ -104,6 +106,8 @@ class EventStream:
                     await self._news.wait()
             except TimeoutError:
                 await self._give_sign_of_life()
+        if not self._ended and self._loop_time() >= self._asked_at + self._heartbeat:
+            await self._ask_whether_good()
         return self._next_piece()
 
     async def close(self) -> None:
@@ -136,9 +140,22 @@ class EventStream:
         self._waiting -= size
         return piece
 
+    @staticmethod
+    def _loop_time() -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _ask_whether_good(self) -> bool:
+        """Once in a heartbeat, whatever there is to tell; what was not told yet is not told."""
+        self._asked_at = self._loop_time()
+        if await self._still_good():
+            return True
+        self._outbox.clear()
+        self._waiting = 0
+        self._say_goodbye("expired", "What you have shown is not good any more.")
+        return False
+
     async def _give_sign_of_life(self) -> None:
-        if not await self._still_good():
-            self._say_goodbye("expired", "What you have shown is not good any more.")
+        if not await self._ask_whether_good():
             return
         if self._listening is None or self._listening.closed:
             return

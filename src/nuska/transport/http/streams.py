@@ -82,6 +82,9 @@ def _still_good(core: Core, caller: Caller) -> StillGood:
         if caller.expires_at is not None and core.clock.now() >= caller.expires_at:
             return False
         grant = caller.grant
-        return grant is None or await core.desk.is_still_good(caller.project, grant)
+        return grant is None or (
+            await core.desk.is_still_good(caller.project, grant)
+            and await core.keys.is_still_good(grant)
+        )
 
     return still_good

@@ -262,6 +262,13 @@ class Session:
         self._find_end()
         listener.say_that_it_ended()
 
+    def end_subscriptions(self) -> None:
+        """All of them; the client is told."""
+        for listener in list(self.listeners.values()):
+            if listener.connected is not None:
+                self._core.connected.remove(listener.connected)
+                self.forget(listener.connected.id)
+
     def _find_end(self) -> None:
         ends = [
             found.connected.subscriptions[0].expires_at

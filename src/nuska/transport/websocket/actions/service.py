@@ -3,6 +3,7 @@
 from http import HTTPStatus
 
 from nuska.domain.errors import NotAuthenticated, Unavailable
+from nuska.interfaces.identity import Verified
 from nuska.transport.websocket.actions.rows import PROJECT_ID, Action
 from nuska.transport.websocket.call import Call
 from nuska.transport.websocket.frames import Reply, refused
@@ -13,14 +14,27 @@ FAILED = "Authentication failed."
 
 
 async def authenticate(call: Call) -> Reply:
-    headers = call.headers
+    headers, session = call.headers, call.session
+    before = session.standing.verified
     try:
-        await call.session.standing.authenticate(headers)
+        await session.standing.authenticate(headers)
     except NotAuthenticated:
         raise refused(HTTPStatus.UNAUTHORIZED, FAILED) from None
     except Unavailable:
         raise refused(HTTPStatus.SERVICE_UNAVAILABLE, FAILED) from None
+    if before is not None and not _is_the_same(before, session.standing.verified):
+        session.end_subscriptions()  # nobody watches any more whether their right holds
     return AUTHENTICATED
+
+
+def _is_the_same(one: Verified, other: Verified | None) -> bool:
+    """Whether the same may be done with both, by the same user."""
+    return other is not None and (one.project, one.user, one.roles, one.grant) == (
+        other.project,
+        other.user,
+        other.roles,
+        other.grant,
+    )
 
 
 async def elsewhere(_call: Call) -> Reply:
