@@ -21,12 +21,14 @@ from nuska.drivers import CannotStart, open_store
 from nuska.encrypting import CannotEncrypt, key_vault
 from nuska.identifying import Keystone, keystone_of
 from nuska.interfaces.clock import Clock
+from nuska.interfaces.notifications import SubscribableStore
 from nuska.interfaces.pooling import Placement, PoolableStore
 from nuska.interfaces.storage import Durability, SelectiveStore, SharedStore, Store, StoreOptions
 from nuska.permitting import access_by
 from nuska.settings import Settings
 from nuska.sharing import CannotSign, sharing_rules
 from nuska.stores.pooled import PooledStore, pooled
+from nuska.stores.pooled.catalogue import POOLS
 from nuska.subscribing import confirmation_rules, subscriber_rules
 from nuska.system import Chance, SystemClock
 from nuska.upkeep.store_clock import ServerClock
@@ -77,6 +79,8 @@ async def opened(
         stack.push_async_callback(store.close)
         _check_durability(store, required)
         _check_sharing(store, settings)
+        if not settings.limits.pooling:
+            await _refuse_catalogue(store)
         clock = await _timeline(local, store, stack)
         placement: Placement | None = None
         if settings.limits.pooling:
@@ -158,6 +162,15 @@ def _refuse_sharing(settings: Settings) -> None:
         raise CannotStart(f"--workers {settings.workers}: {ONE_OWNER}")
     if settings.role != "all":
         raise CannotStart(f"--role {settings.role}: {ONE_OWNER}")
+
+
+async def _refuse_catalogue(store: Store) -> None:
+    """Without its pools a catalogue shows queues empty that are not, and takes posts in that
+    nobody finds again."""
+    if isinstance(store, SubscribableStore) and await store.records.page(POOLS, limit=1):
+        raise CannotStart(
+            "The store is the catalogue of pools, and queues may lie in them: say --pooling."
+        )
 
 
 def _check_durability(store: Store, required: Durability) -> None:

@@ -9,6 +9,7 @@ from nuska.core.key_uses import KeyUses
 from nuska.core.keys import KeyDraft, KeyService
 from nuska.domain import keys as domain
 from nuska.domain.errors import InvalidInput, NotAllowed, NotAuthenticated, NotFound
+from nuska.domain.moments import Moment
 from nuska.identity.keys import KeyTokens
 from nuska.interfaces.identity import Caller, Grant
 from nuska.stores.memory.records import MemoryRecords

@@ -9,6 +9,7 @@ from nuska.domain.messages import NewMessage, QueueRef
 from nuska.domain.moments import seconds
 from nuska.domain.positions import BEFORE_ALL
 from nuska.interfaces.identity import Caller
+from nuska.interfaces.notifications import Notification, Outcome
 from nuska.testing.clock import seeded_bytes
 from nuska.testing.delivering import HOUR, OK, REFUSED, WRONG, DeliveryBench
 
@@ -76,6 +77,27 @@ async def test_what_is_redriven_arrives_and_is_dead_no_more(
     await bench.engine.settled()
     assert bench.sender.bodies() == ["one", "two"]
     assert await dead(core) == []
+
+
+@pytest.mark.parametrize("named", [False, True])
+async def test_what_is_redriven_is_shown_with_the_delay_that_it_had(
+    bench: DeliveryBench, core: Core, named: bool
+) -> None:
+    if named:
+        await core.queues.create(ME, QUEUE, {"_dead_letter_queue": "graves"})
+    await give_up(bench, "one")
+    delays: list[int] = []
+
+    def note(notification: Notification) -> Outcome:
+        message = notification.message
+        delays.append(message.available_at - message.created_at)
+        return OK
+
+    bench.sender.answers[A] = note
+    bench.clock.advance(seconds=60)
+    await core.redriving.redrive(ME, QUEUE)
+    await bench.engine.settled()
+    assert [max(0, delay) for delay in delays] == [0]
 
 
 async def test_what_fails_again_is_a_dead_letter_again(bench: DeliveryBench, core: Core) -> None:

@@ -107,7 +107,7 @@ def failure(error: ClientError, *, for_operators: bool = False) -> CommandFailed
     if isinstance(error, NotFound) and not error.description:
         hint = "Is --url a Nuska server?"
         if for_operators:
-            hint = "Is --url a Nuska server, started with --pooling and --admin-mode?"
+            hint = "Is --url a Nuska server, started with --admin-mode (and --pooling, for pools)?"
         sentence = f"{sentence}: what answers there does not know this call. {hint}"
     if isinstance(error, ErrorAnswer) and error.status >= 500 and error.request_id:
         sentence = f"{sentence.rstrip('.')} (request {error.request_id})."

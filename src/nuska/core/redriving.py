@@ -242,7 +242,7 @@ class RedriveService:
                 letter,
                 position=floor_at(now),  # a purge before this moment is no reason to drop it
                 expires_at=after(now, letter.ttl),
-                available_at=now,
+                available_at=min(letter.available_at, now),  # subscribers are shown its delay
             )
             row = Row(subscriptions=[dead.subscription], failures=0, letter=alive)
             new = NewMessage(body=encode_row(row), ttl=row_life(row, Duration(0), now))

@@ -60,8 +60,10 @@ class Settings(Struct, frozen=True, kw_only=True):
             description="Where messages live: `sqlite:` (in the data directory), "
             "`sqlite:///absolute/path`, `memory:` (gone when the server stops), "
             "`redis://host`, `redis+cluster://host,host`, `redis+sentinel://host,host/service` "
-            "(see [Redis](redis.md)), `mongodb://host/database?replicaSet=name` "
-            "(see [MongoDB](mongodb.md))."
+            "(see [Redis](redis.md)), `postgresql://host/database` "
+            "(see [PostgreSQL](postgresql.md)), "
+            "`mariadb://host/database` (see [MariaDB](mysql.md)), "
+            "`mongodb://host/database?replicaSet=name` (see [MongoDB](mongodb.md))."
         ),
     ] = "sqlite:"
     require_durability: Annotated[
