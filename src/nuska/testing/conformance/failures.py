@@ -151,7 +151,9 @@ class FailureConformance(EngineConformance):
         await until_posted(inbox, "after")
         listed = await inbox.listed()
         assert len(listed) == len(set(listed))
-        assert (listed[0], listed[-1]) == ("before", "after")
+        # What was given up may still come about, and even after what was posted next.
+        assert listed[0] == "before"
+        assert "after" in listed
 
     async def test_a_pause_that_ends_in_time_is_not_noticed(
         self, engine: Engine, inbox: Inbox
