@@ -28,5 +28,5 @@ class Vault(Protocol):
         ...
 
     def fingerprint(self, project: str, of: bytes) -> bytes:
-        """What stands for ``of`` where something plain of a sealed queue must be remembered."""
+        """What stands for ``of``, a digest of a body, where it must be remembered."""
         ...

@@ -13,8 +13,8 @@
 12  permission: 403
 
 Step 3, where authentication is configured, comes before routing: 401 (503 when it cannot be
-found out now). In open mode it is a part of step 9, where claims are read. Steps 1 and 2 (CORS,
-the request id) are not here: there is no CORS yet, and the request id is the server's and the
+found out now). In open mode it is a part of step 9, where claims are read. Steps 1 and 2 are not
+here: CORS is around the whole application, and the request id is the server's and the
 application's.
 """
 
