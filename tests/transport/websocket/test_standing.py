@@ -113,6 +113,21 @@ async def test_what_does_not_hold_is_refused_and_may_be_tried_again(talk: Talk) 
     assert (await talk.ask("queue_list")).status == 200
 
 
+@pytest.mark.parametrize(("token", "project"), [("other", "other"), ("reader", "acme")])
+async def test_subscriptions_end_when_somebody_else_is_shown_on_the_connection(
+    talk: Talk, guarded: Any, token: str, project: str
+) -> None:
+    await log_in(talk, "alice")
+    subscribed = await talk.ask("subscription_create", queue_name="jobs")
+    assert subscribed.status == 201
+    assert (await log_in(talk, "alice")).status == 200
+    assert guarded.core.live.listeners == 1, "the same may go on"
+    assert (await log_in(talk, token, project)).status == 200
+    ended = await talk.push()
+    assert ended["subscription_id"] == subscribed.body["subscription_id"]
+    assert guarded.core.live.listeners == 0
+
+
 async def test_requests_sent_right_after_authenticate_wait_for_it(talk: Talk) -> None:
     await talk.send("authenticate", {"X-Auth-Token": "alice"})
     await talk.send("queue_list", id=1)
