@@ -23,6 +23,7 @@ from nuska.core import Core
 from nuska.delivering import CannotSend, delivering
 from nuska.delivery.engine import Engine
 from nuska.drivers import CannotStart
+from nuska.ending import ended
 from nuska.identifying import identifying
 from nuska.identity.keystone.trusts import KeystoneTrusts
 from nuska.interfaces.identity import Identity
@@ -31,7 +32,7 @@ from nuska.listening import Listening, guard, is_private, open_listening
 from nuska.logs import log_request
 from nuska.metrics import PATH as METRICS_PATH
 from nuska.metrics import NuskaCollector, Sources, build_metrics_app
-from nuska.opening import Backend, cancelled, opened
+from nuska.opening import Backend, opened
 from nuska.settings import Settings
 from nuska.transport.http.app import build_app
 from nuska.transport.http.cors import with_cors
@@ -147,7 +148,7 @@ async def assembled(
             sweeping = asyncio.create_task(sweeper.run(), name="sweeper")
             stack.push_async_callback(_stop_sweeping, sweeper, sweeping)
         closing = asyncio.create_task(core.live.run(), name="logs that nobody listens to")
-        stack.push_async_callback(cancelled, closing)
+        stack.push_async_callback(ended, closing)
         if listening.apart is not None:
             metrics = build_metrics_app(collector, guard(settings, listening.apart.address))
             side = HttpServer(metrics, clock=backend.local, random_bytes=backend.chance, tls=tls)
@@ -194,7 +195,7 @@ async def _certificate(settings: Settings, stack: AsyncExitStack) -> ssl.SSLCont
     except CannotEncrypt as error:
         raise CannotStart(f"{error}.") from error
     looking = asyncio.create_task(certificate.run(), name="certificate")
-    stack.push_async_callback(cancelled, looking)
+    stack.push_async_callback(ended, looking)
     return certificate.context
 
 
@@ -216,7 +217,7 @@ def _collector(own: NuskaCollector, worker: Worker | None, stack: AsyncExitStack
     if worker is None:
         return own
     publishing = asyncio.create_task(publish(worker.board, worker.number, own), name="counts")
-    stack.push_async_callback(cancelled, publishing)
+    stack.push_async_callback(ended, publishing)
     stack.callback(worker.board.publish, worker.number, own)
     return SummedCollector(worker.board, worker.number, own)
 

@@ -19,6 +19,7 @@ from nuska.domain.errors import Unavailable
 from nuska.domain.policy import PolicyError
 from nuska.drivers import CannotStart, open_store
 from nuska.encrypting import CannotEncrypt, key_vault
+from nuska.ending import ended
 from nuska.identifying import Keystone, keystone_of
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.notifications import SubscribableStore
@@ -122,7 +123,7 @@ async def opened(
             core.wakeups.attend(shared)
         if shared is not None:
             hearing = asyncio.create_task(shared.listen(core.wakeups.hear), name="other nodes")
-            stack.push_async_callback(cancelled, hearing)
+            stack.push_async_callback(ended, hearing)
         yield Backend(store=store, core=core, local=local, chance=chance, keystone=keystone)
 
 
@@ -192,14 +193,8 @@ async def _timeline(local: SystemClock, store: Store, stack: AsyncExitStack) -> 
     except Unavailable as error:
         raise CannotStart(f"The store does not say what time it is: {error.description}") from error
     measuring = asyncio.create_task(clock.run(), name="the store's time")
-    stack.push_async_callback(cancelled, measuring)
+    stack.push_async_callback(ended, measuring)
     return clock
-
-
-async def cancelled(task: asyncio.Task[None]) -> None:
-    """Until a task of the background has ended."""
-    task.cancel()
-    await asyncio.wait([task])
 
 
 def _catch_up(clock: SystemClock, store: Store) -> None:

@@ -51,6 +51,7 @@ from nuska.domain.markers import Marker
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Duration, seconds
 from nuska.domain.positions import BEFORE_ALL
+from nuska.ending import ended
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.notifications import SubscribableStore
 from nuska.interfaces.storage import RandomBytes
@@ -223,11 +224,7 @@ class Live:
             listening.end(Ending.STOPPING)
             if number % ENDED_AT_ONCE == 0:
                 await asyncio.sleep(0)
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await ended(*self._tasks.values())
         if self._hearing is not None:
             self._hearing.stop()
             self._hearing = None

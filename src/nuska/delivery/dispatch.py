@@ -19,6 +19,7 @@ from weakref import WeakValueDictionary
 from nuska.delivery.bounds import DeliveryBounds
 from nuska.delivery.endpoints import Endpoint, Project, Source
 from nuska.delivery.unproven import UNPROVEN_SLOTS, UnprovenSlots
+from nuska.ending import ended
 from nuska.interfaces.clock import Clock
 
 SLOW = 2.0
@@ -118,10 +119,7 @@ class Dispatch:
         tasks = list(self._tasks)
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=seconds)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late)
+            await ended(*late)
 
     def _begin_one(self, project: Project) -> bool:
         while project.ring and project.in_flight < self._bounds.in_flight_per_project:

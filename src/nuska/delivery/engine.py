@@ -35,6 +35,7 @@ from nuska.domain.internal import is_internal, origin
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.domain.subscriptions import Subscription
+from nuska.ending import ended
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.notifications import Sender, SubscribableStore
 from nuska.interfaces.storage import RandomBytes
@@ -180,9 +181,7 @@ class Engine:
                     async with asyncio.timeout(self._turns.until_next(TICK)):
                         await self._event.wait()
         finally:
-            for task in (leasing, flushing):
-                task.cancel()
-            await asyncio.wait([leasing, flushing])
+            await ended(leasing, flushing)
 
     async def stop(self) -> None:
         """Begin nothing more, let what is in flight end, write everything down, and let others

@@ -16,6 +16,7 @@ from typing import Any
 import pymongo
 from pymongo.errors import PyMongoError
 
+from nuska.ending import ended
 from nuska.stores.mongodb.connection import APPLICATION, Client
 from nuska.stores.mongodb.records import Document
 
@@ -97,8 +98,7 @@ class Forsaken:
 
     async def close(self) -> None:
         if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait([self._looking])
+            await ended(self._looking)
 
 
 def _progress(operation: Document) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ from nuska.domain.internal import SEPARATOR
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Duration, Moment, after
 from nuska.domain.pools import Carriage
+from nuska.ending import ended
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.records import ABSENT, Record, RecordStore
 from nuska.stores.pooled.catalogue import DRAINS, MOVES, PAGE
@@ -88,8 +89,7 @@ class Carriages:
 
     async def stop(self) -> None:
         if self._running is not None:
-            self._running.cancel()
-            await asyncio.wait([self._running])
+            await ended(self._running)
 
     async def _run_waiting(self) -> None:
         for collection in (MOVES, DRAINS):
@@ -140,8 +140,7 @@ class Carriages:
         else:
             notes.set(state="done", problem="", queues_left=0, messages_left=0)
         finally:
-            writing.cancel()
-            await asyncio.wait([writing])
+            await ended(writing)
         await notes.write_last()
 
     async def _move_one(self, notes: "_Notes") -> None:

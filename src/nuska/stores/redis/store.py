@@ -8,13 +8,13 @@ records.py  transfers.py  ordered.py  walking.py   the promises of interfaces/po
 
 import asyncio
 import logging
-from contextlib import suppress
 
 from redis.exceptions import RedisError
 
 from nuska.domain.errors import Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
+from nuska.ending import ended
 from nuska.interfaces.storage import Capabilities, Durability, Hear, StoreOptions, SweepReport
 from nuska.stores.redis.announcements import RedisAnnouncements
 from nuska.stores.redis.calls import Calls, load
@@ -137,9 +137,7 @@ class RedisStore:
                 continue  # requests say so
 
     async def close(self) -> None:
-        self._looking.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._looking
+        await ended(self._looking)
         await self._hints.close()
         await self._servers.close()
 

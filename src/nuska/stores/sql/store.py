@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from nuska.domain.errors import Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
+from nuska.ending import ended
 from nuska.interfaces.storage import Capabilities, Durability, Hear, StoreOptions, SweepReport
 from nuska.stores.sql.announcing import SqlAnnouncements
 from nuska.stores.sql.at_once import AtOnce, PostgresqlAtOnce
@@ -151,8 +152,7 @@ class SqlStore:
         if self._closed:
             return
         self._closed = True
-        self._looking.cancel()
-        await asyncio.wait([self._looking])
+        await ended(self._looking)
         await self.messages.close()
         await self._at_once.close()
         await self._takers.close()
