@@ -118,7 +118,8 @@ async def test_subscriptions_end_when_somebody_else_is_shown_on_the_connection(
     talk: Talk, guarded: Any, token: str, project: str
 ) -> None:
     await log_in(talk, "alice")
-    subscribed = await talk.ask("subscription_create", queue_name="jobs")
+    options = {"detailed": True}
+    subscribed = await talk.ask("subscription_create", queue_name="jobs", options=options)
     assert subscribed.status == 201
     assert (await log_in(talk, "alice")).status == 200
     assert guarded.core.live.listeners == 1, "the same may go on"
