@@ -178,7 +178,8 @@ class RedisCluster:
         if not self._replicas:
             return True
         link = server.ask_all("INFO", "replication")
-        return "master_link_status:up" in link or f"connected_slaves:{self._replicas}" in link
+        # One that is connected may still be on its way to being in step.
+        return "master_link_status:up" in link or link.count("state=online") == self._replicas
 
     @property
     def primaries(self) -> list[RedisServer]:
