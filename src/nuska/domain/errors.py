@@ -9,12 +9,14 @@ NuskaError
 ├── NotAuthenticated        who are you?
 ├── NotAllowed              known, but not entitled
 │   ├── MessageClaimed      a delete of a message that is in a live claim
-│   └── OnlyPool            a delete of the only pool of a flavor
+│   ├── OnlyPool            a delete of the only pool of a flavor
+│   └── QuotaExceeded       the project has as much as it may have
 ├── NotFound                no such thing in this project
 │   └── QueueMissing        a write that must not create its queue found none
 ├── Conflict                the request contradicts what is already stored
 └── Unavailable             a dependency cannot answer now; retrying may help
-    └── QueueAway           the queue is being carried to another store
+    ├── QueueAway           the queue is being carried to another store
+    └── RateExceeded        the project goes faster than it may
 
 Transports translate these classes and nothing else; anything outside this tree
 is a bug and is answered as one. ``title`` is the short name people search for
@@ -96,6 +98,18 @@ class OnlyPool(NotAllowed):
     title = "Unable to delete"
 
 
+class QuotaExceeded(NotAllowed):
+    """The project has as much as its quota lets it have."""
+
+    title = "Quota exceeded"
+
+    def __init__(self, what: str, limit: int) -> None:
+        """``what``: the limit's name in ``domain/quotas.py``."""
+        super().__init__(f"The project's quota is used up: {what} is limited to {limit}.")
+        self.what = what
+        self.limit = limit
+
+
 class NotFound(NuskaError):
     """Nothing of that name or id exists in the caller's project."""
 
@@ -131,3 +145,15 @@ class QueueAway(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("The queue is being moved to another pool.")
+
+
+class RateExceeded(Unavailable):
+    """The project goes faster than its quota lets it."""
+
+    def __init__(self, what: str, limit: int, *, retry_after: int = 1) -> None:
+        """``what``: the limit's name in ``domain/quotas.py``."""
+        super().__init__(
+            f"The project is too fast: {what} is limited to {limit}.", retry_after=retry_after
+        )
+        self.what = what
+        self.limit = limit
