@@ -15,7 +15,6 @@ from nuska.delivery.senders.connections import Connections
 from nuska.delivery.senders.mail import Links, MailSender
 from nuska.delivery.senders.mail_settings import transport
 from nuska.delivery.senders.queue import QueueSender
-from nuska.delivery.senders.quota import MailQuota
 from nuska.delivery.senders.trust import TrustSender, TrustTokens
 from nuska.delivery.senders.webhook import WebhookSender
 from nuska.interfaces.notifications import Sender, SubscribableStore
@@ -91,9 +90,10 @@ async def _senders(
     terms = Terms(store.queues, core.limits)
     tls = trusting(settings)
     links = Links(core.confirmations.link, page_link)
+    assert core.mail_quota is not None, "the store keeps records"
     mail = MailSender(
         transport(settings.mail, tls, timeout=total),
-        MailQuota(store.records, core.clock, settings.mail.mail_per_day),
+        core.mail_quota,
         core.clock,
         links,
         sender=settings.mail.mail_from,

@@ -25,6 +25,7 @@ from nuska.interfaces.clock import Clock
 from nuska.interfaces.notifications import SubscribableStore
 from nuska.interfaces.pooling import Placement, PoolableStore
 from nuska.interfaces.storage import Durability, SelectiveStore, SharedStore, Store, StoreOptions
+from nuska.limiting import quota_of_all
 from nuska.permitting import access_by
 from nuska.settings import Settings
 from nuska.sharing import CannotSign, sharing_rules
@@ -33,6 +34,9 @@ from nuska.stores.pooled.catalogue import POOLS
 from nuska.subscribing import confirmation_rules, subscriber_rules
 from nuska.system import Chance, SystemClock
 from nuska.upkeep.store_clock import ServerClock
+
+NODE_BYTES = 8
+"""Of the random word by which this process is told from others on the store."""
 
 TOLERATED_LAG = 1000
 """Milliseconds by which the clock may lag behind the store without a word."""
@@ -118,13 +122,28 @@ async def opened(
             confirmation=confirmation_rules(settings, sharing.signer),
             sharing=sharing,
             access=access,
+            quota=quota_of_all(settings),
+            node=None if shared is None else chance(NODE_BYTES).hex(),
         )
+        await _watch_quotas(core, stack, shared=shared is not None)
         if isinstance(shared, SelectiveStore):
             core.wakeups.attend(shared)
         if shared is not None:
             hearing = asyncio.create_task(shared.listen(core.wakeups.hear), name="other nodes")
             stack.push_async_callback(ended, hearing)
         yield Backend(store=store, core=core, local=local, chance=chance, keystone=keystone)
+
+
+async def _watch_quotas(core: Core, stack: AsyncExitStack, *, shared: bool) -> None:
+    """Know the quotas of projects before anybody is served, and hear of changes."""
+    try:
+        await core.quota_book.read()
+    except Unavailable as error:
+        raise CannotStart(f"The quotas of projects cannot be read: {error.description}") from error
+    tasks = [asyncio.create_task(core.rates.run(), name="rates of projects")]
+    if shared:
+        tasks.append(asyncio.create_task(core.quota_book.run(), name="quotas of projects"))
+    stack.push_async_callback(ended, *tasks)
 
 
 def _pooled(store: Store, options: StoreOptions, clock: Clock, *, fall_back: bool) -> PooledStore:

@@ -49,6 +49,7 @@ OPERATORS_ONLY = {
     "keys:create",
     "keys:delete",
     "keys:get",
+    "quotas:set",
     "keys:get_all",
 }
 """Contract http-v2 §10, and the additions."""

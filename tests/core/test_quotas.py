@@ -42,13 +42,13 @@ async def test_nobody_need_ask_or_count_before_something_is_limited(
     records: MemoryRecords,
 ) -> None:
     book = QuotaBook(Quota(connections=10), records)
-    assert not (book.limits_rates or book.limits_stock)
+    assert (book.limits_rates, book.limits_stock) == (False, False)
     await book.put("acme", Override(requests_per_second=5))
     assert (book.limits_rates, book.limits_stock) == (True, False)
     await book.put("acme", Override(bytes=5))
     assert (book.limits_rates, book.limits_stock) == (False, True)
     await book.reset("acme")
-    assert not (book.limits_rates or book.limits_stock)
+    assert (book.limits_rates, book.limits_stock) == (False, False)
 
 
 async def test_what_was_said_outlives_the_process_and_is_heard_on_other_nodes(

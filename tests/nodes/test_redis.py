@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from nuska.testing.conformance.killed_nodes import KilledNodesConformance
+from nuska.testing.conformance.limited_nodes import LimitedNodesConformance
 from nuska.testing.conformance.listening_nodes import ListeningNodesConformance
 from nuska.testing.conformance.nodes import NodesConformance
 from nuska.testing.conformance.subscribing_nodes import SubscribingNodesConformance
@@ -19,7 +20,11 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 class TestNodes(
-    NodesConformance, SubscribingNodesConformance, ListeningNodesConformance, KilledNodesConformance
+    NodesConformance,
+    SubscribingNodesConformance,
+    ListeningNodesConformance,
+    LimitedNodesConformance,
+    KilledNodesConformance,
 ):
     @pytest.fixture
     def engine_name(self) -> str:

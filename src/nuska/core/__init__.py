@@ -23,10 +23,15 @@ from nuska.core.health import HealthService
 from nuska.core.key_records import KeyRecords
 from nuska.core.keys import KeyService
 from nuska.core.live import Live, LiveBounds
+from nuska.core.mail_quota import MailQuota
 from nuska.core.messages import MessageService
 from nuska.core.namespaces import QUEUES, TOPICS, Namespace
 from nuska.core.pools import FlavorService, PoolService
 from nuska.core.queues import QueueService
+from nuska.core.quota_service import QuotaService
+from nuska.core.quotas import QuotaBook
+from nuska.core.rate_shares import RateShares
+from nuska.core.rates import Rates
 from nuska.core.redriving import RedriveService
 from nuska.core.sharing import SharingRules, SharingService
 from nuska.core.signatures import SignatureDesk
@@ -38,6 +43,7 @@ from nuska.core.wakeups import LocalWakeups, SharedWakeups
 from nuska.domain.limits import Limits
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import seconds
+from nuska.domain.quotas import Quota
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.notifications import SubscribableStore
 from nuska.interfaces.pooling import Placement
@@ -77,6 +83,13 @@ class Core(Struct, frozen=True, kw_only=True):
     keys: KeyService
     key_records: KeyRecords | None
     """None where the store keeps none."""
+    quota_book: QuotaBook
+    """Whoever runs the process reads it first, and where nodes share the store runs ``run``."""
+    quotas: QuotaService
+    rates: Rates
+    """Whoever runs the process also runs ``rates.run``."""
+    mail_quota: MailQuota | None
+    """None where the store keeps no records."""
     bodies: Bodies
     """Opens what is sealed, for who reads past the services."""
     pools: PoolService | None = None
@@ -107,12 +120,15 @@ def build_core(
     access: Access | None = None,
     live: LiveBounds | None = None,
     vault: KeyVault | None = None,
+    quota: Quota | None = None,
+    node: str | None = None,
 ) -> Core:
     """The services over an open store. The caller keeps the store and closes it.
 
     ``tell`` lets other nodes know what became available. Of more than ``max_waiters`` long
     polls at a time, where waiting is not as cheap as it is here, the last are answered at once.
-    Without ``sharing`` what is signed is signed as confirmations are.
+    Without ``sharing`` what is signed is signed as confirmations are. ``quota``: of every project
+    about which nothing else is said. ``node``: a word for this one, where several share the store.
     """
     limits = Limits() if limits is None else limits
     bodies = Bodies(vault)
@@ -132,15 +148,25 @@ def build_core(
     watch = Watch(store.messages, wakeups, clock, max_waiters)
     clearing = Clearing(subscribable, followings, clock)
     rules = SubscriberRules() if subscribers is None else subscribers
+    live = LiveBounds() if live is None else live
+    if quota is None:
+        quota = Quota(listeners=live.max_listeners_per_project)
+    records = None if subscribable is None else subscribable.records
+    book = QuotaBook(quota, records)
+    shares = None if records is None or node is None else RateShares(records, clock, node)
+    rates = Rates(book, clock, shares)
+    quotas = QuotaService(book, for_operators=limits.admin_mode)
+    mail_quota = None if records is None else MailQuota(records, clock, book)
 
     listening = Live(
         subscribable,
         wakeups,
         clock,
         random_bytes,
-        LiveBounds() if live is None else live,
+        live,
         seconds(limits.max_message_delay),
         bodies,
+        book,
     )
     connected = ConnectedSubscriptions(listening, store.queues, clock, limits, random_bytes)
 
@@ -169,9 +195,13 @@ def build_core(
 
     def messages_of(namespace: Namespace) -> MessageService:
         return MessageService(
-            store.messages, terms, watch, announcing, clock, limits, bodies, namespace.place
+            store.messages, terms, watch, announcing, clock, limits, bodies, rates, namespace.place
         )
 
+    quotas.ask(rates)
+    quotas.ask(listening)
+    if mail_quota is not None:
+        quotas.ask(mail_quota)
     return Core(
         queues=queues_of(QUEUES),
         messages=messages_of(QUEUES),
@@ -205,6 +235,10 @@ def build_core(
         encryption=EncryptionService(vault),
         keys=KeyService(key_records, clock, random_bytes),
         key_records=key_records,
+        quota_book=book,
+        quotas=quotas,
+        rates=rates,
+        mail_quota=mail_quota,
         bodies=bodies,
         pools=None if placement is None else PoolService(placement, limits),
         flavors=None if placement is None else FlavorService(placement, limits),

@@ -67,6 +67,8 @@ RULES: dict[str, str] = {
     "keys:create": OPERATOR,
     "keys:get": OPERATOR,
     "keys:delete": OPERATOR,
+    "quotas:get": ANYONE,
+    "quotas:set": OPERATOR,
     "health:get": OPERATOR,
     "pools:get_all": OPERATOR,
     "pools:create": OPERATOR,

@@ -44,6 +44,7 @@ from nuska.core.live_bounds import LiveBounds
 from nuska.core.live_logs import LiveLogs
 from nuska.core.live_readers import Reader
 from nuska.core.opened_logs import OpenedLogs
+from nuska.core.quotas import QuotaBook
 from nuska.core.wakeups import LocalWakeups, Overhearing
 from nuska.domain.errors import InvalidInput, Unavailable
 from nuska.domain.filters import Filter
@@ -86,6 +87,7 @@ class Live:
         bounds: LiveBounds,
         longest_delay: Duration,
         bodies: Bodies,
+        book: QuotaBook,
     ) -> None:
         """``longest_delay``: of any message. None for a store that keeps no announcement logs."""
         self.bounds = bounds
@@ -95,6 +97,7 @@ class Live:
         self.random_bytes = random_bytes
         self._longest_delay = longest_delay
         self._bodies = bodies
+        self._book = book
         self.logs = (
             None
             if store is None
@@ -187,13 +190,21 @@ class Live:
             raise Unavailable("The service is stopping.")
         if len(self._listenings) >= self.bounds.max_listeners:
             raise Unavailable("Too many are listening already.")
-        if self._of_owner[_Project(project)] >= self.bounds.max_listeners_per_project:
-            raise Unavailable("Too many of this project are listening already.")
+        limit = self._book.of(project).listeners
+        if limit is not None and self._of_owner[_Project(project)] >= limit:
+            self._book.count_refusal("listeners", project)
+            raise Unavailable(
+                f"Too many of this project are listening already: listeners is limited to {limit}."
+            )
         if address is not None and self._of_owner[address] >= self.bounds.max_streams_per_address:
             raise Unavailable("Too many are listening from this address already.")
         new = sum(queue not in self._readers for queue in queues)
         if len(self._readers) + new > self.bounds.max_followed_queues:
             raise Unavailable("Too many queues are listened to already.")
+
+    async def use(self, project: str) -> Mapping[str, int]:
+        """Implements ``Meter``, for this process."""
+        return {"listeners": self._of_owner[_Project(project)]}
 
     def look(self) -> None:
         """Look at every queue now: hints may have been lost, or the time has changed."""

@@ -4,9 +4,12 @@ Counts addresses, not mails, by days of UTC, and before sending: who is stopped 
 crash has used up what he has not sent, and never the other way round.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 from msgspec import Struct
 
+from nuska.core.quotas import QuotaBook
 from nuska.domain.errors import Unavailable
 from nuska.domain.moments import Duration, Moment
 from nuska.interfaces.clock import Clock
@@ -26,15 +29,15 @@ class Used(Struct, frozen=True):
 
 
 class MailQuota:
-    def __init__(self, records: RecordStore, clock: Clock, per_day: int) -> None:
-        """``per_day``: addresses for each project."""
+    def __init__(self, records: RecordStore, clock: Clock, book: QuotaBook) -> None:
         self._records = records
         self._clock = clock
-        self._per_day = per_day
+        self._book = book
 
     async def take(self, project: str, addresses: int) -> Duration | None:
         """Count ``addresses``; None when they are within the quota, else, and nothing counted,
         how long until the next day."""
+        limit = self._book.of(project).mails_per_day
         for _ in range(ATTEMPTS):
             now = self._clock.now()
             record = await self._records.get(MAIL_QUOTA, project)
@@ -44,10 +47,19 @@ class MailQuota:
                 stored = msgspec.json.decode(record.value, type=Used)
                 # A node whose day is older counts on the newer one's page.
                 used = stored if stored.day >= today else used
-            if used.addresses + addresses > self._per_day:
+            if limit is not None and used.addresses + addresses > limit:
+                self._book.count_refusal("mails_per_day", project)
                 return Duration(Moment((used.day + 1) * DAY) - now)
             counted = msgspec.json.encode(Used(used.day, used.addresses + addresses))
             version = ABSENT if record is None else record.version
             if await self._records.put(MAIL_QUOTA, project, counted, version=version):
                 return None
         raise Unavailable("The count of mail keeps changing.")
+
+    async def use(self, project: str) -> Mapping[str, int]:
+        """Implements ``Meter``: addresses so far, of the day."""
+        record = await self._records.get(MAIL_QUOTA, project)
+        used = None if record is None else msgspec.json.decode(record.value, type=Used)
+        if used is None or used.day < self._clock.now() // DAY:
+            return {"mails_per_day": 0}
+        return {"mails_per_day": used.addresses}

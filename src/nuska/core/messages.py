@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from nuska.core.access import allow
 from nuska.core.bodies import Bodies, as_stored
 from nuska.core.ranges import check_ids, check_range, page_size
+from nuska.core.rates import Rates
 from nuska.core.terms import Terms
 from nuska.core.waiting import Patience, Watch
 from nuska.domain.errors import (
@@ -70,6 +71,7 @@ class MessageService:
         clock: Clock,
         limits: Limits,
         bodies: Bodies,
+        rates: Rates,
         place: Callable[[str, str], QueueRef] = QueueRef,
     ) -> None:
         """``place``: the queue, or topic, that a project and a name mean."""
@@ -80,6 +82,7 @@ class MessageService:
         self._clock = clock
         self._limits = limits
         self._bodies = bodies
+        self._rates = rates
         self._place = place
 
     async def settings(self, caller: Caller, name: str) -> QueueSettings:
@@ -116,6 +119,7 @@ class MessageService:
                 f"not {len(drafts)}."
             )
         messages = [self._with_defaults(*numbered, settings) for numbered in enumerate(drafts)]
+        self._rates.messages(caller.project, len(messages))
         encrypted = settings.encrypted
         if idempotency is not None:
             idempotency = self._bodies.remember(queue, idempotency)

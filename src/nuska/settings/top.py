@@ -14,6 +14,7 @@ from nuska.delivery.bounds import DeliveryBounds
 from nuska.delivery.senders.mail_settings import MailSettings
 from nuska.domain.limits import Limits
 from nuska.settings.auth import AuthSettings
+from nuska.settings.quotas import QuotaSettings
 from nuska.transport.server.bounds import Bounds
 from nuska.transport.server.socket_bounds import SocketBounds
 
@@ -225,6 +226,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     delivery: DeliveryBounds = DeliveryBounds()
     live: LiveBounds = LiveBounds()
     mail: MailSettings = MailSettings()
+    quotas: QuotaSettings = QuotaSettings()
     limits: Limits = Limits()
 
     @property
@@ -256,6 +258,7 @@ TABLES: dict[str, type[Struct]] = {
     "delivery": DeliveryBounds,
     "live": LiveBounds,
     "mail": MailSettings,
+    "quotas": QuotaSettings,
     "limits": Limits,
 }
 """Of the file, beside its top."""

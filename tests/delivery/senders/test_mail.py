@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from nuska.core.mail_quota import MailQuota
+from nuska.core.quotas import QuotaBook
 from nuska.delivery.senders.mail import NO_MAIL, OVER_QUOTA, Links, MailSender
-from nuska.delivery.senders.quota import MailQuota
 from nuska.delivery.senders.transports import CommandTransport, MailTransport, SmtpTransport
+from nuska.domain.quotas import Quota
 from nuska.interfaces.notifications import ConfirmationRequest, Outcome
 from nuska.stores.memory import MemoryStore
 from nuska.testing.certificates import certificate
@@ -45,7 +47,8 @@ def mailer(
     sender: str = "nuska@example.net",
     total: float = 20.0,
 ) -> MailSender:
-    quota = MailQuota((store or memory_store()).records, clock, per_day)
+    book = QuotaBook(Quota(mails_per_day=per_day), None)
+    quota = MailQuota((store or memory_store()).records, clock, book)
     links = Links(lambda _: leave, lambda _: confirm)
     return MailSender(transport, quota, clock, links, sender=sender, total=total)
 

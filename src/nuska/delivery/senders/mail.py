@@ -12,9 +12,9 @@ from email.utils import formatdate, parseaddr
 
 from msgspec import Struct
 
+from nuska.core.mail_quota import MailQuota
 from nuska.delivery.senders.limits import within
 from nuska.delivery.senders.outcomes import failed, refused
-from nuska.delivery.senders.quota import MailQuota
 from nuska.delivery.senders.transports import MailTransport
 from nuska.domain.errors import InvalidInput, NuskaError
 from nuska.domain.internal import owner_of

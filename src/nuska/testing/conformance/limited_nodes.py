@@ -1,0 +1,89 @@
+"""What several nodes on one store promise about how fast projects go, on every shared store."""
+
+import asyncio
+import time
+import uuid
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from nuska.core.rate_shares import LEAST
+from nuska.testing.node_group import NodeGroup
+from nuska.testing.plain_http import PlainClient
+
+NODES = 2
+CLIENTS = 4
+"""At each node."""
+REQUESTS = 60
+MESSAGES = 100
+BATCH = 5
+FOR = 4.0
+"""Seconds for which all of them ask as fast as they are let."""
+PAUSE = 0.01
+"""Seconds after a refusal: clients that do not listen."""
+SERVED = 0.6
+"""Of the rate that must have been let in at least, on a machine that does other things, too."""
+
+
+class LimitedNodesConformance:
+    @pytest.mark.slow
+    async def test_parallel_clients_at_several_nodes_are_held_to_their_projects_rates(
+        self, tmp_path: Path, url: str
+    ) -> None:
+        """In t seconds t + 1 times the limit, and for each node a fifth of it when it begins."""
+        limits = {
+            "NUSKA_QUOTA_REQUESTS_PER_SECOND": str(REQUESTS),
+            "NUSKA_QUOTA_MESSAGES_PER_SECOND": str(MESSAGES),
+        }
+        async with NodeGroup(tmp_path, NODES, url, Random(1), [limits]) as nodes:
+            ports = [process.port for process in nodes.processes] * CLIENTS
+            reader, writer = (f"project-{uuid.uuid4().hex}" for _ in range(2))
+            reads, posts = _Load(reader), _Load(writer)
+            await asyncio.gather(
+                *(reads.run(port, "GET", "/v2/queues", None) for port in ports),
+                *(posts.run(port, "POST", "/v2/queues/jobs/messages", _batch()) for port in ports),
+            )
+            reads.check("requests_per_second", REQUESTS, 1)
+            posts.check("messages_per_second", MESSAGES, BATCH)
+            async with PlainClient(ports[0], project=writer, client_id=str(uuid.uuid4())) as seer:
+                await asyncio.sleep(1.5)
+                page = await seer.ask("GET", "/v2/queues/jobs/stats")
+                total = f'"total": {posts.passed * BATCH}'.encode()
+                assert total in page.body, "a refused batch is not stored, an accepted one is"
+
+
+def _batch() -> dict[str, object]:
+    return {"messages": [{"body": number} for number in range(BATCH)]}
+
+
+class _Load:
+    """Clients of one project, who count what becomes of what they ask."""
+
+    def __init__(self, project: str) -> None:
+        self._project = project
+        self._began = time.monotonic()
+        self._ended = self._began
+        self.passed = 0
+        self._refused: list[bytes] = []
+
+    async def run(self, port: int, method: str, target: str, document: object) -> None:
+        client = PlainClient(port, project=self._project, client_id=str(uuid.uuid4()))
+        async with client:
+            while time.monotonic() < self._began + FOR:
+                answer = await client.ask(method, target, document)
+                if answer.status in (200, 201):
+                    self.passed += 1
+                else:
+                    assert answer.status == 503, answer
+                    assert int(answer.headers["retry-after"]) >= 1
+                    self._refused.append(answer.body)
+                    await asyncio.sleep(PAUSE)
+        self._ended = max(self._ended, time.monotonic())
+
+    def check(self, name: str, limit: int, size: int) -> None:
+        seconds, passed = self._ended - self._began, self.passed * size
+        assert self._refused
+        assert any(name.encode() in body for body in self._refused)
+        most = limit * (seconds + 1) + NODES * 2 * LEAST * limit
+        assert limit * seconds * SERVED <= passed <= most, (name, passed, seconds)
