@@ -111,6 +111,7 @@ async def assembled(
             allowed_host=allowed if identity.believes_claims else None,
             observe=counters.answered,
             audit=audit,
+            too_many=settings.quotas.quota_too_many,
         )
         app = with_cors(app, settings.cors_origins)
         server = HttpServer(

@@ -31,8 +31,9 @@ def connecting(
         observe=counters.answered,
         audit=audit,
         max_queues=settings.websocket.max_subscriptions_per_connection,
-        max_per_project=settings.websocket.max_websockets_per_project,
+        too_many=settings.quotas.quota_too_many,
     )
+    core.quotas.ask(service)
 
     def admit(headers: Mapping[bytes, bytes]) -> bool:
         return foreign_header(headers, allowed_host) is None

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from nuska.core import Core
+from nuska.core.quotas import ANY
 from nuska.delivery.engine import Engine
+from nuska.domain.quotas import NAMES
 from nuska.interfaces.storage import Store
 from nuska.stores.pooled import PooledStore
 from nuska.transport.http.proving import Judge
@@ -85,9 +87,33 @@ class NuskaCollector:
             ("nuska_resident_bytes", "Memory of the process.", resident_bytes()),
         ):
             yield GaugeMetricFamily(name, help_text, value=value)
+        yield from self._quotas()
         yield from self._pools()
         yield from self._deliveries()
         yield from self._websockets()
+
+    def _quotas(self) -> "Iterator[Metric]":
+        """What there is of what is limited, is shown to each project when it asks."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        book, rates = self._sources.core.quota_book, self._sources.core.rates
+        refused = CounterMetricFamily(
+            "nuska_quota_refused",
+            "Refused for a limit of a project; without a name, of any but those that are named.",
+            labels=["limit", "project"],
+        )
+        for name in NAMES:
+            refused.add_metric([name, ANY], book.refused[name, ANY])
+        for (name, project), count in sorted(book.refused.items()):
+            if project != ANY:
+                refused.add_metric([name, project], count)
+        yield refused
+        yield GaugeMetricFamily(
+            "nuska_rate_projects", "Projects that call and have limited rates.", rates.projects
+        )
+        yield CounterMetricFamily(
+            "nuska_rate_failures", "Shares of rates that could not be renewed.", rates.failures
+        )
 
     def _websockets(self) -> "Iterator[Metric]":
         """Requests are with those of HTTP: their method is ``WS``, their route the action."""

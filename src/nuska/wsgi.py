@@ -116,7 +116,12 @@ class _Process:
         self._thread.start()
         core, identity = is_open.result()
         allowed = host_guard(settings.names, allow_literals=True)
-        app = build_app(core, identity, allowed_host=allowed if identity.believes_claims else None)
+        app = build_app(
+            core,
+            identity,
+            allowed_host=allowed if identity.believes_claims else None,
+            too_many=settings.quotas.quota_too_many,
+        )
         self.answer: WsgiApp = bridge(app, self._loop)
         atexit.register(self._end)
 

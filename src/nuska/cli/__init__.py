@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "message": ("nuska.cli.message:app", "Post, look at, delete and pop messages."),
     "tail": ("nuska.cli.tail:app", "Show messages as they are posted."),
     "claim": ("nuska.cli.claim:app", "Claim messages, renew and release claims."),
+    "quota": ("nuska.cli.quota:app", "Quotas: what projects may have, and have."),
     "key": ("nuska.cli.key:app", "API keys: make, list and revoke them."),
     "url": ("nuska.cli.url:app", "Pre-signed URLs: let others in without credentials."),
     "policy": ("nuska.cli.policy:app", "Who may do what, and a file that says so."),

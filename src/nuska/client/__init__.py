@@ -37,6 +37,7 @@ from nuska.client.paging import Listing
 from nuska.client.persistence import Timing
 from nuska.client.pools import ADMIN, Carriage, Flavor, FlavorEntry, Pool, PoolEntry
 from nuska.client.queues import Queue
+from nuska.client.quotas import Quota, Quotas
 from nuska.client.records import (
     Claim,
     Landmark,
@@ -106,6 +107,8 @@ __all__ = [
     "PoolEntry",
     "Queue",
     "QueueEntry",
+    "Quota",
+    "Quotas",
     "RawMessage",
     "Redriven",
     "RetryPolicy",

@@ -14,6 +14,7 @@ from nuska.client.blocking_encryption import BlockingEncryption
 from nuska.client.blocking_keys import BlockingKeys
 from nuska.client.blocking_live import BlockingSubscription
 from nuska.client.blocking_pools import BlockingFlavor, BlockingPool
+from nuska.client.blocking_quotas import BlockingQuotas
 from nuska.client.blocking_subscriptions import (
     BlockingDeadLetters,
     BlockingSubscriptions,
@@ -427,6 +428,9 @@ class BlockingClient:
     def keys(self) -> BlockingKeys:
         portal = self._open()
         return BlockingKeys(portal, self._client.keys(), _iterated(portal))
+
+    def quotas(self) -> BlockingQuotas:
+        return BlockingQuotas(self._open(), self._client.quotas())
 
     def kept_urls(self, *, page: int | None = None) -> BlockingListing[KeptUrl]:
         return BlockingListing(self._open(), self._client.kept_urls(page=page))

@@ -19,6 +19,7 @@ from nuska.client.paging import Listing
 from nuska.client.persistence import Timing
 from nuska.client.pools import Flavor, FlavorEntry, Pool, PoolEntry, flavor_page, pool_page
 from nuska.client.queues import Queue, queue_page
+from nuska.client.quotas import Quotas
 from nuska.client.records import QueueEntry
 from nuska.client.retries import RetryPolicy
 from nuska.client.signed_urls import KeptUrl, kept_page
@@ -220,6 +221,10 @@ class Client:
     def keys(self) -> Keys:
         """The project's API keys. What it does needs the role admin."""
         return Keys(self._connection)
+
+    def quotas(self) -> Quotas:
+        """What projects may have. Changing it, or asking about others, needs the role admin."""
+        return Quotas(self._connection, self.project)
 
     def kept_urls(self, *, page: int | None = None) -> Listing[KeptUrl]:
         """The pre-signed URLs that the server keeps for the project's queues, by queue."""

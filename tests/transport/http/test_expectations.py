@@ -42,6 +42,7 @@ FIELDS = {
     "subscriptions_id": "024bb9c3800000d862c2e36b",
     "grant_id": "024bb9c3800000d862c2e36b",
     "key_id": "024bb9c3800000d8",
+    "project_id": PROJECT,
     "pool_name": "p",
     "flavor_name": "f",
 }
@@ -100,6 +101,9 @@ EXPECTED: dict[str, tuple[str, str | None]] = {
     "replaySubscription": (WRITE, None),
     "listDeadLetters": (READ, None),
     "redriveDeadLetters": (WRITE, None),
+    "getQuota": (READ, None),
+    "putQuota": (OPERATE, None),
+    "resetQuota": (OPERATE, None),
     "getHealth": (OPERATE, None),
     "listPools": (OPERATE, None),
     "getPool": (OPERATE, None),

@@ -87,7 +87,6 @@ async def serve(store: MemoryStore, clock: ManualClock) -> AsyncIterator[Serve]:
                 identity,
                 random_bytes=seeded_bytes(3),
                 max_queues=socket_bounds.max_subscriptions_per_connection,
-                max_per_project=socket_bounds.max_websockets_per_project,
             )
             sockets = Sockets(
                 service,

@@ -13,6 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from nuska.domain.quotas import Quota
 from nuska.testing.raw_http import converse
 from nuska.testing.websocket_client import CLIENT, talking
 
@@ -283,7 +284,7 @@ async def test_connections_are_limited_in_all_and_by_address(serve: Any) -> None
 
 
 async def test_a_project_has_so_many_connections_and_no_more(serve: Any) -> None:
-    served = await serve(bounds={"max_websockets_per_project": 1})
+    served = await serve(core={"quota": Quota(connections=1)})
     async with talking(served.ws) as one, talking(served.ws, project="other") as other:
         assert (await one.ask("queue_list")).status == 200
         assert (await other.ask("queue_list")).status == 200

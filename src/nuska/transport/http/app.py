@@ -7,6 +7,7 @@ no route.
 
 import time
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from types import SimpleNamespace
 from typing import Any, NoReturn
 from uuid import uuid4
@@ -18,7 +19,13 @@ from falcon.asgi import Response
 from falcon.constants import COMBINED_METHODS
 
 from nuska.core import Core
-from nuska.domain.errors import InvalidParameter, NotAuthenticated, NuskaError, Unavailable
+from nuska.domain.errors import (
+    InvalidParameter,
+    NotAuthenticated,
+    NuskaError,
+    RateExceeded,
+    Unavailable,
+)
 from nuska.domain.limits import Limits
 from nuska.interfaces.audit import Audit
 from nuska.interfaces.identity import Identity
@@ -67,13 +74,15 @@ def build_app(
     allowed_host: AllowedHost | None = None,
     observe: Observe | None = None,
     audit: Audit | None = None,
+    too_many: bool = False,
 ) -> Asgi:
     """The ASGI application over ``core``.
 
     ``identity`` says whom a request comes from. ``allowed_host`` is given the host name (no
     port) of a Host or Origin header, and False refuses the request; None allows every name.
     ``observe`` is called once per request, and must not fail or block; ``audit`` once for each
-    that changes something or is refused.
+    that changes something or is refused. ``too_many``: who is too fast is told so by 429 on
+    every route, not only on those that Zaqar lacks.
 
     From the server below, the scope may hold ``nuska.request_id``, the id that the server
     itself puts on the answer (without one, the application makes and shows its own), and
@@ -91,11 +100,13 @@ def build_app(
         first = _First(allowed_host, authenticate)
     app = falcon.asgi.App(request_type=ApiRequest, middleware=first)
     app.add_error_handler(NuskaError, _answer_error)
+    added = [route.path for route in routes if too_many or route.adds]
+    app.add_error_handler(RateExceeded, _TooFast(frozenset(added)))
     app.add_error_handler(Refused, _answer_refusal)
     app.add_error_handler(HTTPError, _answer_http_error)
     app.add_error_handler(Exception, _answer_bug)
-    check_caller = CallerCheck(identity, core.access, core.limits)
-    check_listener = ListenerCheck(identity, core.access, core.limits)
+    check_caller = CallerCheck(identity, core.access, core.limits, core.rates)
+    check_listener = ListenerCheck(identity, core.access, core.limits, core.rates)
     check_signed = SignatureCheck(core.desk)
     for route in routes:
         checks = _checks_of(route, check_caller, check_signed)
@@ -128,7 +139,7 @@ def _resource(route: Route, core: Core, checks: tuple[Check, ...]) -> SimpleName
 
 
 def _checks_of(route: Route, check_caller: Check, check_signed: Check) -> tuple[Check, ...]:
-    """Steps 5 to 10 of ``checks.py``, as far as the route makes them."""
+    """Steps 5 to 11 of ``checks.py``, as far as the route makes them."""
     if route.admits is Admits.ANY_REQUEST:
         return (check_formats,)
     if route.admits is Admits.PEOPLE:
@@ -292,6 +303,25 @@ async def _answer_error(
         )
         log.debug("unavailable because of", exc_info=error.__cause__)
     await _finish(req, resp)
+
+
+class _TooFast:
+    """Zaqar's clients take a 429 for success."""
+
+    def __init__(self, paths: frozenset[str]) -> None:
+        """``paths``: of the routes on which 429 is answered, not 503."""
+        self._paths = paths
+
+    async def __call__(
+        self, req: ApiRequest, resp: Response, error: RateExceeded, _: dict[str, Any]
+    ) -> None:
+        status = wire_errors.status_of(error)
+        if req.uri_template in self._paths:
+            status = HTTPStatus.TOO_MANY_REQUESTS
+        resp.status = status.value
+        resp.data = wire_errors.body_of(error)
+        resp.set_header("retry-after", str(error.retry_after))
+        await _finish(req, resp)
 
 
 async def _answer_refusal(

@@ -9,8 +9,9 @@
  8  Client-ID: 400
  9  project: 400
 10  queue name, length of the project: 400
-11  method: 405 with Allow; OPTIONS: 200 with Allow
-12  permission: 403
+11  how fast the project goes: 503, or 429 (domain/quotas.py)
+12  method: 405 with Allow; OPTIONS: 200 with Allow
+13  permission: 403
 
 Step 3, where authentication is configured, comes before routing: 401 (503 when it cannot be
 found out now). In open mode it is a part of step 9, where claims are read. Steps 1 and 2 are not
@@ -26,6 +27,7 @@ from urllib.parse import urlsplit
 from falcon.util.mediatypes import quality
 
 from nuska.core.access import Access, allow
+from nuska.core.rates import Rates
 from nuska.core.signatures import Admitted, SignatureDesk
 from nuska.domain.errors import InvalidHeader, NotAllowed, NotAuthenticated
 from nuska.domain.limits import Limits
@@ -192,14 +194,15 @@ _remembered = lru_cache(maxsize=1024)(_wanted)
 
 
 class CallerCheck:
-    """Steps 8 to 10: who sends this, and to which queue."""
+    """Steps 8 to 11: who sends this, and to which queue; and whether he may at this pace."""
 
-    def __init__(self, identity: Identity, access: Access, limits: Limits) -> None:
+    def __init__(self, identity: Identity, access: Access, limits: Limits, rates: Rates) -> None:
         self._identity = identity
         self._access = access
         self._limits = limits
+        self._rates = rates
 
-    def __call__(self, req: ApiRequest) -> None:
+    def __call__(self, req: ApiRequest) -> Awaitable[None] | None:
         client = self._client_of(req)
         verified = req.verified
         if verified is None:
@@ -217,6 +220,7 @@ class CallerCheck:
         if name is not None:
             check_queue(name, project)
             req.queue = name
+        return self._rates.request(project)
 
     def _claimed(self, req: ApiRequest) -> Verified:
         """Who the sender says it is, where that is enough."""
@@ -251,7 +255,7 @@ class ListenerCheck(CallerCheck):
 
 
 def check_permission(req: ApiRequest, action: str) -> None:
-    """Step 12. What a signature does not allow looks like any other that does not verify."""
+    """Step 13. What a signature does not allow looks like any other that does not verify."""
     caller = req.caller
     if caller.grant is None:
         allow(caller, action)

@@ -20,6 +20,7 @@ _PATH_FIELDS: dict[str, Schema] = {
     "message_id": {"type": "string", "minLength": 1},
     "claim_id": {"type": "string", "minLength": 1},
     "key_id": {"type": "string", "minLength": 1},
+    "project_id": {"type": "string", "minLength": 1, "maxLength": MAX_PROJECT_ID},
     "grant_id": {"type": "string"},
     "subscriptions_id": {"type": "string", "minLength": 1},
 }
@@ -148,7 +149,8 @@ def _responses(route: Route, operation: Operation) -> Schema:
     responses: dict[int, Schema] = {}
     for status, schema in operation.answers.items():
         responses[status] = _response(status, schema, operation.answer_type)
-    for status in (*_COMMON_REFUSALS[route.admits], *operation.refusals):
+    too_fast = (HTTPStatus.TOO_MANY_REQUESTS.value,) if route.adds else ()
+    for status in (*_COMMON_REFUSALS[route.admits], *operation.refusals, *too_fast):
         if status not in responses:
             responses[status] = _response(status, "Error", "application/json")
     return {str(status): responses[status] for status in sorted(responses)}

@@ -15,6 +15,7 @@ from nuska.transport.http.table.keys import API_KEY, API_KEYS
 from nuska.transport.http.table.messages import MESSAGE, MESSAGES
 from nuska.transport.http.table.pools import DRAIN, FLAVOR, FLAVORS, MOVE, POOL, POOLS
 from nuska.transport.http.table.queues import PURGE, QUEUE, QUEUES, STATS
+from nuska.transport.http.table.quotas import OPERATED_QUOTA, QUOTA
 from nuska.transport.http.table.rows import Admits, Handler, Operation, Route
 from nuska.transport.http.table.service import HEALTH, PING, VERSION, VERSIONS
 from nuska.transport.http.table.streams import STREAM
@@ -62,6 +63,7 @@ def routes_for(limits: Limits) -> tuple[Route, ...]:
         *TOPIC_ROUTES,
         API_KEYS,
         API_KEY,
+        OPERATED_QUOTA if limits.admin_mode else QUOTA,
         PING,
         CONFIRM_PAGE,
         *admin,

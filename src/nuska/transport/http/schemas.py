@@ -39,6 +39,7 @@ from nuska.domain.pools import (
 )
 from nuska.domain.retries import BACKOFF_FUNCTIONS, BOUNDS
 from nuska.domain.retries import KEY as RETRY_POLICY_KEY
+from nuska.transport.http.quota_schemas import quota_schemas
 from nuska.transport.http.sharing_schemas import sharing_schemas
 from nuska.transport.wire.queues import PURGEABLE
 
@@ -85,6 +86,7 @@ def schemas_for(limits: Limits) -> dict[str, Schema]:
         **_messages(limits),
         **_claims(limits),
         **_subscriptions(),
+        **quota_schemas(),
         **sharing_schemas(limits),
         **_dead_letters(),
         **_keys(),

@@ -2,14 +2,14 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 import structlog
 
 from nuska.core import Core
 from nuska.core.access import allow
-from nuska.domain.errors import NuskaError, Unavailable
+from nuska.domain.errors import NuskaError, RateExceeded, Unavailable
 from nuska.domain.limits import MAX_QUEUE_NAME
 from nuska.domain.messages import QueueRef
 from nuska.interfaces.audit import Audit, Deed
@@ -34,7 +34,6 @@ UNKNOWN = "unmatched"
 NAME_BYTES = 8
 """Of the random name of a connection."""
 MAX_QUEUES = 100
-MAX_PER_PROJECT = 10_000
 READS = (":get", ":get_all", ":stats")
 """How permissions end that change nothing."""
 REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
@@ -58,20 +57,26 @@ class WebSocketService:
         observe: Observe | None = None,
         audit: Audit | None = None,
         max_queues: int = MAX_QUEUES,
-        max_per_project: int = MAX_PER_PROJECT,
+        too_many: bool = False,
     ) -> None:
         """``observe(action, method, status, seconds)`` is told of every request, ``audit`` of
         those that change something or are refused.
-        ``max_queues``: how many one connection may be subscribed to; ``max_per_project``: how
-        many connections a project may have."""
+        ``max_queues``: how many one connection may be subscribed to; ``too_many``: who is too
+        fast is told so by 429, not by 503."""
         self._core = core
         self._identity = identity
         self._random_bytes = random_bytes
         self._observe = observe
         self._audit = audit
         self._max_queues = max_queues
-        self._max_per_project = max_per_project
+        self._too_fast = HTTPStatus.SERVICE_UNAVAILABLE
+        if too_many:
+            self._too_fast = HTTPStatus.TOO_MANY_REQUESTS
         self._of_project: Counter[str] = Counter()
+
+    async def use(self, project: str) -> Mapping[str, int]:
+        """Implements ``Meter``, for this process."""
+        return {"connections": self._of_project[project]}
 
     def open_session(self, outlet: Outlet, source: str | None) -> Session:
         """A session for a new connection from this address."""
@@ -107,11 +112,16 @@ class WebSocketService:
             else:
                 caller = await session.standing.caller(action, headers, queue)
                 turn.caller = caller
+                waiting = self._core.rates.request(caller.project)
+                if waiting is not None:
+                    await waiting
                 self._check(caller, action, queue)
                 self._count(session, caller.project)
             return await action.handler(Call(session, self._core, turn, frame, caller, queue))
         except Refused as refusal:
             return refusal.reply
+        except RateExceeded as error:
+            return Reply(self._too_fast.value, failure(error).body)
         except NuskaError as error:
             if isinstance(error, Unavailable):
                 log.warning("unavailable", reason=error.description, action=action.name)
@@ -157,9 +167,15 @@ class WebSocketService:
         """A connection is counted for the project that it first speaks for."""
         if session.project is not None or session.closed:
             return
-        if self._of_project[project] >= self._max_per_project:
+        book = self._core.quota_book
+        limit = book.of(project).connections
+        if limit is not None and self._of_project[project] >= limit:
+            book.count_refusal("connections", project)
             session.outlet.close(TOO_MANY, "this project has as many connections as it may have")
-            raise Unavailable("This project has as many connections as it may have.")
+            raise Unavailable(
+                "This project has as many connections as it may have: connections is limited to "
+                f"{limit}."
+            )
         self._of_project[project] += 1
         session.project = project
 

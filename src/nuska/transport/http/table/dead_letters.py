@@ -24,6 +24,7 @@ DEAD_LETTERS = Route(
             answers={200: "DeadLetterList"},
         ),
     ),
+    adds=True,
 )
 
 REDRIVE = Route(
@@ -39,4 +40,5 @@ REDRIVE = Route(
             answers={200: "Redriven"},
         ),
     ),
+    adds=True,
 )

@@ -28,6 +28,7 @@ ATTEMPTS = Route(
             refusals=(404,),
         ),
     ),
+    adds=True,
 )
 
 STANDING = Route(
@@ -44,6 +45,7 @@ STANDING = Route(
             refusals=(404,),
         ),
     ),
+    adds=True,
 )
 
 TRIAL = Route(
@@ -59,6 +61,7 @@ TRIAL = Route(
             refusals=(404, 409),
         ),
     ),
+    adds=True,
 )
 
 REPLAY = Route(
@@ -76,4 +79,5 @@ REPLAY = Route(
             refusals=(404,),
         ),
     ),
+    adds=True,
 )

@@ -25,6 +25,7 @@ KEYS = Route(
             answers={200: "ErasedKeys"},
         ),
     ),
+    adds=True,
 )
 
 ROTATE = Route(
@@ -39,6 +40,7 @@ ROTATE = Route(
             answers={200: "RotatedQueues"},
         ),
     ),
+    adds=True,
 )
 
 REWRAP = Route(
@@ -53,4 +55,5 @@ REWRAP = Route(
             answers={200: "RewrappedKeys"},
         ),
     ),
+    adds=True,
 )

@@ -48,6 +48,7 @@ GRANTS_OF_QUEUE = Route(
             answers={200: "GrantList"},
         ),
     ),
+    adds=True,
 )
 
 GRANT = Route(
@@ -71,6 +72,7 @@ GRANT = Route(
             answers={204: None},
         ),
     ),
+    adds=True,
 )
 
 GRANTS = Route(
@@ -86,4 +88,5 @@ GRANTS = Route(
             answers={200: "GrantList"},
         ),
     ),
+    adds=True,
 )

@@ -26,6 +26,7 @@ API_KEYS = Route(
             answers={201: "MadeKey"},
         ),
     ),
+    adds=True,
 )
 
 API_KEY = Route(
@@ -49,4 +50,5 @@ API_KEY = Route(
             answers={204: None},
         ),
     ),
+    adds=True,
 )

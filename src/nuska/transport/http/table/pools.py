@@ -109,6 +109,7 @@ DRAIN = Route(
             refusals=(404, 409),
         ),
     ),
+    adds=True,
 )
 
 MOVE = Route(
@@ -135,6 +136,7 @@ MOVE = Route(
             refusals=(404, 409),
         ),
     ),
+    adds=True,
 )
 
 FLAVORS = Route(

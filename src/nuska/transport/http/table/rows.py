@@ -67,6 +67,8 @@ class Route(Struct, frozen=True):
     path: str
     operations: tuple[Operation, ...]
     admits: Admits = Admits.CALLERS
+    adds: bool = False
+    """Zaqar has no such route: its clients need not understand the answers."""
 
     @property
     def allow(self) -> str:

@@ -37,4 +37,5 @@ STREAM = Route(
         ),
     ),
     admits=Admits.LISTENERS,
+    adds=True,
 )

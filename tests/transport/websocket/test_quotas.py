@@ -1,0 +1,57 @@
+"""Quotas on WebSockets: the limits of HTTP, and that of connections."""
+
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from nuska.domain.quotas import Override, Quota
+from nuska.testing.clock import ManualClock
+from nuska.testing.websocket_client import talking
+
+
+async def test_who_is_too_fast_is_told_so_and_by_which_limit(
+    serve: Any, clock: ManualClock
+) -> None:
+    served = await serve(core={"quota": Quota(requests_per_second=2)})
+    async with talking(served.ws) as talk, talking(served.ws, project="rival") as rival:
+        await talk.ask("authenticate")
+        for _ in range(2):
+            assert (await talk.ask("queue_list")).status == 200
+        refused = await talk.ask("queue_list")
+        assert refused.status == 503
+        assert "requests_per_second is limited to 2" in refused.body["error"]
+        assert refused.body["retry_after"] == 1
+        assert (await rival.ask("queue_list")).status == 200
+        clock.advance(seconds=1)
+        assert (await talk.ask("queue_list")).status == 200
+
+
+async def test_messages_beyond_the_rate_are_refused_whole(serve: Any) -> None:
+    served = await serve(core={"quota": Quota(messages_per_second=5)})
+    async with talking(served.ws) as talk:
+
+        async def post(count: int) -> int:
+            messages = [{"body": number} for number in range(count)]
+            answered = await talk.ask("message_post", queue_name="jobs", messages=messages)
+            return int(answered.status)
+
+        assert [await post(count) for count in (3, 3, 2, 1)] == [201, 503, 201, 503]
+        stats = await talk.ask("queue_get_stats", queue_name="jobs")
+        assert stats.body["messages"]["total"] == 5
+
+
+async def test_one_project_may_have_more_connections_than_the_others(serve: Any) -> None:
+    served = await serve(core={"quota": Quota(connections=1)})
+    await served.core.quota_book.put("rival", Override(connections=2))
+    async with (
+        talking(served.ws, project="rival") as one,
+        talking(served.ws, project="rival") as two,
+    ):
+        for talk in (one, two):
+            assert (await talk.ask("queue_list")).status == 200
+        async with talking(served.ws) as acme, talking(served.ws) as more:
+            assert (await acme.ask("queue_list")).status == 200
+            with pytest.raises(ConnectionClosed):
+                await more.ask("queue_list")
+    assert sum(served.core.quota_book.refused.values()) == 1
