@@ -25,7 +25,7 @@ BODY = {"messages": [{"ttl": 3600, "body": {"job": 17, "kind": "resize", "path":
 KEYSTONE_TOKEN = "gAAAAAB" + "x" * 176
 """As long as real ones are."""
 _POSTS_A_TURN = 5
-_WARM_UP = 20
+WARM_UP = 20
 
 
 def signed(bench: Bench) -> Iterator[Figure]:
@@ -36,14 +36,14 @@ def signed(bench: Bench) -> Iterator[Figure]:
         kept = connection.must("POST", "/v2/queues/jobs/grants", terms).json()
         link = connection.must("POST", "/v2/queues/jobs/grants", terms).json()["urls"][0]
         sides = {
-            "open": _Posts(connection, request("POST", MESSAGES, BODY)),
-            "a signature in headers": _Posts(connection, _signed(shared)),
-            "a plain link": _Posts(connection, request("POST", _link(shared), BODY)),
-            "a kept URL, whose record is read": _Posts(connection, _signed(kept)),
-            "a kept URL as a link": _Posts(connection, request("POST", link, BODY)),
+            "open": Posts(connection, request("POST", MESSAGES, BODY)),
+            "a signature in headers": Posts(connection, _signed(shared)),
+            "a plain link": Posts(connection, request("POST", _link(shared), BODY)),
+            "a kept URL, whose record is read": Posts(connection, _signed(kept)),
+            "a kept URL as a link": Posts(connection, request("POST", link, BODY)),
         }
         turns: list[Callable[[], None]] = [side.turn for side in sides.values()]
-        in_turns(turns, rounds=_WARM_UP)
+        in_turns(turns, rounds=WARM_UP)
         for side in sides.values():
             side.taken.clear()
         in_turns(turns, rounds=60 if bench.quick else 400)
@@ -59,8 +59,8 @@ def proven(bench: Bench) -> Iterator[Figure]:
         issuer, token = stack.enter_context(stand_ins.issuer())
         key = _key(bench.fresh("proven-keys"))
         sides = {
-            "open": _post_to(bench, stack, "proven-open", "", {}),
-            "a Keystone token": _post_to(
+            "open": post_to(bench, stack, "proven-open", "", {}),
+            "a Keystone token": post_to(
                 bench,
                 stack,
                 "proven-keystone",
@@ -71,7 +71,7 @@ def proven(bench: Bench) -> Iterator[Figure]:
                     "NUSKA_KEYSTONE_PASSWORD": "any",
                 },
             ),
-            "a JSON Web Token": _post_to(
+            "a JSON Web Token": post_to(
                 bench,
                 stack,
                 "proven-jwt",
@@ -83,12 +83,12 @@ def proven(bench: Bench) -> Iterator[Figure]:
                     "NUSKA_JWT_AUDIENCE": stand_ins.AUDIENCE,
                 },
             ),
-            "an API key": _post_to(
+            "an API key": post_to(
                 bench, stack, "proven-keys", key, {"NUSKA_AUTH_STRATEGY": "keys"}
             ),
         }
         turns: list[Callable[[], None]] = [side.turn for side in sides.values()]
-        in_turns(turns, rounds=_WARM_UP)
+        in_turns(turns, rounds=WARM_UP)
         for side in sides.values():
             side.taken.clear()
         in_turns(turns, rounds=60 if bench.quick else 400)
@@ -97,15 +97,15 @@ def proven(bench: Bench) -> Iterator[Figure]:
         yield _beside("proven", name, side.taken, base, bounded=True)
 
 
-def _post_to(
+def post_to(
     bench: Bench, stack: ExitStack, data: str, token: str, environment: dict[str, str]
-) -> "_Posts":
-    """Posts to a server of its own, by a token."""
+) -> "Posts":
+    """Posts to a server of its own, by a token, or without any."""
     directory = bench.directory / data
     nuska = stack.enter_context(servers.nuska(directory, name=data, environment=environment))
     connection = stack.enter_context(Connection(nuska.port))
     shown = {"X_Auth_Token": token} if token else {}
-    posts = _Posts(connection, request("POST", MESSAGES, BODY, **shown))
+    posts = Posts(connection, request("POST", MESSAGES, BODY, **shown))
     posts.turn()  # a connection that says nothing for long is closed
     return posts
 
@@ -119,7 +119,7 @@ def _key(data: Path) -> str:
     return made.stdout.strip()
 
 
-class _Posts:
+class Posts:
     """Posts by one way of showing who one is."""
 
     def __init__(self, connection: Connection, message: bytes) -> None:
