@@ -45,9 +45,11 @@ logger = logging.getLogger("nuska.quotas")
 class _Project:
     """What a node knows of a project that calls."""
 
-    __slots__ = ("again_at", "buckets", "cut_off", "renewed", "shares", "until", "used")
+    __slots__ = ("again_at", "buckets", "cut_off", "quota", "renewed", "shares", "until", "used")
 
-    def __init__(self) -> None:
+    def __init__(self, quota: Quota) -> None:
+        self.quota = quota
+        """By which the buckets were filled so far."""
         self.buckets: tuple[Bucket, ...] = ()
         """Empty before there is a share."""
         self.shares: Shares = ()
@@ -94,6 +96,8 @@ class Rates:
             return None
         now = self._clock.now()
         found = self._projects.get(project) or self._begin(project, quota, now)
+        if found.quota is not quota:
+            _change(found, quota, now)
         if not found.has_share(now):
             return self._request_later(project, found, limit)
         if limit is None:
@@ -111,13 +115,16 @@ class Rates:
         ``RateExceeded`` when they are too many, and then counts none."""
         if not self._book.limits_rates:
             return
-        limit = self._book.of(project).messages_per_second
+        quota = self._book.of(project)
+        limit = quota.messages_per_second
         if limit is None:
             return
         now = self._clock.now()
         found = self._projects.get(project)
         if found is None or not found.buckets:
             found = self._make_do(project, now)
+        if found.quota is not quota:
+            _change(found, quota, now)
         wait = self._take(project, found, MESSAGE, limit, count, now)
         if wait is not None:
             raise self._refusal(project, MESSAGE, limit, wait)
@@ -197,7 +204,7 @@ class Rates:
     def _begin(self, project: str, quota: Quota, now: Moment) -> _Project:
         if len(self._projects) >= MAX_PROJECTS:
             del self._projects[next(iter(self._projects))]
-        found = self._projects[project] = _Project()
+        found = self._projects[project] = _Project(quota)
         self._stirred.set()
         if self._shares is None:
             found.shares, found.until = WHOLE, FOR_EVER
@@ -299,6 +306,17 @@ class Rates:
         found.shares, found.until, found.cut_off = leased.shares, leased.until, False
         again = AGAIN_AFTER if any(grown) else AGAIN_AFTER_NOTHING
         found.again_at = Moment(now + again)
+
+
+def _change(found: _Project, quota: Quota, now: Moment) -> None:
+    """The limits are others now: whoever may have more has it at once."""
+    old, new = _limits(found.quota), _limits(quota)
+    for bucket, share, before, after in zip(found.buckets, found.shares, old, new, strict=False):
+        if before is not None and after is not None and after > before:
+            bucket.settle(before * share, now, (after - before) * share)
+        elif after is None:
+            bucket.settle(0.0, now, inf)
+    found.quota = quota
 
 
 def _limits(quota: Quota) -> tuple[Limit, ...]:
