@@ -114,6 +114,14 @@ def test_bodies_are_what_was_posted_byte_for_byte(nuska) -> None:
     assert bodies(exported(nuska, "copy")) == bodies(text)
 
 
+def test_what_the_service_wrote_into_attributes_is_not_imported(nuska) -> None:
+    dead = {"dead_delivery": {"origin": "jobs"}, "a": 1.50}
+    text = by_hand({"attributes": dead}, {"attributes": {"_hops": 1}}, {"attributes": {"_hop": 1}})
+    assert nuska("queue", "import", "copy", stdin=text).returncode == 0
+    imported = lines(exported(nuska, "copy"))[1:-1]
+    assert [message["attributes"] for message in imported] == [{"a": 1.5}, {}, {"_hop": 1}]
+
+
 def test_an_import_done_again_doubles_nothing(nuska, jobs, tmp_path: Path) -> None:
     jobs.post_many([NewMessage(body=n) for n in range(230)])
     (tmp_path / "jobs.jsonl").write_text(exported(nuska))

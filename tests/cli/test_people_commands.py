@@ -147,6 +147,12 @@ def test_a_listing_can_be_posted_again(nuska, jobs):
     assert nuska("message", "post", "copy", "--envelope", stdin=listed).returncode == 0
     (copy,) = lines(nuska("message", "list", "copy", "--attributes", "--json").stdout)
     assert (copy["body"], copy["ttl"], copy["attributes"]) == ({"job": 17}, 90, {"a": 1})
+    read = json.loads(listed)
+    read["attributes"]["_hops"] = 1  # as one that came here by a subscription
+    again = nuska("message", "post", "again", "--envelope", stdin=json.dumps(read) + "\n")
+    assert again.returncode == 0
+    (copy,) = lines(nuska("message", "list", "again", "--attributes", "--json").stdout)
+    assert copy["attributes"] == {"a": 1}
     missing = nuska("message", "post", "copy", "--envelope", stdin='{"no body": 1}\n')
     assert (missing.returncode, "Line 1" in missing.stderr) == (1, True)
 

@@ -4,7 +4,9 @@ import pytest
 
 from nuska.core import Core, build_core
 from nuska.core.claims import ClaimTerms
+from nuska.core.messages import Draft
 from nuska.core.redriving import MAX_DEAD_LETTERS, DeadLetter
+from nuska.domain.errors import InvalidInput
 from nuska.domain.messages import NewMessage, QueueRef
 from nuska.domain.moments import seconds
 from nuska.domain.positions import BEFORE_ALL
@@ -165,6 +167,22 @@ async def test_a_messages_attributes_survive_being_tried_again_and_given_up(
     assert len(bench.sender.sent) == 15
     [letter] = await dead(core)
     assert letter.letter.attributes_as_posted == b'{"k": 1}'
+
+
+async def test_nobody_can_post_a_notification_that_a_redrive_would_send(
+    bench: DeliveryBench, core: Core
+) -> None:
+    await core.queues.create(ME, QUEUE, {"_dead_letter_queue": "graves"})
+    await give_up(bench, "one")
+    [grave] = (await core.messages.page(ME, "graves", echo=True)).messages
+    assert grave.attributes is not None
+    forged = Draft(body=b'"forged"', attributes=grave.attributes)
+    with pytest.raises(InvalidInput, match="dead_delivery"):
+        await core.messages.post(ME, "graves", [Draft(body=b"1"), forged])
+    bench.sender.sent.clear()
+    await core.redriving.redrive(ME, QUEUE)
+    await bench.pass_time(5)
+    assert bench.sender.bodies() == ["one"]
 
 
 async def test_messages_that_nobody_got_done_go_back_to_their_queue(

@@ -13,6 +13,7 @@ import stat
 import uuid
 from pathlib import Path
 
+import msgspec
 from msgspec import UNSET, Struct
 
 from nuska.cli.exits import CommandFailed, Exit
@@ -21,6 +22,7 @@ from nuska.cli.progress import Progress
 from nuska.cli.standard_input import LONGEST_LINE, Lines, Unreadable, standard_input
 from nuska.client import BadRequest, ClientError, Conflict, Queue
 from nuska.client.encoding import MESSAGES_PER_POST, EncodedMessage
+from nuska.domain.attributes import without_ours
 from nuska.domain.limits import MIN_MESSAGE_TTL
 from nuska.domain.moments import Moment
 from nuska.interfaces.clock import Clock
@@ -171,8 +173,15 @@ class Import:
         if self._delays:
             text += b',"delay":%d' % delay  # also 0, or the queue's own would count
         if entry.attributes is not UNSET:
-            text += b',"attributes":' + bytes(entry.attributes)
+            text += b',"attributes":' + _to_post(bytes(entry.attributes))
         return EncodedMessage(text + b"}")
+
+
+def _to_post(attributes: bytes) -> bytes:
+    try:
+        return without_ours(attributes)
+    except msgspec.DecodeError:  # no object: the server says so
+        return attributes
 
 
 def _measure(entry: Entry) -> int:

@@ -15,9 +15,11 @@ from nuska.cli.progress import Progress
 from nuska.cli.standard_input import Lines, Unreadable
 from nuska.client import NewMessage, Queue
 from nuska.client.encoding import Batcher, EncodedMessage, TooLarge, encode_message
+from nuska.domain.attributes import OURS
 
 ENVELOPE = frozenset({"body", "ttl", "delay", "attributes"})
-"""What counts of an envelope; the rest of it, such as an id from a listing, does not."""
+"""What counts of an envelope; the rest of it, such as an id from a listing, does not, nor do
+attributes that the service has written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,8 @@ class Draft:
         if not isinstance(value, dict) or "body" not in value:
             raise ValueError('an envelope is an object with "body"')
         given = {key: value[key] for key in ENVELOPE & value.keys()}
+        if isinstance(given.get("attributes"), dict):
+            given["attributes"] = {k: v for k, v in given["attributes"].items() if k not in OURS}
         own = {"ttl": self.ttl, "delay": self.delay, "attributes": self.attributes}
         return NewMessage(**({key: val for key, val in own.items() if val is not None} | given))
 

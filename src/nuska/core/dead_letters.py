@@ -8,6 +8,7 @@ subscriber: why, how often it was tried, and the message whole, so that it can b
 import msgspec
 from msgspec import Raw, Struct
 
+from nuska.domain.attributes import DEAD_DELIVERY
 from nuska.domain.messages import Message
 from nuska.domain.moments import LAST_MOMENT, Duration, Moment
 from nuska.domain.positions import MessageId, Position, parse_message_id
@@ -87,12 +88,9 @@ def decode_buried(body: bytes) -> Buried:
     return _decode(body)
 
 
-DEAD_DELIVERY = "dead_delivery"
-"""The attribute that says why a message is in a dead-letter queue."""
-
-
 class DeadDelivery(Struct, frozen=True, kw_only=True):
-    """That attribute."""
+    """The attribute that says why a message is in a dead-letter queue. No post may carry it, so
+    what says it was written here."""
 
     origin: str
     """The queue or topic that the message was posted to, in the same project."""
@@ -123,14 +121,13 @@ def without_dead_delivery(attributes: bytes) -> bytes | None:
 
 
 def dead_delivery_of(attributes: bytes | None) -> DeadDelivery | None:
-    """Why a message is in a dead-letter queue; None if it is no delivery, or says nothing that
-    we have written."""
+    """Why a message is in a dead-letter queue; None if it is no delivery."""
     if attributes is None or DEAD_DELIVERY.encode() not in attributes:
         return None
     held = _decode_attributes(attributes).get(DEAD_DELIVERY)
     try:
         dead = None if held is None else _decode_dead_delivery(held)
-    except msgspec.ValidationError:  # somebody posts attributes of that name
+    except msgspec.ValidationError:  # nothing that we have written
         return None
     if dead is None or not (0 <= dead.at <= LAST_MOMENT and dead.attempts >= 0):
         return None

@@ -15,6 +15,7 @@ from nuska.core.ranges import check_ids, check_range, page_size
 from nuska.core.rates import Rates
 from nuska.core.terms import Terms
 from nuska.core.waiting import Patience, Watch
+from nuska.domain.attributes import ours_in
 from nuska.domain.errors import (
     InvalidBody,
     InvalidInput,
@@ -142,6 +143,11 @@ class MessageService:
         delay = settings.default_delay
         if delay and draft.delay is not None:
             delay = self._own_delay(number, draft.delay)
+        if draft.attributes is not None and (ours := ours_in(draft.attributes)):
+            raise InvalidInput(
+                f"Message {number} may not have the attribute {ours[0]}, which only the service "
+                "writes. Leave it out."
+            )
         return NewMessage(
             body=draft.body,
             ttl=settings.default_ttl if ttl is None else Duration(ttl * 1000),

@@ -8,7 +8,8 @@ from msgspec.structs import replace
 from nuska.core.bodies import Bodies
 from nuska.core.terms import Terms
 from nuska.core.wakeups import LocalWakeups
-from nuska.delivery.senders.queue import HOPS, MAX_HOPS, ORIGIN, ROUND, QueueSender
+from nuska.delivery.senders.queue import MAX_HOPS, QueueSender
+from nuska.domain.attributes import HOPS, ORIGIN, ROUND
 from nuska.domain.errors import Unavailable
 from nuska.domain.internal import topic
 from nuska.domain.limits import Limits

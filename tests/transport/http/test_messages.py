@@ -2,6 +2,7 @@
 
 import pytest
 
+from nuska.domain.attributes import OURS
 from nuska.testing.asgi import AsgiDriver, Reply
 from nuska.testing.clock import ManualClock
 
@@ -390,6 +391,24 @@ async def test_attributes_may_have_16384_bytes(api: AsgiDriver) -> None:
     reply = await api.post(MESSAGES, {"messages": [{"body": 1, "attributes": more}]})
     assert reply.status == 400
     assert "16384" in reply.json()["description"]
+
+
+@pytest.mark.parametrize("where", [MESSAGES, "/v2/topics/news/messages"])
+@pytest.mark.parametrize(
+    "attributes",
+    [*(f'{{"a": 1, "{name}": {{}}}}' for name in OURS), '{"_h\\u006fps": 1}', '{"\\u005fhops": 1}'],
+)
+async def test_what_only_the_service_writes_into_attributes_is_taken_from_nobody(
+    where: str, attributes: str, api: AsgiDriver
+) -> None:
+    mine = '{"deadDelivery": "_hops", "_hopsa": {"_hops": 1}}'
+    drafts = f'{{"body": 1, "attributes": {mine}}}, {{"body": 2, "attributes": {attributes}}}'
+    reply = await api.post(where, f'{{"messages": [{drafts}]}}')
+    assert reply.status == 400
+    assert "Message 1 may not have the attribute" in reply.json()["description"]
+    assert bodies(await api.get(f"{where}?echo=true")) == []
+    taken = await api.post(where, f'{{"messages": [{{"body": 1, "attributes": {mine}}}]}}')
+    assert taken.status == 201
 
 
 # List

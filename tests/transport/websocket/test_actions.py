@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 from msgspec import Struct
 
+from nuska.domain.attributes import OURS
 from nuska.testing.websocket_client import CLIENT, Talk, talking
 from nuska.transport.http.app import all_routes
 from nuska.transport.websocket.actions.table import ACTIONS
@@ -112,6 +113,18 @@ ROWS = [
         "/jobs/messages",
         {"messages": [{"body": 1, "ttl": 59}]},
         messages=[{"body": 1, "ttl": 59}],
+    ),
+    *(
+        row(
+            f"an attribute {name}",
+            "message_post",
+            400,
+            "POST",
+            "/jobs/messages",
+            {"messages": [{"body": 1, "attributes": {name: 1}}]},
+            messages=[{"body": 1, "attributes": {name: 1}}],
+        )
+        for name in OURS
     ),
     row(
         "a ttl of text",

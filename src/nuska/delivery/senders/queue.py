@@ -15,6 +15,7 @@ import msgspec
 from nuska.core.bodies import Bodies
 from nuska.core.terms import Terms
 from nuska.delivery.senders.outcomes import failed, refused
+from nuska.domain.attributes import HOPS, ORIGIN, ROUND
 from nuska.domain.errors import Conflict, NuskaError
 from nuska.domain.internal import owner_of
 from nuska.domain.limits import MAX_ATTRIBUTES
@@ -31,12 +32,8 @@ from nuska.interfaces.wakeups import Wakeups
 
 logger = logging.getLogger("nuska.delivery")
 
-HOPS = "_hops"
-ORIGIN = "_origin"
-ROUND = "_round"
-"""In a copy's attributes; the last only where somebody asked for the past once more."""
 MOST = 2**53
-"""What a number of ours is at most, whoever wrote it."""
+"""What a number of ours is at most."""
 MAX_HOPS = 8
 """Queues that a copy may come through."""
 
@@ -141,7 +138,7 @@ def _origin(message: Message) -> tuple[str, int]:
     """The message that was posted in the first place, and which telling again it is of."""
     values = _values(message.attributes)
     if _number(values.get(HOPS)) == 0:
-        return message.id, 0  # no copy, whatever stands in its attributes
+        return message.id, 0  # no copy
     try:
         written = msgspec.json.decode(values.get(ORIGIN, msgspec.Raw(b"null")), type=str)
     except msgspec.ValidationError:
@@ -173,7 +170,7 @@ def _values(attributes: bytes | None) -> dict[str, msgspec.Raw]:
 
 
 def _number(written: msgspec.Raw | None) -> int:
-    """What a copy says, or 0: whoever posts may have put anything there."""
+    """What a copy says, or 0."""
     try:
         return 0 if written is None else min(max(0, msgspec.json.decode(written, type=int)), MOST)
     except msgspec.ValidationError:
