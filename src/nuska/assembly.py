@@ -23,6 +23,7 @@ from nuska.core import Core
 from nuska.delivering import CannotSend, delivering
 from nuska.delivery.engine import Engine
 from nuska.drivers import CannotStart
+from nuska.encrypting import tell_of_missing
 from nuska.ending import ended
 from nuska.identifying import identifying
 from nuska.identity.keystone.trusts import KeystoneTrusts
@@ -68,6 +69,8 @@ class Service(Struct, frozen=True, kw_only=True):
     core: Core
     server: HttpServer
     open_to_others: bool
+    missing_keys: list[str]
+    """The operator's encryption keys that something stored here needs, by name."""
 
 
 @asynccontextmanager
@@ -88,8 +91,11 @@ async def assembled(
         tls = await _certificate(settings, stack)
         backend = await stack.enter_async_context(opened(settings, data))
         core, store = backend.core, backend.store
-        if settings.role != "api" and (worker is None or worker.number == 0):
-            _tell_who_cannot_be_asked(core, settings)
+        missing_keys = await core.health.missing_keys()
+        if worker is None or worker.number == 0:
+            if settings.role != "api":
+                _tell_who_cannot_be_asked(core, settings)
+            tell_of_missing(missing_keys)
         sweeper = Sweeper(
             store, core.announcing, core.clock, worker.duty.is_ours if worker else _always
         )
@@ -179,6 +185,7 @@ async def assembled(
             store=store,
             core=core,
             server=server,
+            missing_keys=missing_keys,
             open_to_others=settings.is_open
             and any(
                 listener is not None and not is_private(listener.address)

@@ -4,6 +4,7 @@ There is no key unless the operator brings one: a key that lay beside the data w
 nothing.
 """
 
+import logging
 from pathlib import Path
 
 from nuska.core.vault import KeyVault
@@ -17,6 +18,9 @@ from nuska.settings import Settings
 MAX_KEYS = 100
 MAX_FILE = 16_384
 """Bytes."""
+
+
+log = logging.getLogger("nuska.encrypting")
 
 
 class CannotEncrypt(Exception):
@@ -38,6 +42,15 @@ def key_vault(
         raise CannotEncrypt(f"The encryption keys cannot be used: {error}") from None
     life = seconds(settings.encryption_key_life)
     return KeyVault(store.records, operator, clock, random_bytes, key_life=life)
+
+
+def tell_of_missing(keys: list[str]) -> None:
+    """Once, when a process starts: what requests would find out one by one."""
+    if keys:
+        log.warning(
+            "an encryption key is missing: what needs it can be neither posted nor read",
+            extra={"keys": ", ".join(keys)},
+        )
 
 
 def _keys(settings: Settings) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from nuska.addresses import host_guard
 from nuska.core import Core
 from nuska.delivering import CannotSend
 from nuska.drivers import CannotStart
+from nuska.encrypting import tell_of_missing
 from nuska.identifying import identifying
 from nuska.interfaces.identity import Identity
 from nuska.logs import set_up_logging
@@ -142,6 +143,7 @@ class _Process:
                 opened(settings, data.absolute(), max_waiters=max_waiters) as backend,
                 identifying(settings, backend.core, backend.keystone, backend.chance) as identity,
             ):
+                tell_of_missing(await backend.core.health.missing_keys())
                 backend.core.live.refusal = "Under WSGI there are no event streams."
                 is_open.set_result((backend.core, identity))
                 await self._ending.wait()

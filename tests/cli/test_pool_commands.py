@@ -95,6 +95,20 @@ def test_a_move_to_where_the_queue_lies_says_that_no_message_had_to(nuska, jobs)
     )  # fmt: skip
 
 
+def test_it_is_said_in_which_pool_a_queue_lies(nuska, jobs):
+    jobs.post(1)
+    at_home = nuska("queue", "pool", "jobs")
+    assert (at_home.returncode, at_home.stdout) == (0, "")
+    assert "the catalogue's own store" in at_home.stderr
+    nuska("pool", "put", "a", uri(nuska, "a"))
+    nuska("queue", "move", "jobs", "--to", "a")
+    there = nuska("queue", "pool", "jobs")
+    assert (there.returncode, there.stdout, there.stderr) == (0, "a\n", "")
+    shown = json.loads(nuska("queue", "pool", "jobs", "--json").stdout)
+    assert shown == {"name": "jobs", "pool": "a", "moving_to": None}
+    assert nuska("queue", "pool", "nobody").returncode == 1
+
+
 def test_a_pool_is_drained_and_then_it_can_go(nuska, jobs):
     nuska("pool", "put", "a", uri(nuska, "a"))
     jobs.post_many([NewMessage(body=number) for number in range(250)])

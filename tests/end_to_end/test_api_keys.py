@@ -135,6 +135,16 @@ def test_a_sensor_posts_to_its_queue_and_does_nothing_else(closed: Closed) -> No
         assert message.body == {"celsius": 21}
 
 
+def test_it_is_said_where_a_key_counts_for_nothing(closed: Closed, tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, "--admin-mode") as open_to_all:
+        made = nuska("key", "create", url=open_to_all.url)
+        assert (made.returncode, "--auth keys" in made.stderr) == (0, True)
+    made = nuska("key", "create", "--in-store", "--data", str(tmp_path))
+    assert "--auth keys" in made.stderr
+    made = nuska("key", "create", token=closed.key, url=closed.server.url)
+    assert (made.returncode, "--auth" in made.stderr) == (0, False)
+
+
 def test_a_revoked_key_is_refused_at_once(closed: Closed) -> None:
     made = nuska("key", "create", "--json", token=closed.key, url=closed.server.url)
     key = json.loads(made.stdout)

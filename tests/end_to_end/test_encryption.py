@@ -1,14 +1,19 @@
 """The real server with an encrypted queue: nothing plain on disk, keys in the operator's hand."""
 
+import json
 import os
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from nuska.client import ADMIN, RetryPolicy, Unavailable
 from nuska.client.blocking import BlockingClient
+from nuska.domain.sealing import OperatorKeys
 from nuska.testing.server_process import ServerProcess
 
 SECRET = "the combination is 4711-0815"
@@ -26,6 +31,16 @@ def nuska(*arguments: str, url: str = "") -> str:
         env=kept | {"NUSKA_URL": url, "NUSKA_PROJECT": "acme"},
     )
     return done.stdout
+
+
+def _name_of(key: str) -> str:
+    return OperatorKeys([key.strip()]).first
+
+
+def get(url: str) -> dict[str, Any]:
+    headers = {"Client-ID": str(uuid4()), "X-Project-Id": "acme", "X-Roles": "admin"}
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answer:
+        return json.load(answer)
 
 
 def on_disk(directory: Path) -> bytes:
@@ -76,14 +91,26 @@ def test_a_server_without_the_key_says_so_and_one_with_it_has_everything(tmp_pat
     ):
         client.queue("vault").create({"_enable_encrypt_messages": True})
         client.queue("vault").post(SECRET)
+    name = _name_of(keys.read_text())
     with (
-        ServerProcess(data) as server,
-        BlockingClient(server.url, project="acme", retry=RetryPolicy(attempts=1)) as client,
-        pytest.raises(Unavailable, match="no encryption key"),
+        ServerProcess(data, *FLAGS) as server,
+        BlockingClient(
+            server.url, project="acme", headers=ADMIN, retry=RetryPolicy(attempts=1)
+        ) as client,
     ):
-        client.queue("vault").pop(1)
+        with pytest.raises(Unavailable, match="no encryption key") as refused:
+            client.queue("vault").pop(1)
+        assert refused.value.retry_after is None
+        assert "try again" not in refused.value.description
+        with pytest.raises(Unavailable, match="its operator has to configure it"):
+            client.queue("vault").post("another")
+        assert f"KEY MISSING: {name}" in server.output
+        assert "an encryption key is missing" in server.output
+        health = f"{server.url}/v2/health"
+        assert get(health)["missing_encryption_keys"] == [name]
     with (
         ServerProcess(data, environment=environment) as server,
         BlockingClient(server.url, project="acme") as client,
     ):
         assert [m.body for m in client.queue("vault").pop(1)] == [SECRET]
+        assert "KEY MISSING" not in server.output

@@ -31,6 +31,11 @@ def banner(service: Service, settings: Settings) -> str:
     ]
     if service.address is not None:
         lines.append(f"  access        {_access(service, settings)}")
+    if service.missing_keys:
+        lines.append(
+            f"  encryption    KEY MISSING: {', '.join(service.missing_keys)}; what needs it can be "
+            "neither posted nor read. Set encryption_keys_file"
+        )
     if service.metrics_at:
         lines.append(f"  metrics       {service.metrics_at}")
     if service.address is not None:

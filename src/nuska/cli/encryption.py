@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 
 from nuska.cli.exits import CommandFailed, Exit
 from nuska.cli.options import DEFAULTS, PLAIN, Options
-from nuska.cli.output import Cells, document
+from nuska.cli.output import Cells, counted, document
 from nuska.client import ADMIN
 
 KEY_BYTES = 32
@@ -22,7 +22,11 @@ app = App(name="encryption", help="The keys of encrypted queues.", default_param
 @app.command
 def new_key() -> int:
     """Make an operator's key, for the settings encryption_keys and encryption_keys_file."""
-    sys.stdout.write(f"{b64encode(secrets.token_bytes(KEY_BYTES)).decode()}\n")
+    from nuska.domain.sealing import OperatorKeys
+
+    key = b64encode(secrets.token_bytes(KEY_BYTES)).decode()
+    sys.stdout.write(f"{key}\n")
+    sys.stderr.write(f"A server calls this key {OperatorKeys([key]).first}.\n")
     return Exit.DONE
 
 
@@ -49,7 +53,7 @@ async def rotate(*, options: Options = DEFAULTS) -> None:
     if options.as_json:
         options.output.json({"queues": queues})
     else:
-        options.output.note(f"The next posts to {queues} queues make new data keys.")
+        options.output.note(f"The next posts to {counted(queues, 'queue')} make new data keys.")
 
 
 @app.command
@@ -68,7 +72,7 @@ async def erase(
     if options.as_json:
         options.output.json({"keys": keys})
     else:
-        options.output.note(f"{keys} data keys are erased.")
+        options.output.note(f"{counted(keys, 'data key')} erased.")
 
 
 @app.command
@@ -79,4 +83,4 @@ async def rewrap(*, options: Options = DEFAULTS) -> None:
     if options.as_json:
         options.output.json({"keys": keys})
     else:
-        options.output.note(f"{keys} data keys were wrapped anew.")
+        options.output.note(f"{counted(keys, 'data key')} wrapped anew.")

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from nuska.cli.exits import CommandFailed, Exit, complain
-from nuska.cli.options import DEFAULTS, PLAIN, Options
+from nuska.cli.options import DEFAULTS, PLAIN, TOKEN_VARIABLE, Options
 from nuska.cli.output import Cells, document
 from nuska.client import ADMIN, Key
 
@@ -21,6 +21,10 @@ app = App(name="key", help="API keys of the service's own.", default_parameter=P
 
 Id = Annotated[str, Parameter(name="ID", help="The key's id.")]
 COLUMNS = ("ID", "NAME", "ROLES", "QUEUES", "ACTIONS", "EXPIRES", "LAST USED")
+OPEN = (
+    "Keys count where the server asks for proof: nuska serve --auth keys (or keystone, or jwt). "
+    "Without --auth it lets everybody in, and asks for none."
+)
 OPERATOR = "operator"
 """Who made a key, when it was made in the store."""
 
@@ -63,18 +67,21 @@ async def create(
         "ttl": ttl,
     }
     if in_store:
-        made = await _make_in_store(name, limits, options, store, data, config)
+        made, counts = await _make_in_store(name, limits, options, store, data, config)
     elif store is not None or data is not None or config is not None:
         raise CommandFailed(Exit.USAGE, "--store, --data and --config go with --in-store.")
     else:
         async with options.client(headers=ADMIN) as client:
             answer = await client.keys().create(name, **limits)
         made = {"id": answer.id, "key": answer.key}
+        counts = bool(os.environ.get(TOKEN_VARIABLE))  # else it asks nobody
     if options.as_json:
         options.output.json(made)
     else:
         options.output.line(made["key"])
         options.output.note(f"Keep it: the key {made['id']} is not shown again.")
+        if not counts:
+            options.output.note(OPEN)
 
 
 @app.command(name="list")
@@ -130,7 +137,8 @@ async def _make_in_store(
     store: str | None,
     data: Path | None,
     config: Path | None,
-) -> dict[str, str]:
+) -> tuple[dict[str, str], bool]:
+    """The key, and whether the settings ask anybody for one."""
     from nuska.core.keys import KeyDraft
     from nuska.domain.errors import NuskaError
     from nuska.drivers import CannotStart
@@ -162,4 +170,4 @@ async def _make_in_store(
         raise CommandFailed(Exit.REFUSED, str(error)) from error
     except NuskaError as error:
         raise CommandFailed(Exit.REFUSED, error.description) from error
-    return {"id": made.key.id, "key": made.secret}
+    return {"id": made.key.id, "key": made.secret}, not settings.is_open

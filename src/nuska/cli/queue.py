@@ -118,6 +118,22 @@ async def stats(name: Name, /, *, options: Options = DEFAULTS) -> None:
 
 
 @app.command
+async def pool(name: Name, /, *, options: Options = DEFAULTS) -> None:
+    """Say in which pool a queue lies, as an admin."""
+    async with options.client(headers=ADMIN) as client:
+        found = await client.queue(name).whereabouts()
+    if options.as_json:
+        options.output.json({"name": name, "pool": found.pool, "moving_to": found.moving_to})
+        return
+    if found.pool is None:
+        options.output.note(f"Queue {name} lies in no pool, but in the catalogue's own store.")
+    else:
+        options.output.line(found.pool)
+    if found.moving_to is not None:
+        options.output.note(f"It is being moved to pool {found.moving_to}.")
+
+
+@app.command
 async def move(
     name: Name,
     /,

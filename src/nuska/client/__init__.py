@@ -35,7 +35,15 @@ from nuska.client.held import ClaimedMessage, HeldClaim
 from nuska.client.keys import Key, Keys, MadeKey
 from nuska.client.paging import Listing
 from nuska.client.persistence import Timing
-from nuska.client.pools import ADMIN, Carriage, Flavor, FlavorEntry, Pool, PoolEntry
+from nuska.client.pools import (
+    ADMIN,
+    Carriage,
+    Flavor,
+    FlavorEntry,
+    Pool,
+    PoolEntry,
+    Whereabouts,
+)
 from nuska.client.queues import Queue
 from nuska.client.quotas import Quota, Quotas
 from nuska.client.records import (
@@ -126,6 +134,7 @@ __all__ = [
     "Unavailable",
     "UnreadableAnswer",
     "Waiting",
+    "Whereabouts",
     "WorkReport",
     "Worker",
 ]

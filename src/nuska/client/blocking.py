@@ -37,7 +37,7 @@ from nuska.client.following import Gap
 from nuska.client.held import ClaimedMessage, HeldClaim
 from nuska.client.paging import Listing
 from nuska.client.persistence import Timing
-from nuska.client.pools import Carriage, FlavorEntry, PoolEntry
+from nuska.client.pools import Carriage, FlavorEntry, PoolEntry, Whereabouts
 from nuska.client.portal import NOT_OPEN, Portal
 from nuska.client.queues import Queue
 from nuska.client.records import Claim, Message, Metadata, NewMessage, QueueEntry, RawMessage, Stats
@@ -185,6 +185,9 @@ class BlockingQueue:
 
     def purge(self) -> None:
         self._portal.run(self._queue.purge())
+
+    def whereabouts(self) -> Whereabouts:
+        return self._portal.run(self._queue.whereabouts())
 
     def move(self, to: str) -> Carriage:
         return self._portal.run(self._queue.move(to))

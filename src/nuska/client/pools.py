@@ -63,6 +63,14 @@ class Carriage(Struct, frozen=True, kw_only=True):
         return self.state in ("done", "failed")
 
 
+class Whereabouts(Struct, frozen=True, kw_only=True):
+    """Where a queue lies."""
+
+    pool: str | None
+    """None: in the store that keeps the catalogue."""
+    moving_to: str | None = None
+
+
 class _Pools(Struct, frozen=True):
     pools: list[PoolEntry]
     links: list[Link] = []
@@ -140,6 +148,11 @@ class Flavor:
     async def delete(self) -> None:
         """Remove the flavor; its pools have none then. It need not exist."""
         await self._connection.call("DELETE", self._href)
+
+
+async def whereabouts(connection: Connection, queue_href: str) -> Whereabouts:
+    """In which pool a queue lies."""
+    return (await connection.call("GET", f"{queue_href}/pool")).read(Whereabouts)
 
 
 async def start_move(connection: Connection, queue_href: str, to: str) -> Carriage:

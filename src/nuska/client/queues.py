@@ -12,7 +12,7 @@ from nuska.client.encoding import encode_json
 from nuska.client.errors import NotFound
 from nuska.client.held import HeldClaim
 from nuska.client.paging import Link, Page
-from nuska.client.pools import Carriage, moved, start_move
+from nuska.client.pools import Carriage, Whereabouts, moved, start_move, whereabouts
 from nuska.client.records import Metadata, QueueEntry, Stats
 from nuska.client.retries import Repeat
 from nuska.client.signed_urls import SignedUrls
@@ -106,6 +106,10 @@ class Queue(QueueClaims):
             body=encode_json({"resource_types": ["messages"]}),
             headers={"Content-Type": "application/json"},
         )
+
+    async def whereabouts(self) -> Whereabouts:
+        """In which pool it lies, for an admin. ``NotFound`` when it does not exist."""
+        return await whereabouts(self._connection, self._href)
 
     async def move(self, to: str) -> Carriage:
         """Have the queue carried to the pool ``to``, as an admin; begun already, that goes on."""

@@ -6,6 +6,7 @@ the wake-up. No status codes, headers, JSON or SQL; no clock but the one passed 
 
 import os
 from collections.abc import Callable
+from functools import partial
 
 from msgspec import Struct
 
@@ -37,7 +38,7 @@ from nuska.core.sharing import SharingRules, SharingService
 from nuska.core.signatures import SignatureDesk
 from nuska.core.subscriptions import SubscriberRules, SubscriptionService
 from nuska.core.terms import Terms
-from nuska.core.vault import KeyVault
+from nuska.core.vault import KeyVault, missing_keys
 from nuska.core.waiting import Watch
 from nuska.core.wakeups import LocalWakeups, SharedWakeups
 from nuska.domain.limits import Limits
@@ -231,7 +232,13 @@ def build_core(
         desk=SignatureDesk(sharing.signer, clock, grants),
         sharing=SharingService(sharing, clock, limits, random_bytes, grants),
         live=listening,
-        health=HealthService(store, clock, random_bytes, placement),
+        health=HealthService(
+            store,
+            clock,
+            random_bytes,
+            placement,
+            None if subscribable is None else partial(missing_keys, subscribable.records, vault),
+        ),
         encryption=EncryptionService(vault),
         keys=KeyService(key_records, clock, random_bytes),
         key_records=key_records,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from nuska.domain.errors import Unavailable
+from nuska.domain.errors import KeyMissing
 from nuska.domain.internal import owner_of
 from nuska.domain.messages import Idempotency, Message, NewMessage, QueueRef
 from nuska.domain.sealed import any_sealed, unmistakable
@@ -33,7 +33,10 @@ class Bodies:
                 return [replace(one, body=unmistakable(one.body)) for one in messages]
             return messages
         if self._vault is None:
-            raise Unavailable("The queue is encrypted, and this server has no encryption key.")
+            raise KeyMissing(
+                "The queue is encrypted, and this server has no encryption key: its operator has "
+                "to configure it."
+            )
         bodies = await self._vault.seal(queue, [message.body for message in messages])
         return [replace(one, body=body) for one, body in zip(messages, bodies, strict=True)]
 
@@ -56,7 +59,10 @@ class Bodies:
         if not any_sealed(message.body for message in messages):
             return list(messages), []
         if self._vault is None:
-            raise Unavailable("The messages are encrypted, and this server has no encryption key.")
+            raise KeyMissing(
+                "The messages are encrypted, and this server has no encryption key: its operator "
+                "has to configure it."
+            )
         bodies = await self._vault.open(
             owner_of(queue.project), [message.body for message in messages]
         )

@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from nuska.core.access import allow
-from nuska.domain.errors import NuskaError
+from nuska.domain.errors import NuskaError, Unavailable
 from nuska.domain.limits import MIN_CLAIM_TTL, MIN_MESSAGE_TTL
 from nuska.domain.messages import NewMessage, QueueRef
 from nuska.domain.moments import seconds
@@ -27,6 +28,8 @@ from nuska.interfaces.storage import RandomBytes, Store
 CANARY_LIFETIME = 10.0
 """Seconds for which a canary's findings stand."""
 CANARY_MESSAGES = 100
+DIGITS = 6
+"""Of seconds behind the point: microseconds."""
 OPERATIONS = (
     "create_queue",
     "post_messages",
@@ -53,11 +56,14 @@ class Finding(Struct, frozen=True):
     """Names the log entry of a failure."""
 
 
-class Findings(Struct, frozen=True):
+class Findings(Struct, frozen=True, omit_defaults=True):
     """What the canary found."""
 
     storage_reachable: bool
     operation_status: dict[str, Finding]
+    missing_encryption_keys: list[str] = []
+    """The operator's keys that something encrypted here needs, by name; with pools in the
+    findings about all of them."""
 
 
 class PooledFindings(Struct, frozen=True):
@@ -65,6 +71,7 @@ class PooledFindings(Struct, frozen=True):
 
     catalog_reachable: bool
     pools: dict[str, Findings]
+    missing_encryption_keys: list[str] = []
 
 
 class HealthService:
@@ -74,10 +81,13 @@ class HealthService:
         clock: Clock,
         random_bytes: RandomBytes,
         placement: Placement | None = None,
+        missing_keys: Callable[[], Awaitable[list[str]]] | None = None,
     ) -> None:
-        """With ``placement``, every pool has a canary of its own."""
+        """With ``placement``, every pool has a canary of its own. ``missing_keys`` names the
+        operator's encryption keys that are needed and not there; None where none can be."""
         self._store = store
         self._placement = placement
+        self._missing_keys = missing_keys
         self._clock = clock
         self._random_bytes = random_bytes
         self._one_at_a_time = asyncio.Lock()
@@ -96,7 +106,19 @@ class HealthService:
                 self._last = (now, await self._look())
             return self._last[1]
 
+    async def missing_keys(self) -> list[str]:
+        """For who runs the service; nothing, while the store does not say."""
+        if self._missing_keys is None:
+            return []
+        try:
+            return await self._missing_keys()
+        except Unavailable:
+            return []
+
     async def _look(self) -> Findings | PooledFindings:
+        return replace(await self._tried(), missing_encryption_keys=await self.missing_keys())
+
+    async def _tried(self) -> Findings | PooledFindings:
         if self._placement is None:
             return await self._run(self._store)
         if not await self._placement.catalogue_answers():
@@ -185,5 +207,9 @@ async def _try(step: Callable[[], Awaitable[object]]) -> Finding:
         # The whole point is to report whatever goes wrong, under a reference into the log.
         ref = str(uuid.uuid4())
         log.exception("a step of the health check failed", ref=ref)
-        return Finding(False, loop.time() - started, ref)
-    return Finding(True, loop.time() - started)
+        return Finding(False, _shown(loop.time() - started), ref)
+    return Finding(True, _shown(loop.time() - started))
+
+
+def _shown(seconds: float) -> float:
+    return round(seconds, DIGITS)

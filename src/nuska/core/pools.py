@@ -25,6 +25,7 @@ from nuska.domain.pools import (
     Carriage,
     Flavor,
     Pool,
+    Whereabouts,
     masked,
 )
 from nuska.interfaces.identity import Caller
@@ -118,6 +119,15 @@ class PoolService:
         """How far the last drain has come."""
         allow(caller, "pools:get")
         return _found(await self._placement.drain_of(name), f"the pool {name} was drained")
+
+    async def whereabouts(self, caller: Caller, queue: str) -> Whereabouts:
+        """Where a queue of the caller's project lies."""
+        ref = QueueRef(caller.project, queue)
+        allow(caller, "pools:get", ref)
+        found = await self._placement.whereabouts(ref)
+        if found is None:
+            raise NotFound(f"There is no queue named {queue}.")
+        return found
 
     async def start_move(self, caller: Caller, queue: str, target: str) -> Carriage:
         """Have a queue of the caller's project carried to a pool."""

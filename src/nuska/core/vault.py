@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from nuska.domain.errors import Unavailable
+from nuska.domain.errors import KeyMissing, Unavailable
 from nuska.domain.internal import key_of, keys_below, owner_of
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Duration, Moment, seconds
@@ -41,6 +41,8 @@ REMEMBERED = 10_000
 """Keys, and as many queues, that a process remembers."""
 PAGE = 200
 """Records looked at in one step of what concerns many keys."""
+LOOKED_AT = 1_000
+"""Data keys of which it is found out whether the operator's keys open them."""
 ATTEMPTS = 8
 """At making a queue's key while others make it, too."""
 
@@ -128,6 +130,11 @@ class KeyVault:
 
     def fingerprint(self, project: str, of: bytes) -> bytes:
         return self._operator.fingerprint(project, of)
+
+    @property
+    def operator_keys(self) -> tuple[str, ...]:
+        """The names of the keys that are configured."""
+        return self._operator.names
 
     # What the operator does
 
@@ -219,7 +226,7 @@ class KeyVault:
         try:
             raw = self._operator.unwrap(wrapped, project, key_id)
         except KeyError as error:
-            raise Unavailable(
+            raise KeyMissing(
                 f"The messages need the operator's encryption key {wrapped.operator_key}, which is "
                 "not configured on this server."
             ) from error
@@ -235,7 +242,7 @@ class KeyVault:
         try:
             raw = self._operator.unwrap(stored.wrapped, project, key_id)
         except KeyError as error:
-            raise Unavailable(
+            raise KeyMissing(
                 f"Key {key_id} is wrapped by the operator's key {stored.wrapped.operator_key}, "
                 "which is not configured on this server."
             ) from error
@@ -253,6 +260,21 @@ class KeyVault:
                     collection, record.key, version=record.version
                 )
         return removed
+
+
+async def missing_keys(records: RecordStore, vault: KeyVault | None) -> list[str]:
+    """The names of the operator's keys that data keys need and that are not configured; of the
+    first ``LOOKED_AT`` data keys."""
+    there = set() if vault is None else set(vault.operator_keys)
+    missing: set[str] = set()
+    after = ""
+    for _ in range(LOOKED_AT // PAGE):
+        page = await records.page(DATA_KEYS, after=after, limit=PAGE)
+        missing |= {_stored_key(record.value).wrapped.operator_key for record in page} - there
+        if len(page) < PAGE:
+            break
+        after = page[-1].key
+    return sorted(missing)
 
 
 def _within(queue: QueueRef) -> str:

@@ -16,7 +16,8 @@ NuskaError
 ├── Conflict                the request contradicts what is already stored
 └── Unavailable             a dependency cannot answer now; retrying may help
     ├── QueueAway           the queue is being carried to another store
-    └── RateExceeded        the project goes faster than it may
+    ├── RateExceeded        the project goes faster than it may
+    └── KeyMissing          an encryption key is not configured: only the operator can help
 
 Transports translate these classes and nothing else; anything outside this tree
 is a bug and is answered as one. ``title`` is the short name people search for
@@ -134,10 +135,11 @@ class Unavailable(NuskaError):
 
     title = "Service temporarily unavailable"
 
-    def __init__(self, description: str, *, retry_after: int = 1) -> None:
+    def __init__(self, description: str, *, retry_after: int | None = 1) -> None:
         super().__init__(description)
         self.retry_after = retry_after
-        """Whole seconds after which a retry makes sense."""
+        """Whole seconds after which a retry makes sense; None: it makes none, until somebody has
+        done something about it."""
 
 
 class QueueAway(Unavailable):
@@ -157,3 +159,12 @@ class RateExceeded(Unavailable):
         )
         self.what = what
         self.limit = limit
+
+
+class KeyMissing(Unavailable):
+    """What is encrypted, or is to be, needs a key that the operator has not configured."""
+
+    title = "Encryption key missing"
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description, retry_after=None)

@@ -22,7 +22,8 @@ MAX_POOL_OPTIONS = 16_384
 
 CATALOG_STORE = "catalog_store"
 """What the catalogue's own store, in which queues may lie too, is called in the health document."""
-RESERVED_POOL_NAMES = frozenset({"catalog_reachable", CATALOG_STORE})
+MISSING_KEYS = "missing_encryption_keys"
+RESERVED_POOL_NAMES = frozenset({"catalog_reachable", CATALOG_STORE, MISSING_KEYS})
 """The health document has the pools beside these keys."""
 MASK = "***"
 _PASSWORD = re.compile(r"(?s)(//[^/:?#]*:).*@")
@@ -69,6 +70,15 @@ class Carriage(Struct, frozen=True, kw_only=True):
     """How long it has run."""
     problem: str = ""
     """Why it failed, or what it waits for, in a sentence."""
+
+
+class Whereabouts(Struct, frozen=True):
+    """Where a queue lies."""
+
+    pool: str
+    """``OWN``: in the store that keeps the catalogue."""
+    target: str | None = None
+    """Whereto it is being carried, if it is."""
 
 
 def masked(uri: str) -> str:

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from nuska.domain.messages import Added, Idempotency, Message, NewMessage, QueueRef
 from nuska.domain.moments import Duration, Moment
-from nuska.domain.pools import Carriage, Flavor, Pool
+from nuska.domain.pools import Carriage, Flavor, Pool, Whereabouts
 from nuska.domain.positions import MessageId, Position
 from nuska.domain.queues import Metadata
 from nuska.interfaces.announcing import AnnouncementStore
@@ -237,6 +237,10 @@ class Placement(Protocol):
 
     async def remove_flavor(self, name: str) -> None:
         """Remove the flavor; its pools lose it. Nothing happens when there is none."""
+        ...
+
+    async def whereabouts(self, queue: QueueRef) -> Whereabouts | None:
+        """Where the queue lies now, as the catalogue says; None when there is no such queue."""
         ...
 
     async def start_move(self, queue: QueueRef, target: str) -> None:

@@ -112,6 +112,7 @@ EXPECTED: dict[str, tuple[str, str | None]] = {
     "deletePool": (OPERATE, None),
     "getDrain": (OPERATE, None),
     "drainPool": (OPERATE, None),
+    "getWhereabouts": (OPERATE, None),
     "getMove": (OPERATE, None),
     "moveQueue": (OPERATE, None),
     "listDataKeys": (OPERATE, None),

@@ -29,7 +29,9 @@ class TestAvailability:
         self, make_pooled: Any, limits: dict[str, bool]
     ) -> None:
         api = make_pooled(**limits).admin
-        for path in ("/v2/pools", POOL, f"{POOL}/drain", "/v2/flavors", "/v2/queues/q/move"):
+        queue = "/v2/queues/q"
+        ours = ("/v2/pools", POOL, f"{POOL}/drain", "/v2/flavors", f"{queue}/move", f"{queue}/pool")
+        for path in ours:
             reply = await api.get(path)
             assert (reply.status, reply.json()) == (404, {"title": "404 Not Found"})
         assert b"rel/pool" not in (await api.get("/v2/")).body
@@ -50,6 +52,7 @@ class TestAvailability:
             ("GET", f"{POOL}/drain"),
             ("POST", "/v2/queues/q/move"),
             ("GET", "/v2/queues/q/move"),
+            ("GET", "/v2/queues/q/pool"),
         ],
     )
     async def test_all_of_it_is_for_admins(
@@ -352,6 +355,14 @@ class TestMovesAndDrains:
         assert (done["state"], done["messages_done"], done["messages_left"]) == ("done", 3, 0)
         assert await self.bodies(pooled_service) == [0, 1, 2]
         assert (await api.delete("/v2/pools/a")).status == 204
+
+    async def test_it_is_said_where_a_queue_lies(self, api: Any, pooled_service: Any) -> None:
+        path = "/v2/queues/jobs/pool"
+        assert (await api.get(path)).json() == {"pool": "a", "moving_to": None}
+        await api.post("/v2/queues/jobs/move", {"to": "b"})
+        await pooled_service.carry()
+        assert (await api.get(path)).json() == {"pool": "b", "moving_to": None}
+        assert refusal(await api.get("/v2/queues/nobody/pool")) == (404, "Not found")
 
     async def test_a_pool_is_drained(self, api: Any, pooled_service: Any) -> None:
         path = "/v2/pools/a/drain"

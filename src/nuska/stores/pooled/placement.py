@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from nuska.domain.errors import Conflict, InvalidInput, NotFound, OnlyPool, Unavailable
 from nuska.domain.messages import QueueRef
-from nuska.domain.pools import OWN, Carriage, Flavor, Pool
+from nuska.domain.pools import OWN, Carriage, Flavor, Pool, Whereabouts
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.pooling import PoolableStore
 from nuska.interfaces.records import ABSENT, Record
@@ -223,6 +223,11 @@ class PooledPlacement:
                 await self._pools.known(afresh=True)
                 return
         raise Unavailable("The pool keeps changing under this update.")
+
+    async def whereabouts(self, queue: QueueRef) -> Whereabouts | None:
+        self._placing.drop(queue)
+        pin = await self._placing.pin(queue)
+        return None if pin is None else Whereabouts(pin.pool, pin.target)
 
     async def start_move(self, queue: QueueRef, target: str) -> None:
         if await self._catalogue.pool(target) is None:

@@ -293,7 +293,8 @@ async def _answer_error(
     if isinstance(error, NotAuthenticated):
         resp.set_header("www-authenticate", error.challenge)
     if isinstance(error, Unavailable):
-        resp.set_header("retry-after", str(error.retry_after))
+        if error.retry_after is not None:
+            resp.set_header("retry-after", str(error.retry_after))
         # One line for each request of an outage, and the rest for who looks closer.
         log.warning(
             "unavailable",

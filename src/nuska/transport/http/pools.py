@@ -71,6 +71,10 @@ async def get_drain(core: Core, req: ApiRequest, resp: Response) -> None:
     resp.data = wire.encode_carriage(carriage)
 
 
+async def get_whereabouts(core: Core, req: ApiRequest, resp: Response) -> None:
+    resp.data = wire.encode_whereabouts(await _pools(core).whereabouts(req.caller, req.queue))
+
+
 async def post_move(core: Core, req: ApiRequest, resp: Response) -> None:
     target = wire.decode_target(await req.read(MAX_ADMIN_BODY, "A move"), required=True)
     assert target is not None, "it is required"

@@ -13,7 +13,15 @@ from nuska.transport.http.table.encryption import KEYS, REWRAP, ROTATE
 from nuska.transport.http.table.grants import GRANT, GRANTS, GRANTS_OF_QUEUE, SHARE
 from nuska.transport.http.table.keys import API_KEY, API_KEYS
 from nuska.transport.http.table.messages import MESSAGE, MESSAGES
-from nuska.transport.http.table.pools import DRAIN, FLAVOR, FLAVORS, MOVE, POOL, POOLS
+from nuska.transport.http.table.pools import (
+    DRAIN,
+    FLAVOR,
+    FLAVORS,
+    MOVE,
+    POOL,
+    POOLS,
+    WHEREABOUTS,
+)
 from nuska.transport.http.table.queues import PURGE, QUEUE, QUEUES, STATS
 from nuska.transport.http.table.quotas import OPERATED_QUOTA, QUOTA
 from nuska.transport.http.table.rows import Admits, Handler, Operation, Route
@@ -34,7 +42,7 @@ def routes_for(limits: Limits) -> tuple[Route, ...]:
     """Every route of a server with these limits, but for the documents made from them."""
     admin: tuple[Route, ...] = (HEALTH, KEYS, ROTATE, REWRAP) if limits.admin_mode else ()
     if limits.admin_mode and limits.pooling:
-        admin = (*admin, POOLS, POOL, DRAIN, MOVE, FLAVORS, FLAVOR)
+        admin = (*admin, POOLS, POOL, DRAIN, WHEREABOUTS, MOVE, FLAVORS, FLAVOR)
     return (
         VERSIONS,
         VERSION,

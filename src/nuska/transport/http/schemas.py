@@ -102,6 +102,11 @@ def _general() -> dict[str, Schema]:
         seconds={"type": "number"},
         ref=_or_null(_TEXT),
     )
+    missing_keys: Schema = {
+        "description": "Names of the operator's keys that something encrypted needs; shown when "
+        "there are some.",
+        **_array(_TEXT),
+    }
     return {
         "Json": {
             "description": "Any JSON value with finite numbers and integers of 64 bit.",
@@ -123,13 +128,18 @@ def _general() -> dict[str, Schema]:
             ("storage_reachable", "operation_status"),
             storage_reachable=_FLAG,
             operation_status={"type": "object", "additionalProperties": finding},
+            missing_encryption_keys=missing_keys,
         ),
         "Health": {
             "description": "With pooling one for each pool, by the pool's name.",
             "anyOf": [
                 ref("StoreHealth"),
                 {
-                    **_object(("catalog_reachable",), catalog_reachable=_FLAG),
+                    **_object(
+                        ("catalog_reachable",),
+                        catalog_reachable=_FLAG,
+                        missing_encryption_keys=missing_keys,
+                    ),
                     "additionalProperties": ref("StoreHealth"),
                 },
             ],
@@ -525,6 +535,14 @@ def _pools() -> dict[str, Schema]:
         "ErasedKeys": _object(("keys",), keys=_COUNT),
         "RotatedQueues": _object(("queues",), queues=_COUNT),
         "RewrappedKeys": _object(("keys",), keys=_COUNT),
+        "Whereabouts": _object(
+            ("pool", "moving_to"),
+            pool={
+                "description": "Null: the store that keeps the catalogue.",
+                **_or_null(_TEXT),
+            },
+            moving_to=_or_null(_TEXT),
+        ),
         "Carriage": _object(
             (
                 "from",

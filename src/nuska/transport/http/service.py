@@ -6,6 +6,7 @@ from msgspec import to_builtins
 from nuska.core import Core
 from nuska.core.health import PooledFindings
 from nuska.domain.errors import Unavailable
+from nuska.domain.pools import MISSING_KEYS
 from nuska.transport.http.request import ApiRequest
 from nuska.transport.wire.json import encode
 
@@ -44,7 +45,8 @@ async def get_ping(core: Core, _req: ApiRequest, resp: Response) -> None:
         await core.health.ping()
     except Unavailable as error:
         resp.status = 503
-        resp.set_header("retry-after", str(error.retry_after))
+        if error.retry_after is not None:
+            resp.set_header("retry-after", str(error.retry_after))
     else:
         resp.status = 204
 
@@ -57,6 +59,9 @@ async def get_health(core: Core, req: ApiRequest, resp: Response) -> None:
     findings = await core.health.check(req.caller)
     if isinstance(findings, PooledFindings):
         pools = {name: to_builtins(found) for name, found in findings.pools.items()}
-        resp.data = encode({**pools, "catalog_reachable": findings.catalog_reachable})
+        document = {**pools, "catalog_reachable": findings.catalog_reachable}
+        if findings.missing_encryption_keys:
+            document[MISSING_KEYS] = findings.missing_encryption_keys
+        resp.data = encode(document)
     else:
         resp.data = encode(to_builtins(findings))

@@ -90,7 +90,7 @@ def failure(error: NuskaError) -> Reply:
         "exception": error.description,
         "error": error.description,
     }
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable) and error.retry_after is not None:
         body["retry_after"] = error.retry_after
     return Reply(status_of(error).value, json.encode(body))
 

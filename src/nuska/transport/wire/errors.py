@@ -35,7 +35,7 @@ def body_of(error: errors.NuskaError) -> bytes:
     description = error.description
     if isinstance(error, errors.NotAuthenticated):
         return encode({"error": {"code": 401, "title": error.title, "message": description}})
-    if isinstance(error, errors.Unavailable):
+    if isinstance(error, errors.Unavailable) and error.retry_after is not None:
         description = f"{description} {_INVITATION}"
     return error_body(error.title, description)
 

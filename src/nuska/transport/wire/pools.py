@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from nuska.core.pools import PoolChange, ShownFlavor
 from nuska.domain.errors import InvalidBody
-from nuska.domain.pools import OWN, Carriage, Flavor, Pool, masked
+from nuska.domain.pools import OWN, Carriage, Flavor, Pool, Whereabouts, masked
 from nuska.transport.wire.json import decode_object, encode
 
 POOL_KEYS = frozenset({"uri", "weight", "options", "flavor"})
@@ -119,6 +119,11 @@ def _listed(shown: ShownFlavor) -> dict[str, object]:
     if shown.capabilities is not None:
         item["capabilities"] = shown.capabilities
     return item
+
+
+def encode_whereabouts(found: Whereabouts) -> bytes:
+    """Ours. ``pool`` is null for the store that keeps the catalogue."""
+    return encode({"pool": None if found.pool == OWN else found.pool, "moving_to": found.target})
 
 
 def encode_carriage(carriage: Carriage) -> bytes:

@@ -112,6 +112,21 @@ DRAIN = Route(
     adds=True,
 )
 
+WHEREABOUTS = Route(
+    f"{QUEUE_PATH}/pool",
+    (
+        Operation(
+            method="GET",
+            handler=pools.get_whereabouts,
+            name="getWhereabouts",
+            summary="In which pool the queue lies.",
+            action="pools:get",
+            answers={200: "Whereabouts"},
+            refusals=(404,),
+        ),
+    ),
+)
+
 MOVE = Route(
     f"{QUEUE_PATH}/move",
     (
