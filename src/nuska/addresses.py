@@ -1,6 +1,6 @@
 """Addresses a server listens on, and the host names it answers to.
 
-Parsing and judging only: sockets are opened in ``transport/server/listeners.py``.
+Parsing and judging only: sockets are opened in ``transport/server/ports.py``.
 """
 
 from collections.abc import Callable, Iterable

@@ -29,18 +29,18 @@ from nuska.identifying import identifying
 from nuska.identity.keystone.trusts import KeystoneTrusts
 from nuska.interfaces.identity import Identity
 from nuska.interfaces.storage import Store
-from nuska.listening import Listening, guard, is_private, open_listening
 from nuska.logs import log_request
 from nuska.metrics import PATH as METRICS_PATH
 from nuska.metrics import NuskaCollector, Sources, build_metrics_app
 from nuska.opening import Backend, opened
+from nuska.ports import Ports, guard, is_private, open_ports
 from nuska.settings import Settings
 from nuska.transport.http.app import build_app
 from nuska.transport.http.cors import with_cors
 from nuska.transport.http.proving import judge_by
 from nuska.transport.server.asgi import AsgiApp
 from nuska.transport.server.counters import Counters
-from nuska.transport.server.listeners import CannotListen
+from nuska.transport.server.ports import CannotListen
 from nuska.transport.server.server import HttpServer
 from nuska.transport.server.upgrade_only import upgrade_only
 from nuska.upkeep.sweeper import Sweeper
@@ -75,19 +75,19 @@ class Service(Struct, frozen=True, kw_only=True):
 
 @asynccontextmanager
 async def assembled(
-    settings: Settings, data: Path, worker: Worker | None = None, listening: Listening | None = None
+    settings: Settings, data: Path, worker: Worker | None = None, ports: Ports | None = None
 ) -> AsyncIterator[Service]:
     """A running service; leaving the context stops it in order.
 
     Workers are given what their supervisor listens on. Raises ``CannotStart``.
     """
     async with AsyncExitStack() as stack:
-        if listening is None:
+        if ports is None:
             try:
-                listening = open_listening(settings)
+                ports = open_ports(settings)
             except CannotListen as error:
                 raise CannotStart(f"{error}.") from error
-        stack.callback(listening.close)
+        stack.callback(ports.close)
         tls = await _certificate(settings, stack)
         backend = await stack.enter_async_context(opened(settings, data))
         core, store = backend.core, backend.store
@@ -100,7 +100,7 @@ async def assembled(
             store, core.announcing, core.clock, worker.duty.is_ours if worker else _always
         )
         counters = Counters()
-        allowed = _guard(settings, listening)
+        allowed = _guard(settings, ports)
         try:
             identity = await stack.enter_async_context(
                 identifying(settings, core, backend.keystone, backend.chance)
@@ -156,16 +156,16 @@ async def assembled(
             stack.push_async_callback(_stop_sweeping, sweeper, sweeping)
         closing = asyncio.create_task(core.live.run(), name="logs that nobody listens to")
         stack.push_async_callback(ended, closing)
-        if listening.apart is not None:
-            metrics = build_metrics_app(collector, guard(settings, listening.apart.address))
+        if ports.apart is not None:
+            metrics = build_metrics_app(collector, guard(settings, ports.apart.address))
             side = HttpServer(metrics, clock=backend.local, random_bytes=backend.chance, tls=tls)
             side.add_side_app(PING_PATH, app)
-            await side.start([listening.apart])
+            await side.start([ports.apart])
             stack.push_async_callback(side.stop)
-        if listening.api is not None:
-            await server.start([listening.api])
+        if ports.api is not None:
+            await server.start([ports.api])
             stack.push_async_callback(_stop_serving, server, core)
-        if listening.websocket is not None:
+        if ports.websocket is not None:
             second = HttpServer(
                 upgrade_only,
                 clock=backend.local,
@@ -175,27 +175,27 @@ async def assembled(
                 tls=tls,
             )
             second.serve_websockets(sockets, paths=None)
-            await second.start([listening.websocket])
+            await second.start([ports.websocket])
             stack.push_async_callback(_stop_serving, second, core)
         yield Service(
-            address=None if listening.api is None else listening.api.address,
-            metrics_at=_metrics_at(settings, listening),
+            address=None if ports.api is None else ports.api.address,
+            metrics_at=_metrics_at(settings, ports),
             where=_where(settings.store, data),
-            websocket=None if listening.websocket is None else listening.websocket.address,
+            websocket=None if ports.websocket is None else ports.websocket.address,
             store=store,
             core=core,
             server=server,
             missing_keys=missing_keys,
             open_to_others=settings.is_open
             and any(
-                listener is not None and not is_private(listener.address)
-                for listener in (listening.api, listening.websocket)
+                port is not None and not is_private(port.address)
+                for port in (ports.api, ports.websocket)
             ),
         )
 
 
 async def _certificate(settings: Settings, stack: AsyncExitStack) -> ssl.SSLContext | None:
-    """By which every listener on a network encrypts; None: none does."""
+    """By which every port on a network encrypts; None: none does."""
     if not settings.tls_certificate:
         return None
     try:
@@ -230,9 +230,9 @@ def _collector(own: NuskaCollector, worker: Worker | None, stack: AsyncExitStack
     return SummedCollector(worker.board, worker.number, own)
 
 
-def _guard(settings: Settings, listening: Listening) -> Callable[[str], bool]:
-    listener = listening.api or listening.apart
-    return guard(settings, settings.address if listener is None else listener.address)
+def _guard(settings: Settings, ports: Ports) -> Callable[[str], bool]:
+    port = ports.api or ports.apart
+    return guard(settings, settings.address if port is None else port.address)
 
 
 def _any_host(_: str) -> bool:
@@ -253,13 +253,13 @@ def _metrics_app(
     return build_metrics_app(collector, _any_host, judge=judge_by(identity, core.access))
 
 
-def _metrics_at(settings: Settings, listening: Listening) -> str:
-    listener = listening.apart or (listening.api if settings.metrics == "path" else None)
-    if listener is None:
+def _metrics_at(settings: Settings, ports: Ports) -> str:
+    port = ports.apart or (ports.api if settings.metrics == "path" else None)
+    if port is None:
         return ""
-    if isinstance(listener.address, UnixAddress):
-        return f"http://localhost{METRICS_PATH} on {listener.address}"
-    return shown_url(listener.address, settings) + METRICS_PATH
+    if isinstance(port.address, UnixAddress):
+        return f"http://localhost{METRICS_PATH} on {port.address}"
+    return shown_url(port.address, settings) + METRICS_PATH
 
 
 def shown_url(address: Address, settings: Settings) -> str:

@@ -129,7 +129,7 @@ async def opened(
         if isinstance(shared, SelectiveStore):
             core.wakeups.attend(shared)
         if shared is not None:
-            hearing = asyncio.create_task(shared.listen(core.wakeups.hear), name="other nodes")
+            hearing = asyncio.create_task(shared.hear_others(core.wakeups.hear), name="other nodes")
             stack.push_async_callback(ended, hearing)
         yield Backend(store=store, core=core, local=local, chance=chance, keystone=keystone)
 

@@ -8,7 +8,7 @@ from nuska.domain.egress import EgressPolicy, judge_url, parse_networks
 from nuska.domain.moments import seconds
 from nuska.domain.signing import Signer
 from nuska.interfaces.notifications import Trusts
-from nuska.listening import is_private
+from nuska.ports import is_private
 from nuska.settings import Settings
 
 

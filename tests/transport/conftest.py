@@ -10,7 +10,7 @@ import pytest
 from nuska.addresses import TcpAddress
 from nuska.system import SystemClock
 from nuska.transport.server.bounds import Bounds
-from nuska.transport.server.listeners import open_listener
+from nuska.transport.server.ports import open_port
 from nuska.transport.server.server import HttpServer
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
@@ -34,9 +34,9 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Served]]]:
                 random_bytes=random.Random(1).randbytes,
                 bounds=Bounds(**{"stop_timeout": 1.0, **bounds}),
             )
-            listener = open_listener(TcpAddress("127.0.0.1", 0))
-            await server.start([listener])
+            port = open_port(TcpAddress("127.0.0.1", 0))
+            await server.start([port])
             stack.push_async_callback(server.stop)
-            return Served(server, listener.address.port)
+            return Served(server, port.address.port)
 
         yield start

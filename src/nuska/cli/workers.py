@@ -12,9 +12,9 @@ from nuska.cli.banner import STOPPING, banner, say
 from nuska.cli.exits import Exit, complain
 from nuska.collector import settle
 from nuska.drivers import CannotStart
-from nuska.listening import Listening, open_listening
+from nuska.ports import Ports, open_ports
 from nuska.settings import Settings
-from nuska.transport.server.listeners import CannotListen
+from nuska.transport.server.ports import CannotListen
 from nuska.workers.supervisor import STOP_MARGIN, Supervisor
 from nuska.workers.worker import Worker
 
@@ -22,14 +22,14 @@ from nuska.workers.worker import Worker
 def serve_with_workers(settings: Settings, data: Path) -> int:
     """Serve until told to stop; the exit code. Raises ``CannotStart``."""
     try:
-        listening = open_listening(settings)
+        ports = open_ports(settings)
     except CannotListen as error:
         raise CannotStart(f"{error}.") from error
 
     def work(worker: Worker) -> int:
         structlog.contextvars.bind_contextvars(worker=worker.number)
         try:
-            uvloop.run(_serve(settings, data, worker, listening.shared()))
+            uvloop.run(_serve(settings, data, worker, ports.shared()))
         except CannotStart as error:
             complain(str(error))
             return Exit.REFUSED
@@ -41,12 +41,12 @@ def serve_with_workers(settings: Settings, data: Path) -> int:
         stop_within=settings.server.stop_timeout,
         say=say,
         stopping=STOPPING,
-        stop_listening=listening.close,
+        close_ports=ports.close,
     )
     return supervisor.run()
 
 
-async def _serve(settings: Settings, data: Path, worker: Worker, listening: Listening) -> None:
+async def _serve(settings: Settings, data: Path, worker: Worker, ports: Ports) -> None:
     """Until told to stop, or the supervisor has gone: then nobody else would end this, so it
     has a last hour, kept by the kernel."""
     stop = asyncio.Event()
@@ -59,7 +59,7 @@ async def _serve(settings: Settings, data: Path, worker: Worker, listening: List
 
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_reader(worker.lifeline, orphaned)
-    async with assembled(settings, data, worker, listening) as service:
+    async with assembled(settings, data, worker, ports) as service:
         settle()
         worker.ready(banner(service, settings))
         await stop.wait()

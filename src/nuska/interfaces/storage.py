@@ -331,7 +331,7 @@ class SharedStore(Store, Protocol):
         """Let other nodes know that ``messages`` became available. Never waits, never fails."""
         ...
 
-    async def listen(self, hear: Hear) -> None:
+    async def hear_others(self, hear: Hear) -> None:
         """Pass on what other nodes tell, until cancelled; when that may be incomplete,
         ``hear(None, 0)``: any queue may have something. Hints, never the truth (D13)."""
         ...

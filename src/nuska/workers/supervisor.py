@@ -64,17 +64,17 @@ class Supervisor:
         stop_within: float,
         say: Callable[[str], None],
         stopping: str,
-        stop_listening: Callable[[], None],
+        close_ports: Callable[[], None],
     ) -> None:
         """``work`` is called in each worker and returns its exit code. ``say`` is given what
         the first worker reports, once all of them serve, and ``stopping`` at the end.
-        ``stop_listening`` lets go of the sockets in this process; workers have theirs."""
+        ``close_ports`` lets go of the sockets in this process; workers have theirs."""
         self._work = work
         self._places = [_Place(number) for number in range(workers)]
         self._stop_within = stop_within + STOP_MARGIN
         self._say = say
         self._stopping = stopping
-        self._stop_listening = stop_listening
+        self._close_ports = close_ports
         self._board = Board(workers)
         self._duty = Duty()
         self._lifeline, self._life = os.pipe()
@@ -151,7 +151,7 @@ class Supervisor:
 
     def _stop(self) -> None:
         self._deadline = time.monotonic() + self._stop_within
-        self._stop_listening()
+        self._close_ports()
         for place in self._places:
             place.start_at = None
         self._signal(signal.SIGTERM)

@@ -152,7 +152,7 @@ class TestFailover:
         assert isinstance(store, SharedStore)
         assert isinstance(other, SharedStore)
         heard: asyncio.Queue[object] = asyncio.Queue()
-        listening = asyncio.create_task(store.listen(lambda ref, _: heard.put_nowait(ref)))
+        listening = asyncio.create_task(store.hear_others(lambda ref, _: heard.put_nowait(ref)))
         try:
             async with asyncio.timeout(RECOVERS_WITHIN):
                 await told(other, inbox, heard)

@@ -73,7 +73,7 @@ async def listening(store: RedisStore, *, to: list[QueueRef] | None = None) -> A
     if to is not None:
         store.disregard(None)
     heard: Heard = asyncio.Queue()
-    task = asyncio.create_task(store.listen(lambda ref, n: heard.put_nowait((ref, n))))
+    task = asyncio.create_task(store.hear_others(lambda ref, n: heard.put_nowait((ref, n))))
     try:
         async with asyncio.timeout(WITHIN):
             assert await heard.get() == (None, 0)

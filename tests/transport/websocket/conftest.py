@@ -17,7 +17,7 @@ from nuska.system import SystemClock
 from nuska.testing.clock import ManualClock, seeded_bytes
 from nuska.transport.http import build_app
 from nuska.transport.server.bounds import Bounds
-from nuska.transport.server.listeners import open_listener
+from nuska.transport.server.ports import open_port
 from nuska.transport.server.server import HttpServer
 from nuska.transport.server.sockets import SocketBounds, Sockets
 from nuska.transport.websocket.service import WebSocketService
@@ -94,12 +94,12 @@ async def serve(store: MemoryStore, clock: ManualClock) -> AsyncIterator[Serve]:
                 bounds=socket_bounds,
             )
             http.serve_websockets(sockets)
-            listener = open_listener(TcpAddress("127.0.0.1", 0))
-            await http.start([listener])
+            port = open_port(TcpAddress("127.0.0.1", 0))
+            await http.start([port])
             stack.push_async_callback(http.stop)
             stack.push_async_callback(built.live.stop)
             stack.callback(built.wakeups.stop)
-            return Served(http, sockets, built, listener.address.port)
+            return Served(http, sockets, built, port.address.port)
 
         yield start
 

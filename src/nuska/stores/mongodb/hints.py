@@ -91,7 +91,7 @@ class Hints:
         told = [[queue.project, queue.name, messages] for queue, messages in queues.items()]
         return {"_id": ObjectId(), "node": self._node, "queues": told}
 
-    async def listen(self, hear: Hear) -> None:
+    async def hear_others(self, hear: Hear) -> None:
         """Until cancelled. ``hear(None, 0)``: hints may have been lost, of any queue."""
         pause, was_heard = FIRST_PAUSE, True
         while True:

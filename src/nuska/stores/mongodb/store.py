@@ -89,8 +89,8 @@ class MongoStore:
     def tell(self, queue: QueueRef, messages: int) -> None:
         self._hints.tell(queue, messages)
 
-    async def listen(self, hear: Hear) -> None:
-        await self._hints.listen(hear)
+    async def hear_others(self, hear: Hear) -> None:
+        await self._hints.hear_others(hear)
 
     async def sweep(self, *, now: Moment) -> SweepReport:
         with self._forsaken.suspected():

@@ -139,9 +139,9 @@ class PooledPlacement:
                 messages += held
                 subscriptions += told
         if holding:
-            listening = f" and {subscriptions} subscriptions" if subscriptions else ""
+            also = f" and {subscriptions} subscriptions" if subscriptions else ""
             raise Conflict(
-                f"{messages} messages{listening} lie in the pool {name}, queues that hold some: "
+                f"{messages} messages{also} lie in the pool {name}, queues that hold some: "
                 f"{holding}. Move them first: nuska pool drain {name}."
             )
         async for queue in self._catalogue.in_pool(name):

@@ -158,5 +158,5 @@ class SharedPooledStore(PooledStore):
     def tell(self, queue: QueueRef, messages: int) -> None:
         self._shared.tell(queue, messages)
 
-    async def listen(self, hear: Hear) -> None:
-        await self._shared.listen(hear)
+    async def hear_others(self, hear: Hear) -> None:
+        await self._shared.hear_others(hear)

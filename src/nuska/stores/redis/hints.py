@@ -18,9 +18,9 @@ from redis.exceptions import RedisError
 from nuska.domain.errors import Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.interfaces.storage import Hear
+from nuska.stores.redis.hearing import Hearing
 from nuska.stores.redis.interest import Interest, class_of
 from nuska.stores.redis.lane import ANSWER_WITHIN, TELL, Part
-from nuska.stores.redis.listening import Listening
 from nuska.stores.redis.names import Names, queue_of_tag, tag
 from nuska.stores.redis.servers import Servers
 
@@ -98,16 +98,16 @@ class Hints:
             said += [self._names.hints_of(number), _encode(Hint(self._node, some))]
         return said
 
-    async def listen(self, hear: Hear) -> None:
+    async def hear_others(self, hear: Hear) -> None:
         """Until cancelled. ``hear(None, 0)``: hints may have been lost, of any queue."""
         pause, was_heard = FIRST_PAUSE, True
-        listening = Listening(self._servers, self._names, self._interest, self._changed)
+        hearing = Hearing(self._servers, self._names, self._interest, self._changed)
         while True:
             try:
-                async with listening.connected():
+                async with hearing.connected():
                     pause, was_heard = FIRST_PAUSE, True
                     hear(None, 0)
-                    await listening.pass_on(lambda data: self._pass_on(data, hear), hear)
+                    await hearing.pass_on(lambda data: self._pass_on(data, hear), hear)
             except (RedisError, OSError, Unavailable) as error:
                 if was_heard:
                     log.warning(

@@ -45,11 +45,11 @@ log = logging.getLogger("nuska.stores.sql")
 
 
 class Hints(Protocol):
-    """Tells other nodes and hears them: ``SharedStore.tell`` and ``listen``."""
+    """Tells other nodes and hears them: ``SharedStore.tell`` and ``hear_others``."""
 
     def tell(self, queue: QueueRef, messages: int) -> None: ...
 
-    async def listen(self, hear: Hear) -> None: ...
+    async def hear_others(self, hear: Hear) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -60,7 +60,7 @@ class Looking:
     def tell(self, queue: QueueRef, messages: int) -> None:
         """Nobody would hear it."""
 
-    async def listen(self, hear: Hear) -> None:
+    async def hear_others(self, hear: Hear) -> None:
         while True:
             hear(None, 0)
             await asyncio.sleep(LONGEST_PAUSE)
@@ -137,17 +137,17 @@ class Notifications:
     async def _say(self, queues: Mapping[QueueRef, int]) -> None:
         await self._notifying.rows({"channel": CHANNEL, "payloads": packed(self._node, queues)})
 
-    async def listen(self, hear: Hear) -> None:
+    async def hear_others(self, hear: Hear) -> None:
         """Until cancelled. ``hear(None, 0)``: hints may have been lost, of any queue."""
         pause, was_heard = FIRST_PAUSE, True
         while True:
-            listener = Listener(self._node, hear)
+            hearing = Hearing(self._node, hear)
             try:
                 async with self._database.connection_apart() as connection:
-                    await listener.subscribe(connection)
+                    await hearing.subscribe(connection)
                     pause, was_heard = FIRST_PAUSE, True
                     hear(None, 0)
-                    await listener.stay(connection)
+                    await hearing.stay(connection)
             except (SQLAlchemyError, OSError, TimeoutError, Unheard) as error:
                 if was_heard:
                     reason = getattr(error, "orig", None) or error
@@ -165,7 +165,7 @@ class Unheard(Exception):
     """The connection on which hints arrive has ended."""
 
 
-class Listener:
+class Hearing:
     """One connection on which hints arrive."""
 
     def __init__(self, node: str, hear: Hear) -> None:

@@ -67,14 +67,14 @@ class Polling:
 
         await self._database.do_bare(work)
 
-    async def listen(self, hear: Hear) -> None:
+    async def hear_others(self, hear: Hear) -> None:
         """Until cancelled. ``hear(None, 0)``: hints may have been lost, of any queue."""
-        listener, pause = _Listener(self._database, self._node, hear), FIRST_PAUSE
+        hearing, pause = _Hearing(self._database, self._node, hear), FIRST_PAUSE
         while True:
             try:
-                await listener.begin()
+                await hearing.begin()
                 pause = FIRST_PAUSE
-                await listener.follow()
+                await hearing.follow()
             except Unavailable as error:
                 if pause == FIRST_PAUSE:
                     log.warning(
@@ -86,7 +86,7 @@ class Polling:
             pause = min(2 * pause, LONGEST_PAUSE)
 
 
-class _Listener:
+class _Hearing:
     """Reads on from the last hint that it has seen."""
 
     def __init__(self, database: Database, node: str, hear: Hear) -> None:

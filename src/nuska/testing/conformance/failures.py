@@ -205,7 +205,7 @@ class LostHintConformance(EngineConformance):
     ) -> None:
         assert isinstance(store, SharedStore)
         heard: asyncio.Queue[object] = asyncio.Queue()
-        listening = asyncio.create_task(store.listen(lambda ref, _: heard.put_nowait(ref)))
+        listening = asyncio.create_task(store.hear_others(lambda ref, _: heard.put_nowait(ref)))
         other = await open_at(url)
         assert isinstance(other, SharedStore)
         try:

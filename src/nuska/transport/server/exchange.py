@@ -21,26 +21,26 @@ logger = logging.getLogger("nuska.server")
 
 
 class News:
-    """An event for one listener, made for every request: ``asyncio.Event`` costs thrice that."""
+    """An event for one waiter, made for every request: ``asyncio.Event`` costs thrice that."""
 
-    __slots__ = ("_listener", "there")
+    __slots__ = ("_waiter", "there")
 
     def __init__(self) -> None:
         self.there = False
-        self._listener: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
 
     def set(self) -> None:
         self.there = True
-        if self._listener is not None and not self._listener.done():
-            self._listener.set_result(None)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def wait(self) -> None:
-        assert self._listener is None, "a request has one reader"
-        self._listener = asyncio.get_running_loop().create_future()
+        assert self._waiter is None, "a request has one reader"
+        self._waiter = asyncio.get_running_loop().create_future()
         try:
-            await self._listener
+            await self._waiter
         finally:
-            self._listener = None
+            self._waiter = None
 
 
 class Exchange(RequestResponseCycle):

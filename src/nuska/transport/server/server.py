@@ -17,7 +17,7 @@ from nuska.transport.server.asgi import AsgiApp
 from nuska.transport.server.bounds import LINGER, Bounds
 from nuska.transport.server.connection import Connection
 from nuska.transport.server.counters import Counters
-from nuska.transport.server.listeners import BACKLOG, Listener
+from nuska.transport.server.ports import BACKLOG, Port
 from nuska.transport.server.request_ids import RequestIds
 from nuska.transport.server.shared import LogRequest, Shared
 from nuska.transport.server.sockets import PATHS, Sockets
@@ -31,7 +31,7 @@ logger = logging.getLogger("nuska.server")
 
 
 class HttpServer:
-    """Serves one ASGI application on open listeners."""
+    """Serves one ASGI application on open ports."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class HttpServer:
             log_request=log_request,
         )
         self._tls = tls
-        self._listeners: list[Listener] = []
+        self._ports: list[Port] = []
         self._servers: list[asyncio.Server] = []
         self._ticking: asyncio.Task[None] | None = None
 
@@ -77,14 +77,14 @@ class HttpServer:
     def running_requests(self) -> int:
         return len(self._shared.tasks)
 
-    async def start(self, listeners: list[Listener]) -> None:
-        """Accept connections; the listeners belong to the server from here on."""
+    async def start(self, ports: list[Port]) -> None:
+        """Accept connections; the ports belong to the server from here on."""
         loop = asyncio.get_running_loop()
-        self._listeners = listeners
+        self._ports = ports
         self._shared.tick(loop.time())
         self._ticking = loop.create_task(self._tick(), name="server-tick")
-        for listener in listeners:
-            for open_socket in listener.sockets:
+        for port in ports:
+            for open_socket in port.sockets:
                 self._servers.append(await self._serve(loop, open_socket))
 
     async def _serve(
@@ -106,8 +106,8 @@ class HttpServer:
         self._shared.stopping = True
         for server in self._servers:
             server.close()
-        for listener in self._listeners:
-            listener.close()
+        for port in self._ports:
+            port.close()
         for connection in tuple(self._shared.connections):
             connection.shutdown()
         if not self._shared.connections:

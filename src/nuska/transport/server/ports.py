@@ -18,7 +18,7 @@ class CannotListen(Exception):
     """The address cannot be had; the argument is a sentence for the operator."""
 
 
-class Listener:
+class Port:
     """An address and its open sockets."""
 
     def __init__(
@@ -30,9 +30,9 @@ class Listener:
         if owns_file and isinstance(address, UnixAddress):
             self._file = Path(address.path).stat()
 
-    def shared(self) -> "Listener":
+    def shared(self) -> "Port":
         """The same sockets for a process that has them from another one."""
-        return Listener(self.address, self.sockets, owns_file=False)
+        return Port(self.address, self.sockets, owns_file=False)
 
     def close(self) -> None:
         """Close the sockets; remove our socket file, unless somebody else has taken its place."""
@@ -47,11 +47,11 @@ class Listener:
                 pass
 
 
-def open_listener(address: Address) -> Listener:
+def open_port(address: Address) -> Port:
     """Raises ``CannotListen``. Port 0 takes a free one, as the returned address says."""
     try:
         if isinstance(address, UnixAddress):
-            return Listener(address, [_open_unix(Path(address.path))])
+            return Port(address, [_open_unix(Path(address.path))])
         return _open_tcp(address)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -62,7 +62,7 @@ def open_listener(address: Address) -> Listener:
         raise CannotListen(f"Cannot listen on {address}: {reason}") from error
 
 
-def _open_tcp(address: TcpAddress) -> Listener:
+def _open_tcp(address: TcpAddress) -> Port:
     flags = socket.AI_PASSIVE
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=flags)
     port = address.port
@@ -82,7 +82,7 @@ def _open_tcp(address: TcpAddress) -> Listener:
         for opened in sockets:
             opened.close()
         raise
-    return Listener(TcpAddress(address.host, port), sockets)
+    return Port(TcpAddress(address.host, port), sockets)
 
 
 def _open_unix(path: Path) -> socket.socket:

@@ -11,50 +11,50 @@ from msgspec.structs import replace
 
 from nuska.addresses import Address, TcpAddress, host_guard, is_loopback, parse_address
 from nuska.settings import Settings
-from nuska.transport.server.listeners import CannotListen, Listener, open_listener
+from nuska.transport.server.ports import CannotListen, Port, open_port
 
 
-class Listening(Struct, frozen=True, kw_only=True):
+class Ports(Struct, frozen=True, kw_only=True):
     """What is open."""
 
-    api: Listener | None
+    api: Port | None
     """None on a node without the API."""
-    apart: Listener | None
+    apart: Port | None
     """For metrics and the ping."""
-    websocket: Listener | None = None
+    websocket: Port | None = None
     """For WebSockets that have a port of their own."""
 
     def close(self) -> None:
         """A second call does nothing."""
-        for listener in (self.api, self.apart, self.websocket):
-            if listener is not None:
-                listener.close()
+        for port in (self.api, self.apart, self.websocket):
+            if port is not None:
+                port.close()
 
-    def shared(self) -> "Listening":
+    def shared(self) -> "Ports":
         """For a process that shares these with others: the socket file is not its to remove."""
-        return Listening(
+        return Ports(
             api=None if self.api is None else self.api.shared(),
             apart=None if self.apart is None else self.apart.shared(),
             websocket=None if self.websocket is None else self.websocket.shared(),
         )
 
 
-def open_listening(settings: Settings) -> Listening:
+def open_ports(settings: Settings) -> Ports:
     """Raises ``CannotListen`` with a sentence."""
     proven = not settings.is_open or settings.insecure_open
     api = _open(settings.address, guarded=proven) if settings.role != "delivery" else None
-    listening = Listening(api=api, apart=None)
+    ports = Ports(api=api, apart=None)
     try:
         if settings.metrics not in ("path", "off"):
             apart = _open(parse_address(settings.metrics), guarded=settings.insecure_open)
-            listening = replace(listening, apart=apart)
+            ports = replace(ports, apart=apart)
         if settings.websocket_listen and settings.role != "delivery":
             websocket = _open(parse_address(settings.websocket_listen), guarded=proven)
-            listening = replace(listening, websocket=websocket)
+            ports = replace(ports, websocket=websocket)
     except CannotListen:
-        listening.close()
+        ports.close()
         raise
-    return listening
+    return ports
 
 
 def is_private(address: Address) -> bool:
@@ -68,7 +68,7 @@ def guard(settings: Settings, address: Address) -> Callable[[str], bool]:
     return host_guard([*own, *settings.names], allow_literals=settings.insecure_open)
 
 
-def _open(address: Address, *, guarded: bool) -> Listener:
+def _open(address: Address, *, guarded: bool) -> Port:
     """``guarded``: others may reach it, because they must prove who they are or because that was
     asked for."""
     if not is_private(address) and not guarded:
@@ -79,4 +79,4 @@ def _open(address: Address, *, guarded: bool) -> Listener:
             "such thing), or say --insecure-open if every client that can reach it may do "
             "everything"
         )
-    return open_listener(address)
+    return open_port(address)

@@ -27,7 +27,7 @@ ANY = 100
 """Takers of a queue that look for themselves when hints may have been missed."""
 
 
-class Listening:
+class Hearing:
     """One connection after the other."""
 
     def __init__(
@@ -50,7 +50,7 @@ class Listening:
             except BaseException:
                 await _let_go(connection)
                 raise
-        keeping_up = asyncio.create_task(self._keep_up(), name="redis listening")
+        keeping_up = asyncio.create_task(self._keep_up(), name="redis hearing")
         try:
             yield
         finally:
