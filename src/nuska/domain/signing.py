@@ -91,16 +91,6 @@ class Signer:
             signature=f"{keep_as}.{signature}" if keep_as else signature,
         )
 
-    def verifies(self, terms: SignedTerms, *, method: str, path: str, now: Moment) -> bool:
-        """Whether a request with these ``terms`` may be served, as far as they say."""
-        ends = self.genuine_until(terms)
-        return (
-            ends is not None
-            and now < ends
-            and method in terms.methods
-            and covering(terms.paths, path) is not None
-        )
-
     def genuine_until(self, terms: SignedTerms) -> Moment | None:
         """When what one of our keys has signed ends; None for what none of them has."""
         if not _is_plain(terms.paths, terms.methods, terms.project):

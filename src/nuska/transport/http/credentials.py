@@ -4,6 +4,8 @@ Reads; decides nothing. Only the headers named here are looked at, whatever else
 itself (S1): where authentication is configured, claims are not even read.
 """
 
+from collections.abc import Callable
+
 from falcon.uri import parse_query_string
 
 from nuska.domain.signing import SignedTerms
@@ -17,6 +19,9 @@ PROJECT_PARAMETER = "project_id"
 SIGNED_HEADER = b"url-signature"
 _SIGNED_PARAMETER = f"{SIGNATURE}="
 _BEARER = "bearer "
+
+Header = Callable[[bytes], bytes | None]
+"""A request's header by its lower-case name, as it came."""
 
 
 def claims_of(req: ApiRequest) -> Credentials:
@@ -47,12 +52,17 @@ def claims_of_listener(req: ApiRequest) -> Credentials:
 
 def proofs_of(req: ApiRequest) -> Credentials:
     """What the sender can prove it is."""
-    token = _text(req, b"x-auth-token")
+    return proofs_in(req.header)
+
+
+def proofs_in(header: Header) -> Credentials:
+    """The same, of any request."""
+    token = _text(header, b"x-auth-token")
     if token is None:
-        authorization = _text(req, b"authorization") or ""
+        authorization = _text(header, b"authorization") or ""
         if authorization[: len(_BEARER)].lower() == _BEARER:
             token = authorization[len(_BEARER) :].strip()
-    return Credentials(token=token, key=_text(req, b"x-api-key"))
+    return Credentials(token=token, key=_text(header, b"x-api-key"))
 
 
 def is_signed(req: ApiRequest) -> bool:
@@ -73,7 +83,7 @@ def is_link(req: ApiRequest) -> bool:
 
 def terms_of(req: ApiRequest) -> SignedTerms:
     """What a pre-signed request shows, one way or the other; both ways is none."""
-    signature = _text(req, SIGNED_HEADER)
+    signature = _text(req.header, SIGNED_HEADER)
     if signature is None:
         return terms_in_query(req.query_string)
     if is_link(req):
@@ -81,16 +91,16 @@ def terms_of(req: ApiRequest) -> SignedTerms:
     return SignedTerms(
         paths=_listed(req, b"url-paths"),
         methods=_listed(req, b"url-methods"),
-        project=_text(req, b"x-project-id") or None,
-        expires=_text(req, b"url-expires") or "",
+        project=_text(req.header, b"x-project-id") or None,
+        expires=_text(req.header, b"url-expires") or "",
         signature=signature,
     )
 
 
-def _text(req: ApiRequest, name: bytes) -> str | None:
-    value = req.header(name)
+def _text(header: Header, name: bytes) -> str | None:
+    value = header(name)
     return None if value is None else value.decode("latin-1")
 
 
 def _listed(req: ApiRequest, name: bytes) -> tuple[str, ...]:
-    return tuple((_text(req, name) or "").split(","))
+    return tuple((_text(req.header, name) or "").split(","))

@@ -6,11 +6,11 @@ from inspect import isawaitable
 
 from nuska.core.access import Access, allow
 from nuska.domain.errors import NotAllowed, NotAuthenticated, Unavailable
-from nuska.interfaces.identity import Credentials, Identity
+from nuska.interfaces.identity import Identity
+from nuska.transport.http.credentials import proofs_in
 
 PERMISSION = "health:get"
 """How the service is, is for those who may ask for its health."""
-_BEARER = "bearer "
 
 Judge = Callable[[Mapping[bytes, bytes]], Awaitable[int]]
 """The status by which a request with these headers is refused; 200: it is not."""
@@ -21,7 +21,7 @@ def judge_by(identity: Identity, access: Access) -> Judge:
 
     async def judge(headers: Mapping[bytes, bytes]) -> int:
         try:
-            found = identity.identify(_proofs(headers))
+            found = identity.identify(proofs_in(headers.get))
             verified = await found if isawaitable(found) else found
             allow(access.caller(verified, verified.project or "", b""), PERMISSION)
         except NotAuthenticated:
@@ -33,16 +33,3 @@ def judge_by(identity: Identity, access: Access) -> Judge:
         return HTTPStatus.OK
 
     return judge
-
-
-def _proofs(headers: Mapping[bytes, bytes]) -> Credentials:
-    token = _text(headers, b"x-auth-token")
-    authorization = _text(headers, b"authorization") or ""
-    if token is None and authorization[: len(_BEARER)].lower() == _BEARER:
-        token = authorization[len(_BEARER) :].strip()
-    return Credentials(token=token, key=_text(headers, b"x-api-key"))
-
-
-def _text(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
-    value = headers.get(name)
-    return None if value is None else value.decode("latin-1")
