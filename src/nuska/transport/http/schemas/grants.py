@@ -1,19 +1,17 @@
-"""The shapes of bodies about pre-signed URLs as JSON Schema; ``schemas.py`` has the others."""
+"""The shapes of bodies about pre-signed URLs."""
 
 from nuska.core.sharing import MAX_NETWORKS, MAX_NOTE, MAX_USES
 from nuska.domain.limits import MAX_MESSAGES_PER_POST, Limits
+from nuska.transport.http.schemas.shapes import COUNT, TEXT, Schema, an_array, ref
 from nuska.transport.wire.signing import SHAREABLE
 
-Schema = dict[str, object]
-
-_TEXT: Schema = {"type": "string"}
-_TEXTS: Schema = {"type": "array", "items": _TEXT}
-_MOMENT: Schema = {**_TEXT, "description": "In UTC, whole seconds, without a zone."}
+_TEXTS = an_array(TEXT)
+_MOMENT: Schema = {**TEXT, "description": "In UTC, whole seconds, without a zone."}
 
 
-def sharing_schemas(limits: Limits) -> dict[str, Schema]:
+def grant_schemas(limits: Limits) -> dict[str, Schema]:
     asked: Schema = {
-        "paths": {"type": "array", "items": {"enum": list(SHAREABLE)}},
+        "paths": an_array({"enum": list(SHAREABLE)}),
         "methods": _TEXTS,
         "expires": {"type": "string", "format": "date-time"},
     }
@@ -26,23 +24,21 @@ def sharing_schemas(limits: Limits) -> dict[str, Schema]:
     }
     shown: Schema = {"paths": _TEXTS, "methods": _TEXTS, "expires": _MOMENT}
     grant: Schema = {
-        "id": _TEXT,
-        "queue_name": _TEXT,
+        "id": TEXT,
+        "queue_name": TEXT,
         **shown,
-        "created": _TEXT,
+        "created": TEXT,
         **narrowing,
-        "used": {"type": "integer", "minimum": 0},
+        "used": COUNT,
     }
-    signed: Schema = {"project": _TEXT, "signature": _TEXT}
-    links: Schema = {"$ref": "#/components/schemas/Links"}
-    listed: Schema = {"type": "array", "items": {"$ref": "#/components/schemas/Grant"}}
+    signed: Schema = {"project": TEXT, "signature": TEXT}
     return {
         "Share": {**_object(asked, ()), "additionalProperties": False},
         "Shared": _object({**shown, **signed}),
         "NewGrant": {**_object({**asked, **narrowing}, ()), "additionalProperties": False},
         "Grant": _object(grant),
         "Granted": _object({**grant, **signed, "urls": _TEXTS}),
-        "GrantList": _object({"grants": listed, "links": links}),
+        "GrantList": _object({"grants": an_array(ref("Grant")), "links": ref("Links")}),
     }
 
 
