@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from nuska.client.blocking_paging import Iterated
 from nuska.client.blocking_pools import Runner
-from nuska.client.blocking_subscriptions import Iterated
 from nuska.client.keys import Key, Keys, MadeKey
 
 

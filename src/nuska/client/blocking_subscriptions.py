@@ -1,19 +1,17 @@
 """Subscriptions and topics for programs without an event loop; see ``subscriptions`` and
 ``topics`` for what each call does."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from nuska.client.blocking_paging import Iterated
 from nuska.client.blocking_pools import Runner
 from nuska.client.dead_letters import DeadLetter, DeadLetters, Redriven
-from nuska.client.paging import Listing
 from nuska.client.records import Message, Metadata, NewMessage
 from nuska.client.subscriptions import Attempt, Standing, Subscription, Subscriptions
 from nuska.client.topics import Topic, TopicStats
 
 T = TypeVar("T")
-Iterated = Callable[[Listing[Any]], Iterator[Any]]
-"""Iterates over a listing from another thread."""
 
 
 class BlockingSubscriptions:

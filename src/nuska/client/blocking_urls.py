@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from nuska.client.blocking_paging import Iterated
 from nuska.client.blocking_pools import Runner
-from nuska.client.blocking_subscriptions import Iterated
 from nuska.client.signed_urls import KeptUrl, SignedUrl, SignedUrls
 
 
