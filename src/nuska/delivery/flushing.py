@@ -55,7 +55,7 @@ async def leave(follower: Follower) -> None:
 
 async def _disable(follower: Follower) -> None:
     node = follower.node
-    for id_, reason in list(follower.disabling.items()):
+    for id_, reason in list(follower.telling.disabling.items()):
         recipient = follower.recipients.get(id_)
         if recipient is not None:
             disabled = replace(recipient.subscription, disabled=Disabled(reason, node.clock.now()))
@@ -66,12 +66,12 @@ async def _disable(follower: Follower) -> None:
             else:
                 recipient.seen = replace(recipient.seen, value=disabled, version=version)
                 node.counters.disabled += 1
-        del follower.disabling[id_]
+        del follower.telling.disabling[id_]
 
 
 async def _tell_trouble(follower: Follower) -> None:
     records, queue = follower.node.records, follower.queue
-    for id_, trouble in list(follower.troubles.items()):
+    for id_, trouble in list(follower.telling.troubles.items()):
         if id_ in follower.recipients:
             if trouble is None:
                 await records.remove_trouble(queue, id_)
@@ -79,8 +79,8 @@ async def _tell_trouble(follower: Follower) -> None:
                 seen = await records.trouble(queue, id_)
                 version = ABSENT if seen is None else seen.version
                 await records.put_trouble(queue, id_, trouble, version=version)
-        if follower.troubles.get(id_) is trouble:
-            del follower.troubles[id_]
+        if follower.telling.troubles.get(id_) is trouble:
+            del follower.telling.troubles[id_]
 
 
 async def _trim(follower: Follower) -> None:

@@ -10,10 +10,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from nuska.core.dead_letters import Buried, Letter, letter_of
-from nuska.core.deliveries import Attempt, Row
-from nuska.core.subscription_records import Followed, Seen, Trouble
-from nuska.delivery.attempting import POLICY_KEY, Verdict
+from nuska.core.dead_letters import Letter, letter_of
+from nuska.core.deliveries import Attempt
+from nuska.core.subscription_records import Followed, Seen
 from nuska.delivery.cursors import Cursors
 from nuska.delivery.journal import DueRow, Journal
 from nuska.delivery.leased import LateDelivery
@@ -21,11 +20,10 @@ from nuska.delivery.node import MOST_WAITING, Node
 from nuska.delivery.pages import LogPages, Page, after_in
 from nuska.delivery.recipients import Post, Recipient
 from nuska.delivery.retrying import Retries, rows_until_due
-from nuska.domain.errors import InvalidInput, Unavailable
-from nuska.domain.messages import Message, QueueRef
+from nuska.delivery.telling import Telling
+from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.domain.positions import BEFORE_ALL, Position
-from nuska.domain.retries import RetryPolicy, parse_retry_policy
 from nuska.domain.subscriptions import SubscriptionId
 
 PAGES_PER_TURN = 4
@@ -33,8 +31,6 @@ RECIPIENTS_PER_TURN = 200
 """Of those who are behind."""
 HANDED_OUT_AT_ONCE = 500
 """Recipients; then others get a turn of the loop."""
-POLICY_BELIEVED_FOR = 1_000
-"""Milliseconds."""
 MILESTONE = 1_000
 """Messages."""
 MILESTONES = 10
@@ -52,6 +48,7 @@ class Follower:
             queue, node.store, node.clock, node.random_bytes, node.bounds, node.held, node.announce
         )
         self.cursors = Cursors(queue, node.records)
+        self.telling = Telling(self)
         self.retries = Retries(self, node.store, node.clock, node.random_bytes, node.held)
         self.recipients: dict[SubscriptionId, Recipient] = {}
         self.head = BEFORE_ALL
@@ -81,8 +78,6 @@ class Follower:
         self.trimmed_at = Moment(0)
         self.trimmed_through = BEFORE_ALL
         self.milestones: deque[Position] = deque(maxlen=MILESTONES)
-        self.disabling: dict[SubscriptionId, str] = {}
-        self.troubles: dict[SubscriptionId, Trouble | None] = {}
         self._in_step: dict[SubscriptionId, Recipient] = {}
         self._eager: dict[Recipient, None] = {}
         """Behind, with room for more."""
@@ -91,8 +86,6 @@ class Follower:
         self._resting: dict[Recipient, None] = {}
         """Their first message is tried again at some moment."""
         self._since_milestone = 0
-        self._policy: RetryPolicy | None = None
-        self._policy_read_at: Moment | None = None
 
     def see(self, followed: Seen[Followed]) -> None:
         """What the queue's record says now; what it says anew is to be read."""
@@ -118,7 +111,7 @@ class Follower:
         self.recipients[recipient.id] = recipient
         assert recipient.read is not None, "nobody starts in step"
         if recipient.failures or recipient.breaker.is_open:
-            self._rest(recipient)
+            self.rest(recipient)
         if recipient.read == self.head:
             self._join(recipient)
         elif recipient.read > self.head:
@@ -298,10 +291,10 @@ class Follower:
         self, recipient: Recipient, post: Post, *, probe: bool
     ) -> Coroutine[Any, Any, None]:
         """Deliver the message of the post whose turn it is."""
-        return self._counted(lambda: self._deliver(recipient, post, probe=probe))
+        return self._counted(lambda: self.telling.deliver(recipient, post, probe=probe))
 
     def deliver_late(self, late: LateDelivery, *, probe: bool) -> Coroutine[Any, Any, None]:
-        return self._counted(lambda: self._deliver_late(late, probe=probe))
+        return self._counted(lambda: self.telling.deliver_late(late, probe=probe))
 
     async def _counted(self, delivery: Callable[[], Awaitable[None]]) -> None:
         self._under_way += 1
@@ -313,175 +306,14 @@ class Follower:
             if not self._under_way:
                 self.idle.set()
 
-    async def _deliver(self, recipient: Recipient, post: Post, *, probe: bool) -> None:
-        position = post.position
-        try:
-            message = await self.log.message(position)
-        except Unavailable:
-            post.in_flight = False
-            recipient.breaker.probing = False
-            self.node.counters.failures += 1
-            self.changed = True  # look again when the store answers
-            self.node.wake(self)
-            return
-        if recipient.gone:
-            return
-        if message is None or position <= self.cleared:
-            self.miss(1)
-            recipient.breaker.probing = False
-            recipient.done_with(post)
-        else:
-            try:
-                verdict = await self._attempt(
-                    recipient,
-                    message,
-                    recipient.failures,
-                    probe=probe,
-                    own_probe=recipient.breaker.probing,
-                    round_=recipient.round_of(position),
-                )
-            except asyncio.CancelledError:
-                post.in_flight = False
-                recipient.breaker.probing = False
-                raise
-            if recipient.gone:
-                return
-            self._conclude(recipient, post, message, verdict)
-            if recipient.breaker.is_open:
-                self._rest(recipient)
-        self.touched = True
-        if recipient.has_more():
-            self.node.dispatch.offer(recipient)
+    def let_read_on(self, recipient: Recipient) -> None:
+        """He has dealt with something: if he is behind, there may be room for more."""
         if recipient.read is not None and recipient.has_much_room:
             self._eager[recipient] = None
             self.node.wake(self)
 
-    def _conclude(
-        self, recipient: Recipient, post: Post, message: Message, verdict: Verdict
-    ) -> None:
-        if verdict.ok:
-            recipient.done_with(post)
-        elif verdict.gone:
-            post.in_flight = False
-            self._disable(recipient, verdict.error)
-        elif verdict.next_at is None:
-            self._bury(recipient, letter_of(message), verdict)
-            recipient.done_with(post)
-        elif recipient.ordered:
-            post.in_flight = False
-            recipient.failures, recipient.next_at = verdict.failures, verdict.next_at
-            self._rest(recipient)
-        else:
-            row = Row(
-                subscriptions=[recipient.id],
-                failures=verdict.failures,
-                letter=letter_of(message),
-                error=verdict.error,
-                round=recipient.round_of(message.position),
-            )
-            key = f"{recipient.id}:{message.position}:{verdict.failures}:{self.node.clock.now()}"
-            self.write_row(DueRow(key, row, verdict.next_at))
-            recipient.done_with(post)
-
-    async def _deliver_late(self, late: LateDelivery, *, probe: bool) -> None:
-        recipient, row = late.recipient, late.leased.row
-        verdict = await self._attempt(
-            recipient,
-            late.leased.message,
-            row.failures,
-            probe=probe,
-            once=row.trial,
-            round_=row.round,
-        )
-        if self.ended:
-            return
-        self.touched = True
-        if verdict.ok or row.trial or recipient.id not in self.recipients:
-            self.retries.dealt_with(late)
-        elif verdict.gone:
-            self._disable(recipient, verdict.error)
-            self.retries.postpone(late, self.node.clock.now())
-        elif verdict.next_at is None:
-            self._bury(recipient, row.letter, verdict)
-            self.retries.dealt_with(late)
-        else:
-            self.retries.again(late, verdict.failures, verdict.error, verdict.next_at)
-
-    async def _attempt(
-        self,
-        recipient: Recipient,
-        message: Message,
-        failures: int,
-        *,
-        probe: bool,
-        own_probe: bool = False,
-        once: bool = False,
-        round_: int = 0,
-    ) -> Verdict:
-        verdict = await self.node.attempting.attempt(
-            recipient.subscription,
-            message,
-            recipient.endpoint,
-            self.journal,
-            self._queue_policy,
-            failures=failures,
-            probe=probe,
-            once=once,
-            round_=round_,
-        )
-        if verdict.ok:
-            if recipient.breaker.succeeded() and recipient.has_more():
-                self.node.dispatch.offer(recipient)
-        elif verdict.answered and verdict.next_at is not None:
-            recipient.breaker.failed(verdict.error, self.node.clock.now(), probe=own_probe)
-        own = recipient.breaker
-        own.probing &= not own_probe
-        breaker = own if own.is_open else recipient.endpoint.breaker
-        if verdict.ok and recipient.troubled:
-            self.troubles[recipient.id] = None
-            recipient.troubled = False
-        elif not verdict.ok and breaker.is_open:
-            recipient.troubled = True
-            self.troubles[recipient.id] = Trouble(
-                since=breaker.since,
-                error=breaker.error,
-                failures=breaker.failures,
-                next_at=breaker.next_at,
-                pause=breaker.pause,
-                endpoint="" if breaker is own else recipient.endpoint.address,
-            )
-        return verdict
-
-    async def _queue_policy(self) -> RetryPolicy | None:
-        """What the queue's metadata say of retries; when they cannot be read, what they said."""
-        now = self.node.clock.now()
-        if self._policy_read_at is None or now - self._policy_read_at >= POLICY_BELIEVED_FOR:
-            try:
-                queue = await self.node.store.queues.get(self.queue)
-                metadata = {} if queue is None else queue.metadata
-                self._policy = parse_retry_policy(metadata.get(POLICY_KEY))
-                self._policy_read_at = now
-            except (Unavailable, InvalidInput):
-                pass
-        return self._policy
-
-    def _disable(self, recipient: Recipient, reason: str) -> None:
-        self.disabling[recipient.id] = reason
-        recipient.disable(reason, self.node.clock.now())
-
-    def _bury(self, recipient: Recipient, letter: Letter, verdict: Verdict) -> None:
-        now = self.node.clock.now()
-        buried = Buried(
-            subscription=recipient.id,
-            subscriber=recipient.subscription.subscriber,
-            reason=verdict.error,
-            attempts=verdict.failures,
-            at=now,
-            letter=letter,
-        )
-        self.journal.bury(f"{recipient.id}:{letter.position}:{now}", buried)
-
-    def _rest(self, recipient: Recipient) -> None:
+    def rest(self, recipient: Recipient) -> None:
+        """He is told nothing before the moment that he says."""
         self._resting[recipient] = None
         self.node.wake_at(self, recipient.rests_until)
 
