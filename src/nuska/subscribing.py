@@ -3,7 +3,7 @@ who must confirm.
 """
 
 from nuska.core.confirmations import ConfirmationRules
-from nuska.core.subscriptions import SubscriberRules
+from nuska.core.subscribers import SubscriberRules
 from nuska.domain.egress import EgressPolicy, judge_url, parse_networks
 from nuska.domain.moments import seconds
 from nuska.domain.signing import Signer

@@ -36,7 +36,8 @@ from nuska.core.rates import Rates
 from nuska.core.redriving import RedriveService
 from nuska.core.sharing import SharingRules, SharingService
 from nuska.core.signatures import SignatureDesk
-from nuska.core.subscriptions import SubscriberRules, SubscriptionService
+from nuska.core.subscribers import SubscriberRules
+from nuska.core.subscriptions import SubscriptionService
 from nuska.core.terms import Terms
 from nuska.core.vault import KeyVault, missing_keys
 from nuska.core.waiting import Watch

@@ -17,6 +17,7 @@ from nuska.core.followings import Followings
 from nuska.core.namespaces import QUEUES, Namespace
 from nuska.core.ranges import page_size
 from nuska.core.subscriber_index import ATTEMPTS, SubscriberIndex, too_busy
+from nuska.core.subscribers import SubscriberRules, Subscribers
 from nuska.core.subscription_records import Cursor, Seen, SubscriptionRecords
 from nuska.core.terms import subscription_ttl
 from nuska.domain.errors import Conflict, InvalidInput, NotFound, Unavailable
@@ -25,8 +26,6 @@ from nuska.domain.limits import Limits
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Duration, Moment, after, seconds
 from nuska.domain.positions import Position
-from nuska.domain.subscribers import KINDS, TRUST, CheckUrl, check_subscriber
-from nuska.domain.subscription_options import check_options
 from nuska.domain.subscriptions import (
     SUBSCRIPTION_ID_BYTES,
     UNSUBSCRIBED,
@@ -39,7 +38,7 @@ from nuska.domain.subscriptions import (
 from nuska.domain.webhooks import with_kept_secrets
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.identity import Caller
-from nuska.interfaces.notifications import SubscribableStore, Trusts
+from nuska.interfaces.notifications import SubscribableStore
 from nuska.interfaces.records import ABSENT
 from nuska.interfaces.storage import RandomBytes
 
@@ -65,15 +64,6 @@ class SubscriptionChange(Struct, frozen=True, kw_only=True):
     options: Options | UnsetType = UNSET
 
 
-class SubscriberRules(Struct, frozen=True, kw_only=True):
-    """Who may be a subscriber here."""
-
-    kinds: tuple[str, ...] = KINDS
-    check_url: CheckUrl = lambda _: None
-    trusts: Trusts | None = None
-    """None where there is no Keystone."""
-
-
 class SubscriptionService:
     def __init__(
         self,
@@ -95,7 +85,7 @@ class SubscriptionService:
         self._random_bytes = random_bytes
         self._followings = followings
         self._confirmations = confirmations
-        self._rules = rules
+        self._subscribers = Subscribers(rules, clock)
         self._connected = connected
         self._noun = namespace.noun
         self._place = namespace.place
@@ -123,8 +113,8 @@ class SubscriptionService:
         queue = self._place(caller.project, name)
         allow(caller, "subscription:create", queue)
         store = self._store
-        self._check_target(caller, draft.subscriber)
-        self._check(queue, draft.subscriber, draft.options)
+        self._subscribers.check_target(caller, draft.subscriber)
+        self._subscribers.check(queue, draft.subscriber, draft.options)
         ttl, now = self._ttl(draft.ttl), self._clock.now()
         if not again and await self._index.holder(queue, draft.subscriber, now) is not None:
             raise Conflict("There is a subscription of this subscriber already.")
@@ -146,7 +136,9 @@ class SubscriptionService:
         token: str | None,
     ) -> Subscription:
         """Make a subscription that is not there, or find what others have made meanwhile."""
-        options = await self._trusted(caller, token, draft.subscriber, draft.options or {}, ttl)
+        options = await self._subscribers.trusted(
+            caller, token, draft.subscriber, draft.options or {}, ttl
+        )
         await self._notes.note(queue)
         for _ in range(ATTEMPTS):
             now = self._clock.now()
@@ -207,7 +199,7 @@ class SubscriptionService:
             if draft.ttl is not None:
                 changed = restarted(changed, self._ttl(draft.ttl), now)
             if draft.options is not None:
-                options = await self._trusted_again(caller, changed, draft.options)
+                options = await self._subscribers.trusted_again(caller, changed, draft.options)
                 changed = replace(changed, options=options)
             if changed == seen.value:
                 return changed
@@ -265,10 +257,10 @@ class SubscriptionService:
         )
         ttl = None if change.ttl is UNSET else self._ttl(change.ttl)
         if change.subscriber is not UNSET:
-            self._check_target(caller, subscriber)
+            self._subscribers.check_target(caller, subscriber)
         if change.subscriber is not UNSET or options is not None:
-            self._check(queue, subscriber, options)
-            options = await self._trusted(
+            self._subscribers.check(queue, subscriber, options)
+            options = await self._subscribers.trusted(
                 caller,
                 token,
                 subscriber,
@@ -385,50 +377,6 @@ class SubscriptionService:
         if seen is None or seen.value.expires_at <= self._clock.now():
             raise NotFound("There is no subscription of this id.")
         return seen
-
-    def _check_target(self, caller: Caller, subscriber: str) -> None:
-        """Whoever may not post to a queue has nothing copied there either."""
-        scheme, _, target = subscriber.partition(":")
-        if scheme.lower() == "queue":
-            allow(caller, "messages:create", QueueRef(caller.project, target))
-
-    def _check(self, queue: QueueRef, subscriber: str, options: Options | None) -> None:
-        check_subscriber(subscriber, queue, self._rules.kinds, self._rules.check_url)
-        if subscriber.lower().startswith(TRUST) and self._rules.trusts is None:
-            raise InvalidInput(
-                "A trust+ subscriber needs Keystone, which is not configured on this server."
-            )
-        if options:
-            check_options(options)
-
-    async def _trusted(
-        self,
-        caller: Caller,
-        token: str | None,
-        subscriber: str,
-        options: Options,
-        ttl: Duration,
-    ) -> Options:
-        """With the trust by which the subscriber will be called, if it needs one."""
-        trusts, named = self._rules.trusts, options.get("trust_id")
-        if trusts is None or not subscriber.lower().startswith(TRUST):
-            return options
-        if isinstance(named, str) and named:
-            await trusts.check(caller, named)
-            return options
-        until = after(self._clock.now(), ttl)
-        return {**options, "trust_id": await trusts.create(caller, token, until=until)}
-
-    async def _trusted_again(
-        self, caller: Caller, found: Subscription, options: Options
-    ) -> Options:
-        """Options for a subscription that is there, which keeps its trust unless they name one
-        of the caller's."""
-        kept = found.options.get("trust_id")
-        is_trusted = found.subscriber.lower().startswith(TRUST) and kept is not None
-        if is_trusted and options.get("trust_id") in (None, kept):
-            return {**options, "trust_id": kept}
-        return await self._trusted(caller, None, found.subscriber, options, found.ttl)
 
     def _ttl(self, asked: int | None) -> Duration:
         return subscription_ttl(asked, self._limits, self._clock.now())
