@@ -66,7 +66,7 @@ async def show(
     raise CommandFailed(Exit.REFUSED, f"{what} has no dead letter of this id.")
 
 
-@app.command
+@app.command(usage="Usage: nuska dead redrive [OPTIONS] QUEUE [ID...]")
 async def redrive(
     source: Source,
     /,

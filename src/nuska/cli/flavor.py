@@ -35,11 +35,11 @@ async def list_flavors(
             options.output.note("No flavors.")
 
 
-@app.command
+@app.command(usage="Usage: nuska flavor put [OPTIONS] NAME POOL...")
 async def put(
     name: Annotated[str, Parameter(help="The flavor's name.")],
     /,
-    *pools: Annotated[str, Parameter(help="The names of all its pools.")],
+    *pools: Annotated[str, Parameter(name="POOL", help="The names of all its pools.")],
     options: Options = DEFAULTS,
 ) -> None:
     """Add a flavor, or change which pools it has. Pools that are not named lose it."""
@@ -53,9 +53,10 @@ async def put(
         options.output.note(f"Flavor {name} has the pools {', '.join(pools)}.")
 
 
-@app.command
+@app.command(usage="Usage: nuska flavor delete [OPTIONS] NAME...")
 async def delete(
-    *names: Annotated[str, Parameter(help="The flavors' names.")], options: Options = DEFAULTS
+    *names: Annotated[str, Parameter(name="NAME", help="The flavors' names.")],
+    options: Options = DEFAULTS,
 ) -> None:
     """Remove flavors; their pools have none then. They need not exist."""
     if not names:

@@ -20,6 +20,7 @@ from nuska.client import ADMIN, Key
 app = App(name="key", help="API keys of the service's own.", default_parameter=PLAIN)
 
 Id = Annotated[str, Parameter(name="ID", help="The key's id.")]
+Ids = Annotated[str, Parameter(name="ID", help="The keys' ids.")]
 COLUMNS = ("ID", "NAME", "ROLES", "QUEUES", "ACTIONS", "EXPIRES", "LAST USED")
 OPEN = (
     "Keys count where the server asks for proof: nuska serve --auth keys (or keystone, or jwt). "
@@ -29,7 +30,7 @@ OPERATOR = "operator"
 """Who made a key, when it was made in the store."""
 
 
-@app.command
+@app.command(usage="Usage: nuska key create [OPTIONS] [NAME]")
 async def create(
     name: Annotated[str, Parameter(name="NAME", help="What the key is for.")] = "",
     /,
@@ -104,8 +105,8 @@ async def show(id_: Id, /, *, options: Options = DEFAULTS) -> None:
         options.output.pairs(document(await client.keys().show(id_)))
 
 
-@app.command
-async def revoke(*ids: Annotated[str, Parameter(name="ID")], options: Options = DEFAULTS) -> None:
+@app.command(usage="Usage: nuska key revoke [OPTIONS] ID...")
+async def revoke(*ids: Ids, options: Options = DEFAULTS) -> None:
     """Revoke keys: they are good no more. They need not exist."""
     if not ids:
         raise CommandFailed(Exit.USAGE, "Give the id of a key.")

@@ -96,7 +96,7 @@ async def list_messages(
             options.output.note("No messages.")
 
 
-@app.command
+@app.command(usage="Usage: nuska message get [OPTIONS] QUEUE ID...")
 async def get(
     queue: QueueName,
     /,
@@ -117,7 +117,7 @@ async def get(
         await options.output.rows(columns(attributes=attributes), records)
 
 
-@app.command
+@app.command(usage="Usage: nuska message delete [OPTIONS] QUEUE ID...")
 async def delete(
     queue: QueueName,
     /,

@@ -22,9 +22,17 @@ from nuska.client import (
     NotFound,
 )
 
+
+def _shown(value: object) -> str | None:
+    """A default that is worth a word."""
+    if value in (None, False, (), ""):
+        return None
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 PLAIN = Parameter(
     negative="",  # no --no-FLAG: what is off by default need not be turned off
-    show_default=lambda value: None if value in (None, False, ()) else str(value),
+    show_default=_shown,
 )
 """How the options of these commands look unless they say otherwise."""
 

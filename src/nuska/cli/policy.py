@@ -16,7 +16,7 @@ from nuska.permitting import access_by
 app = App(name="policy", help="Who may do what, and a file that says so.", default_parameter=PLAIN)
 
 
-@app.command
+@app.command(usage="Usage: nuska policy show [FILE]")
 def show(
     file: Annotated[Path | None, Parameter(help="A policy file; else the default policy.")] = None,
     /,
@@ -31,7 +31,7 @@ def show(
     return Exit.DONE
 
 
-@app.command
+@app.command(usage="Usage: nuska policy check [OPTIONS] FILE [PERMISSION...]")
 def check(
     file: Annotated[Path, Parameter(help="A policy file.")],
     /,

@@ -49,7 +49,7 @@ async def show(name: Name, /, *, options: Options = DEFAULTS) -> None:
         options.output.pairs(document(await client.pool(name).show()))
 
 
-@app.command
+@app.command(usage="Usage: nuska pool put [OPTIONS] NAME [URI]")
 async def put(
     name: Name,
     uri: Annotated[
@@ -117,9 +117,10 @@ async def update(
         options.output.note(f"Pool {name} is changed.")
 
 
-@app.command
+@app.command(usage="Usage: nuska pool delete [OPTIONS] NAME...")
 async def delete(
-    *names: Annotated[str, Parameter(help="The pools' names.")], options: Options = DEFAULTS
+    *names: Annotated[str, Parameter(name="NAME", help="The pools' names.")],
+    options: Options = DEFAULTS,
 ) -> None:
     """Remove pools whose queues hold nothing. They need not exist."""
     if not names:

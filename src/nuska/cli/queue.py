@@ -24,7 +24,7 @@ Name = Annotated[str, Parameter(help="The queue's name.")]
 Settings = Annotated[
     str, Parameter(name="KEY=VALUE", help="Metadata; a value is JSON, or else text.")
 ]
-Names = Annotated[str, Parameter(help="The queues' names.")]
+Names = Annotated[str, Parameter(name="NAME", help="The queues' names.")]
 
 
 @app.command(name="list")
@@ -59,7 +59,7 @@ async def list_queues(
             options.output.note("No queues.")
 
 
-@app.command
+@app.command(usage="Usage: nuska queue create [OPTIONS] NAME [KEY=VALUE...]")
 async def create(name: Name, /, *settings: Settings, options: Options = DEFAULTS) -> None:
     """Create a queue. One that exists stays as it is."""
     metadata = _pairs(settings)
@@ -81,7 +81,7 @@ async def show(name: Name, /, *, options: Options = DEFAULTS) -> None:
         options.output.pairs(await client.queue(name).metadata())
 
 
-@app.command(name="set")
+@app.command(name="set", usage="Usage: nuska queue set [OPTIONS] NAME [KEY=VALUE...]")
 async def set_metadata(
     name: Name,
     /,
@@ -97,7 +97,7 @@ async def set_metadata(
         options.output.pairs(await client.queue(name).update(changes, remove=remove))
 
 
-@app.command
+@app.command(usage="Usage: nuska queue delete [OPTIONS] NAME...")
 async def delete(*names: Names, options: Options = DEFAULTS) -> None:
     """Delete queues with all their messages. They need not exist."""
     _some(names)
@@ -176,7 +176,7 @@ async def export(
     options.output.note(f"{counted(count, 'message')} of queue {name} exported.")
 
 
-@app.command(name="import", usage="Usage: nuska queue import [OPTIONS] QUEUE [FILE]")
+@app.command(name="import", usage="Usage: nuska queue import [OPTIONS] NAME [FILE]")
 async def import_messages(
     name: Name,
     file: Annotated[
@@ -241,7 +241,7 @@ def _reported(options: Options, name: str, report: Report, *, metadata: bool) ->
         options.output.note(f"Queue {name} existed already; its metadata are unchanged.")
 
 
-@app.command
+@app.command(usage="Usage: nuska queue purge [OPTIONS] NAME...")
 async def purge(*names: Names, options: Options = DEFAULTS) -> None:
     """Delete all messages of queues. The queues and their metadata stay."""
     _some(names)

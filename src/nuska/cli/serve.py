@@ -67,7 +67,8 @@ def serve(
     role
         all (the default), api or delivery.
     store
-        sqlite: (the default), sqlite:///absolute/path or memory:
+        sqlite: (the default), sqlite:///absolute/path, memory:, redis://HOST, mongodb://HOST,
+        postgresql://HOST/DATABASE or mariadb://HOST/DATABASE
     require_durability
         Refuse to start with less: none, fsync or majority.
     data

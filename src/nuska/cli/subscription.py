@@ -140,7 +140,7 @@ async def enable(
     _told(options, id_, "enabled")
 
 
-@app.command
+@app.command(usage="Usage: nuska subscription delete [OPTIONS] QUEUE ID...")
 async def delete(
     source: Source, /, *ids: Ids, topic: OfTopic = False, options: Options = DEFAULTS
 ) -> None:

@@ -11,7 +11,12 @@ from nuska.cli.options import DEFAULTS, PLAIN, Options
 from nuska.cli.output import Cells, compact, document
 from nuska.client import Gap, LiveMessage
 
-app = App(name="tail", help="Show messages of queues as they are posted.", default_parameter=PLAIN)
+app = App(
+    name="tail",
+    help="Show messages of queues as they are posted.",
+    usage="Usage: nuska tail [OPTIONS] QUEUE...",
+    default_parameter=PLAIN,
+)
 
 
 @app.default

@@ -37,7 +37,7 @@ async def list_topics(
             options.output.note("No topics.")
 
 
-@app.command
+@app.command(usage="Usage: nuska topic create [OPTIONS] TOPIC [KEY=VALUE...]")
 async def create(
     name: Name,
     /,
@@ -66,7 +66,7 @@ async def show(name: Name, /, *, options: Options = DEFAULTS) -> None:
         options.output.pairs(await client.topic(name).metadata())
 
 
-@app.command
+@app.command(usage="Usage: nuska topic publish [OPTIONS] TOPIC BODY...")
 async def publish(
     name: Name,
     /,
@@ -95,13 +95,13 @@ async def stats(name: Name, /, *, options: Options = DEFAULTS) -> None:
         options.output.pairs(document(await client.topic(name).stats()))
 
 
-@app.command
+@app.command(usage="Usage: nuska topic purge [OPTIONS] TOPIC...")
 async def purge(*names: Names, options: Options = DEFAULTS) -> None:
     """Delete everything that was published to topics; subscriptions stay."""
     await _each(names, "purge", options)
 
 
-@app.command
+@app.command(usage="Usage: nuska topic delete [OPTIONS] TOPIC...")
 async def delete(*names: Names, options: Options = DEFAULTS) -> None:
     """Delete topics with their messages. Subscriptions stay, for the next one of that name."""
     await _each(names, "delete", options)

@@ -86,7 +86,7 @@ def _show(signed: SignedUrl, kept: KeptUrl | None, options: Options) -> None:
         options.output.note(f"Kept as {kept.id}, until {kept.expires} UTC.")
 
 
-@app.command(name="list")
+@app.command(name="list", usage="Usage: nuska url list [OPTIONS] [QUEUE]")
 async def list_urls(
     queue: Annotated[
         str | None, Parameter(name="QUEUE", help="The queue; without one, all of the project.")
@@ -111,7 +111,7 @@ async def list_urls(
             options.output.note("No kept URLs.")
 
 
-@app.command
+@app.command(usage="Usage: nuska url revoke [OPTIONS] QUEUE ID...")
 async def revoke(
     queue: Source,
     /,

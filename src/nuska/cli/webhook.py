@@ -46,7 +46,7 @@ def secret() -> int:
     return Exit.DONE
 
 
-@app.command
+@app.command(usage="Usage: nuska webhook verify --id ID --timestamp T --signature S [BODY]")
 def verify(
     body: Annotated[
         Path | None, Parameter(help="A file with the request's body; else standard input.")
