@@ -135,6 +135,13 @@ def test_a_sensor_posts_to_its_queue_and_does_nothing_else(closed: Closed) -> No
         assert message.body == {"celsius": 21}
 
 
+def test_a_command_without_a_key_says_where_one_goes(closed: Closed) -> None:
+    refused = nuska("queue", "list", url=closed.server.url)
+    assert (refused.returncode, "Set NUSKA_TOKEN" in refused.stderr) == (1, True)
+    wrong = nuska("queue", "list", token=closed.key[:-1], url=closed.server.url)
+    assert (wrong.returncode, "Set NUSKA_TOKEN" in wrong.stderr) == (1, False)
+
+
 def test_it_is_said_where_a_key_counts_for_nothing(closed: Closed, tmp_path: Path) -> None:
     with ServerProcess(tmp_path, "--admin-mode") as open_to_all:
         made = nuska("key", "create", url=open_to_all.url)

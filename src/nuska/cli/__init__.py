@@ -18,6 +18,12 @@ A flag wins over NUSKA_* in the environment, that over the file. There are more 
 flags, such as the limits: docs/settings.md has them all.
 """
 
+_HELP = """A durable message queue that speaks OpenStack Zaqar's v2 API.
+
+`nuska serve` runs a server. The other commands find it by NUSKA_URL (http://127.0.0.1:8888 unless
+set), their project by NUSKA_PROJECT, and show the token or API key in NUSKA_TOKEN.
+"""
+
 COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("nuska.cli.serve:serve", _SERVE),
     "store": ("nuska.cli.store:app", "Look after the store that a server uses."),
@@ -50,7 +56,7 @@ HALVES_OF_LISTEN = frozenset({"--port", "--host", "--bind"})
 def build_app() -> App:
     app = App(
         name="nuska",
-        help="A durable message queue that speaks OpenStack Zaqar's v2 API.",
+        help=_HELP,
         version=__version__,
     )
     for name, (where, summary) in COMMANDS.items():

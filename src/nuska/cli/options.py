@@ -19,6 +19,7 @@ from nuska.client import (
     ConnectionBroken,
     DeadlinePassed,
     ErrorAnswer,
+    NotAuthenticated,
     NotFound,
 )
 
@@ -117,6 +118,8 @@ def failure(error: ClientError, *, for_operators: bool = False) -> CommandFailed
         if for_operators:
             hint = "Is --url a Nuska server, started with --admin-mode (and --pooling, for pools)?"
         sentence = f"{sentence}: what answers there does not know this call. {hint}"
+    if isinstance(error, NotAuthenticated) and not os.environ.get(TOKEN_VARIABLE):
+        sentence = f"{sentence.rstrip('.')}. Set {TOKEN_VARIABLE} to a token or an API key."
     if isinstance(error, ErrorAnswer) and error.status >= 500 and error.request_id:
         sentence = f"{sentence.rstrip('.')} (request {error.request_id})."
     return CommandFailed(Exit.REFUSED, printable(sentence))
