@@ -141,6 +141,14 @@ def test_attributes_are_a_column_of_the_table_when_they_are_asked_for(nuska, job
         assert row.endswith('\t{"job": 17}\t{"a": 1}')
 
 
+def test_a_queue_that_nobody_has_made_is_not_mistaken_for_an_empty_one(nuska, jobs):
+    jobs.create()
+    for command in ("show", "stats"):
+        assert nuska("queue", command, "jobs").stderr == ""
+        assert "There is no queue jbos yet" in nuska("queue", command, "jbos").stderr
+        assert nuska("queue", command, "jbos", "--json").stderr == ""
+
+
 def test_a_listing_can_be_posted_again(nuska, jobs):
     jobs.post({"job": 17}, ttl=90, attributes={"a": 1})
     listed = nuska("message", "list", "jobs", "--attributes", "--json").stdout

@@ -1,6 +1,7 @@
 """``nuska queue``: queues, their metadata and statistics."""
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from nuska.cli.importing import Import, Report, interrupted, open_input
 from nuska.cli.options import DEFAULTS, PLAIN, Options, failure
 from nuska.cli.output import Cells, assignments, compact, counted, document
 from nuska.cli.standard_input import Unreadable
-from nuska.client import ADMIN, ClientError, QueueEntry, Stats
+from nuska.client import ADMIN, ClientError, Queue, QueueEntry, Stats
 from nuska.system import SystemClock
 
 app = App(name="queue", help="Queues, their metadata and statistics.", default_parameter=PLAIN)
@@ -78,7 +79,9 @@ async def create(name: Name, /, *settings: Settings, options: Options = DEFAULTS
 async def show(name: Name, /, *, options: Options = DEFAULTS) -> None:
     """Show a queue's metadata, with the server's defaults."""
     async with options.client() as client:
-        options.output.pairs(await client.queue(name).metadata())
+        queue = client.queue(name)
+        options.output.pairs(await queue.metadata())
+        await _hint_at_absence(options, queue)
 
 
 @app.command(name="set", usage="Usage: nuska queue set [OPTIONS] NAME [KEY=VALUE...]")
@@ -113,8 +116,9 @@ async def delete(*names: Names, options: Options = DEFAULTS) -> None:
 async def stats(name: Name, /, *, options: Options = DEFAULTS) -> None:
     """Count a queue's messages."""
     async with options.client() as client:
-        found = await client.queue(name).stats()
-    options.output.pairs(_counted(found))
+        queue = client.queue(name)
+        options.output.pairs(_counted(await queue.stats()))
+        await _hint_at_absence(options, queue)
 
 
 @app.command
@@ -272,6 +276,15 @@ def _told(options: Options, name: str, done: str, *, there: bool) -> None:
         options.output.note(f"Queue {name} {done}.")
     else:
         options.output.note(f"There was no queue {name}.")
+
+
+async def _hint_at_absence(options: Options, queue: Queue) -> None:
+    """A queue that nobody has made is shown as it would be; a mistyped name, too."""
+    if options.as_json:
+        return
+    with suppress(ClientError):  # who may not ask is not told
+        if not await queue.exists():
+            options.output.note(f"There is no queue {queue.name} yet; the first post makes it.")
 
 
 def _shown(entry: QueueEntry) -> dict[str, Any]:
