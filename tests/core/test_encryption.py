@@ -8,7 +8,14 @@ from nuska.core import Core, build_core
 from nuska.core.claims import ClaimTerms
 from nuska.core.messages import Draft
 from nuska.core.vault import REMEMBERED_FOR, KeyVault
-from nuska.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound, Unavailable
+from nuska.domain.errors import (
+    Conflict,
+    InvalidInput,
+    KeyMissing,
+    NotAllowed,
+    NotFound,
+    Unavailable,
+)
 from nuska.domain.messages import Idempotency, QueueRef
 from nuska.domain.moments import Duration, seconds
 from nuska.domain.positions import BEFORE_ALL
@@ -181,6 +188,23 @@ async def test_without_the_keys_it_had_the_service_is_unavailable_and_loses_noth
     taken = await service.core.claims.create(BOB, "jobs", ClaimTerms())
     assert taken is not None
     assert [(m.body, m.claim_count) for m in taken.messages] == [(BODY, 1)]
+
+
+async def test_it_is_known_by_name_which_operator_s_keys_are_missing(service: Service) -> None:
+    await service.encrypt()
+    await service.post(BODY)
+    assert await service.core.health.missing_keys() == []
+    first = OperatorKeys([FIRST]).first
+    for configured in ((), (SECOND,)):
+        service.keys(*configured)
+        assert await service.core.health.missing_keys() == [first]
+        found = await service.core.health.check(Caller("ops", frozenset({"admin"})))
+        assert found.missing_encryption_keys == [first]
+        with pytest.raises(KeyMissing) as refused:
+            await service.listed()
+        assert refused.value.retry_after is None
+    service.keys(SECOND, FIRST)
+    assert await service.core.health.missing_keys() == []
 
 
 async def test_the_operator_s_key_is_exchanged_with_an_overlap(service: Service) -> None:
