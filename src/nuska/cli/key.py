@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from nuska.cli.exits import CommandFailed, Exit, complain
+from nuska.cli.exits import CommandFailed, Exit
 from nuska.cli.options import DEFAULTS, PLAIN, TOKEN_VARIABLE, Options
 from nuska.cli.output import Cells, document
 from nuska.client import ADMIN, Key
@@ -140,21 +140,13 @@ async def _make_in_store(
     config: Path | None,
 ) -> tuple[dict[str, str], bool]:
     """The key, and whether the settings ask anybody for one."""
+    from nuska.cli.configured import configured
     from nuska.core.keys import KeyDraft
     from nuska.domain.errors import NuskaError
     from nuska.drivers import CannotStart
     from nuska.opening import opened
-    from nuska.settings import SettingsError, default_data_directory, load_settings
 
-    flags = {"store": store, "data": None if data is None else str(data)}
-    try:
-        settings = load_settings(flags=flags, environment=os.environ, file=config)
-    except SettingsError as error:
-        *others, last = error.problems
-        for problem in others:
-            complain(problem)
-        raise CommandFailed(Exit.USAGE, last) from error
-    directory = Path(settings.data) if settings.data else default_data_directory(os.environ)
+    settings, directory = configured(store, data, config)
     draft = KeyDraft(
         name=name,
         queues=limits["queues"],
@@ -165,7 +157,7 @@ async def _make_in_store(
     if limits["roles"]:
         draft = draft.with_roles(limits["roles"])
     try:
-        async with opened(settings, directory.absolute()) as backend:
+        async with opened(settings, directory) as backend:
             made = await backend.core.keys.issue(options.project, draft, by=OPERATOR)
     except CannotStart as error:
         raise CommandFailed(Exit.REFUSED, str(error)) from error

@@ -10,6 +10,7 @@ from nuska.cli.carriages import Detach, report, watch
 from nuska.cli.exits import CommandFailed, Exit
 from nuska.cli.options import DEFAULTS, PLAIN, Options
 from nuska.cli.output import Cells, assignments, compact, document
+from nuska.cli.standard_input import invite
 from nuska.client import ADMIN
 
 app = App(
@@ -76,6 +77,7 @@ async def put(
     except ValueError as error:
         raise CommandFailed(Exit.USAGE, f"{error}.") from None
     if uri is None:
+        invite("The URI of the pool's store:")
         uri = sys.stdin.readline(MAX_LINE).strip()
     async with options.client(headers=ADMIN) as client:
         await client.pool(name).put(uri, weight=weight, flavor=flavor, options=kept or None)

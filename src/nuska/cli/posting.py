@@ -12,7 +12,7 @@ from typing import Any
 from nuska.cli.exits import CommandFailed, Exit
 from nuska.cli.output import Output
 from nuska.cli.progress import Progress
-from nuska.cli.standard_input import Lines, Unreadable
+from nuska.cli.standard_input import Lines, Unreadable, invite
 from nuska.client import NewMessage, Queue
 from nuska.client.encoding import Batcher, EncodedMessage, TooLarge, encode_message
 from nuska.domain.attributes import OURS
@@ -80,6 +80,8 @@ class Posting:
     async def standard_input(self) -> None:
         """Post each line of standard input, and say how many there were."""
         size = await self._queue.max_post_size()
+        kind = "envelope" if self._draft.envelope else "text" if self._draft.text else "JSON"
+        invite(f"One message a line ({kind}), until Ctrl-D:")
         batcher = Batcher(count=self._batch, size=size)
         try:
             lines = Lines()

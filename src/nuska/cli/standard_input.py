@@ -31,6 +31,12 @@ def standard_input() -> int:
     return sys.stdin.fileno()
 
 
+def invite(what: str) -> None:
+    """Say what is waited for, if it is somebody at a terminal who would have to guess."""
+    if sys.stdin is not None and sys.stdin.isatty():
+        sys.stderr.write(f"{what}\n")
+
+
 class Lines:
     """``async for number, line, more in Lines()``: ``more`` tells whether another line is there."""
 

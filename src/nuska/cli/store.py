@@ -4,7 +4,6 @@ Reads the same settings as ``nuska serve``, and never starts a server.
 """
 
 import asyncio
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,11 +11,11 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from rich.filesize import decimal
 
-from nuska.cli.exits import CommandFailed, Exit, complain
+from nuska.cli.configured import configured
+from nuska.cli.exits import CommandFailed, Exit
 from nuska.cli.options import PLAIN
 from nuska.cli.progress import Progress
 from nuska.drivers import CannotStart, back_up_store, migrate_store, restore_store
-from nuska.settings import Settings, SettingsError, default_data_directory, load_settings
 
 app = App(name="store", help="Look after the store that a server uses.", default_parameter=PLAIN)
 
@@ -42,7 +41,7 @@ def backup(
 
     The copy holds everything that was acknowledged before the command began.
     """
-    settings, directory = _settings(store, data, config)
+    settings, directory = configured(store, data, config)
     with Progress(1, "copied", in_bytes=True) as progress:
         try:
             size = back_up_store(
@@ -72,7 +71,7 @@ def restore(
     config: Config = None,
 ) -> int:
     """Make a copy the store. No server may be running on it."""
-    settings, directory = _settings(store, data, config)
+    settings, directory = configured(store, data, config)
     with Progress(1, "copied", in_bytes=True) as progress:
         try:
             kept = restore_store(
@@ -93,24 +92,10 @@ def restore(
 @app.command
 def migrate(*, store: Store = None, config: Config = None) -> int:
     """Bring a store that an earlier version made to this one. Stop the other nodes first."""
-    settings, _ = _settings(store, None, config)
+    settings, _ = configured(store, None, config)
     try:
         changed = asyncio.run(migrate_store(settings.store))
     except CannotStart as error:
         raise CommandFailed(Exit.REFUSED, str(error)) from error
     sys.stdout.write("The store is current now.\n" if changed else "The store was current.\n")
     return Exit.DONE
-
-
-def _settings(store: str | None, data: Path | None, config: Path | None) -> tuple[Settings, Path]:
-    """The settings as ``nuska serve`` would read them, and the data directory."""
-    flags = {"store": store, "data": None if data is None else str(data)}
-    try:
-        settings = load_settings(flags=flags, environment=os.environ, file=config)
-    except SettingsError as error:
-        *others, last = error.problems
-        for problem in others:
-            complain(problem)
-        raise CommandFailed(Exit.USAGE, last) from error
-    directory = Path(settings.data) if settings.data else default_data_directory(os.environ)
-    return settings, directory.absolute()
