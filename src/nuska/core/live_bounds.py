@@ -5,7 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-MIB = 1_048_576
+from nuska.domain.amounts import MIB
 
 
 class LiveBounds(Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-MIB = 1_048_576
+from nuska.domain.amounts import MIB
 
 
 class DeliveryBounds(Struct, frozen=True, kw_only=True):

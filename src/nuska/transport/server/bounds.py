@@ -1,8 +1,10 @@
 """The numbers that keep a connection from costing more than it should."""
 
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 from msgspec import Meta, Struct
+
+from nuska.domain.amounts import Seconds
 
 MAX_HEAD = 32_768
 """Bytes of request line and headers."""
@@ -22,8 +24,6 @@ not been reading for longest are dropped before their time."""
 LINGER = 5.0
 """Seconds for which input is still taken (and thrown away) after the last answer."""
 
-_Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86_400)]
-
 
 class Bounds(Struct, frozen=True, kw_only=True):
     """What an operator may change: table ``[server]`` of the settings."""
@@ -36,17 +36,17 @@ class Bounds(Struct, frozen=True, kw_only=True):
         ),
     ] = 10_000
     head_timeout: Annotated[
-        _Seconds, Meta(description="From a request's first byte to the end of its head, seconds.")
+        Seconds, Meta(description="From a request's first byte to the end of its head, seconds.")
     ] = 10.0
     body_timeout: Annotated[
-        _Seconds, Meta(description="From the end of a request's head to the end of its body.")
+        Seconds, Meta(description="From the end of a request's head to the end of its body.")
     ] = 60.0
     idle_timeout: Annotated[
-        _Seconds, Meta(description="A connection without a request is closed after this.")
+        Seconds, Meta(description="A connection without a request is closed after this.")
     ] = 75.0
     send_timeout: Annotated[
-        _Seconds, Meta(description="A client that does not read its answer is dropped after this.")
+        Seconds, Meta(description="A client that does not read its answer is dropped after this.")
     ] = 60.0
     stop_timeout: Annotated[
-        _Seconds, Meta(description="How long a stop waits for the requests in flight.")
+        Seconds, Meta(description="How long a stop waits for the requests in flight.")
     ] = 10.0

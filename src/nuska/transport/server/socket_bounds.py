@@ -1,55 +1,54 @@
 """The numbers that keep WebSocket connections from costing more than they should."""
 
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
-_Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86_400)]
-_Count: TypeAlias = Annotated[int, Meta(ge=1)]
+from nuska.domain.amounts import Count, Seconds
 
 
 class SocketBounds(Struct, frozen=True, kw_only=True):
     """What an operator may change: table ``[websocket]`` of the settings."""
 
     ping_interval: Annotated[
-        _Seconds, Meta(description="A connection that has said nothing for this long is pinged.")
+        Seconds, Meta(description="A connection that has said nothing for this long is pinged.")
     ] = 30.0
     ping_timeout: Annotated[
-        _Seconds, Meta(description="A connection that does not answer a ping is closed after this.")
+        Seconds, Meta(description="A connection that does not answer a ping is closed after this.")
     ] = 20.0
     websocket_idle_timeout: Annotated[
-        _Seconds,
+        Seconds,
         Meta(description="A connection without a subscription and without requests is closed."),
     ] = 3600.0
     websocket_slow_timeout: Annotated[
-        _Seconds,
+        Seconds,
         Meta(
             description="A subscribed connection is closed when its client has not read what was "
             "sent for this long."
         ),
     ] = 30.0
-    max_websockets: Annotated[_Count, Meta(description="WebSocket connections of one process.")] = (
+    max_websockets: Annotated[Count, Meta(description="WebSocket connections of one process.")] = (
         10_000
     )
     max_websockets_per_address: Annotated[
-        _Count,
+        Count,
         Meta(
             description="WebSocket connections from one address. Behind a proxy all of them come "
             "from the proxy's."
         ),
     ] = 1000
     max_websockets_per_project: Annotated[
-        _Count, Meta(description="WebSocket connections of one project, in one process.")
+        Count, Meta(description="WebSocket connections of one project, in one process.")
     ] = 10_000
     max_subscriptions_per_connection: Annotated[
-        _Count, Meta(description="Queues that one connection may be subscribed to.")
+        Count, Meta(description="Queues that one connection may be subscribed to.")
     ] = 100
     max_in_flight: Annotated[
-        _Count,
+        Count,
         Meta(description="Requests of one connection that are carried out at a time."),
     ] = 128
     max_outbox: Annotated[
-        _Count,
+        Count,
         Meta(
             description="Bytes that may wait for a client to read them; then it is not read from, "
             "and told of nothing new, until it has."
