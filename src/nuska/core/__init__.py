@@ -170,7 +170,9 @@ def build_core(
         bodies,
         book,
     )
-    connected = ConnectedSubscriptions(listening, store.queues, clock, limits, random_bytes)
+    connected = ConnectedSubscriptions(
+        listening, store.queues, clock, limits, random_bytes, announcing
+    )
 
     def subscriptions_of(namespace: Namespace) -> SubscriptionService:
         return SubscriptionService(

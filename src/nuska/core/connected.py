@@ -19,7 +19,7 @@ from nuska.domain.filters import parse_filter
 from nuska.domain.limits import Limits
 from nuska.domain.markers import Marker, parse_live_marker
 from nuska.domain.messages import QueueRef
-from nuska.domain.moments import after
+from nuska.domain.moments import Moment, after
 from nuska.domain.subscription_options import check_options
 from nuska.domain.subscriptions import (
     SUBSCRIPTION_ID_BYTES,
@@ -31,6 +31,7 @@ from nuska.domain.subscriptions import (
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.identity import Caller
 from nuska.interfaces.storage import QueueStore, RandomBytes
+from nuska.interfaces.wakeups import Wakeups
 
 SINCE_KEY = "since"
 DETAILED_KEY = "detailed"
@@ -43,6 +44,8 @@ class ConnectionDraft(Struct, frozen=True, kw_only=True):
     connection: str
     """A word for it that says nothing."""
     queues: tuple[str, ...]
+    place: Callable[[str, str], QueueRef] = QueueRef
+    """What a project and one of these names mean (``core/namespaces.py``)."""
     ttl: int | None = None
     options: Options
     ended: Callable[[], None]
@@ -56,6 +59,8 @@ class Connected(Struct, frozen=True, kw_only=True, eq=False):
     """The same for each of its queues, as listings show it."""
     listening: Listening
     ended: Callable[[], None]
+    begun: Mapping[QueueRef, Moment]
+    """Of each queue, the last purge of its subscriptions from before this began."""
 
     @property
     def id(self) -> SubscriptionId:
@@ -78,8 +83,12 @@ class ConnectedSubscriptions:
         clock: Clock,
         limits: Limits,
         random_bytes: RandomBytes,
+        wakeups: Wakeups,
     ) -> None:
+        """``wakeups``: heard on other nodes too, where there are some."""
         self._live = live
+        live.on_purge = self._end_older
+        self._wakeups = wakeups
         self._queues = queues
         self._clock = clock
         self._limits = limits
@@ -89,7 +98,7 @@ class ConnectedSubscriptions:
     async def create(self, caller: Caller, draft: ConnectionDraft, receiver: Receiver) -> Connected:
         """Subscribe a connection; missing queues are created. It is told nothing before
         ``listening.go_on``, and then all that was posted since this returned."""
-        refs = tuple(QueueRef(caller.project, name) for name in draft.queues)
+        refs = tuple(draft.place(caller.project, name) for name in draft.queues)
         for ref in refs:
             allow(caller, "subscription:create", ref)
         check_options(draft.options)
@@ -125,6 +134,7 @@ class ConnectedSubscriptions:
             ),
             listening=listening,
             ended=draft.ended,
+            begun={ref: member.reader.purges.last for ref, member in listening.members.items()},
         )
         for ref in refs:
             self._of.setdefault(ref, {})[id_] = made
@@ -152,9 +162,19 @@ class ConnectedSubscriptions:
         found.ended()
         return True
 
-    def end_all(self, queue: QueueRef) -> None:
+    async def purge(self, queue: QueueRef) -> None:
+        """End all there are, on every node: elsewhere at a hint, or a few seconds later."""
         for id_ in list(self._of.get(queue, {})):
             self.end(queue, id_)
+        if self._live.logs is not None:
+            await self._live.logs.purge(queue)
+            self._wakeups.wake(queue, 1)
+
+    def _end_older(self, queue: QueueRef, purged: Moment) -> None:
+        """Those were purged, here or elsewhere, that had begun by then."""
+        for id_, connected in list(self._of.get(queue, {}).items()):
+            if connected.begun[queue] < purged:
+                self.end(queue, id_)
 
     def remove(self, connected: Connected) -> None:
         """It is over. A second call does nothing."""

@@ -42,6 +42,7 @@ from nuska.core.bodies import Bodies
 from nuska.core.listeners import Announced, Ending, Gap, Listening, Member, Receiver
 from nuska.core.live_bounds import LiveBounds
 from nuska.core.live_logs import LiveLogs
+from nuska.core.live_purges import OnPurge
 from nuska.core.live_readers import Reader
 from nuska.core.opened_logs import OpenedLogs
 from nuska.core.quotas import QuotaBook
@@ -112,6 +113,8 @@ class Live:
         self._passed_on = 0
         """By readers that have ended."""
         self.stopping = False
+        self.on_purge: OnPurge = lambda _queue, _moment: None
+        """Told when subscriptions of connections to a queue were removed, on whatever node."""
         self.refusal = ""
         """Why nobody can listen in this process, in a sentence; set by whoever runs it."""
 
@@ -269,6 +272,7 @@ class Live:
                 self._clock,
                 self.bounds,
                 self._longest_delay,
+                self.on_purge,
             )
             task = asyncio.get_running_loop().create_task(
                 reader.run(self._ended), name="a live queue"

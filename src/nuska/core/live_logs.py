@@ -50,6 +50,8 @@ class Listened(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Nobody who listens needs what stands at or below this."""
     closing: bool = False
     """It was over when somebody looked, who closes the log now."""
+    purged: Moment = Moment(0)
+    """When the subscriptions of connections were removed last, everybody's on every node."""
 
 
 class Kept(Struct, frozen=True):
@@ -89,7 +91,8 @@ class LiveLogs:
                 if kept is not None:
                     return kept
             version = ABSENT if record is None else record.version
-            kept = await self._open(queue, version, now)
+            purged = Moment(0) if seen is None else seen.purged
+            kept = await self._open(queue, version, now, purged)
             if kept is not None:
                 return kept
             await asyncio.sleep(LONGEST_PAUSE * self._random_bytes(1)[0] / 255)
@@ -110,9 +113,11 @@ class LiveLogs:
                 return None
         return Kept(seen.begins, seen.settled, log.last)
 
-    async def _open(self, queue: QueueRef, version: str, now: Moment) -> Kept | None:
+    async def _open(
+        self, queue: QueueRef, version: str, now: Moment, purged: Moment
+    ) -> Kept | None:
         """Open a log that is kept for nobody; None when somebody else does something with it."""
-        opening = self._renewed(Listened(until=Moment(0)), now)
+        opening = self._renewed(Listened(until=Moment(0), purged=purged), now)
         written = await self._put(queue, opening, version)
         if written is None:
             return None
@@ -165,6 +170,27 @@ class LiveLogs:
         if seen is None or seen.begins is None or seen.closing:
             return None
         return seen.begins, seen.settled
+
+    # Subscriptions of connections, which no store knows
+
+    async def purge(self, queue: QueueRef) -> None:
+        """Note that those there are now are over, on whatever node."""
+        for _ in range(TRIES):
+            record = await self._records.get(LISTENED, _key(queue))
+            if record is None:
+                return  # nobody has listened for a while
+            seen = _decode(record.value)
+            # Later than the one before, also by the clock of a node that is behind.
+            purged = Moment(max(self._clock.now(), seen.purged + 1))
+            if await self._put(queue, replace(seen, purged=purged), record.version) is not None:
+                return
+            await asyncio.sleep(LONGEST_PAUSE * self._random_bytes(1)[0] / 255)
+        raise Unavailable("Too many begin to listen to this queue at once.")
+
+    async def purged(self, queue: QueueRef) -> Moment:
+        """When that was noted last; those that began to listen later are not meant."""
+        record = await self._records.get(LISTENED, _key(queue))
+        return Moment(0) if record is None else _decode(record.value).purged
 
     # For those who carry notifications out
 

@@ -20,6 +20,7 @@ from nuska.core.live_batches import Batch
 from nuska.core.live_bounds import LiveBounds
 from nuska.core.live_late import HANDED_OUT_AT_ONCE, LateTeller
 from nuska.core.live_logs import LiveLogs
+from nuska.core.live_purges import OnPurge, Purges
 from nuska.core.live_returning import Returning
 from nuska.core.live_weights import Weights
 from nuska.domain.errors import Unavailable
@@ -59,7 +60,9 @@ class Reader:
         clock: Clock,
         bounds: LiveBounds,
         longest_delay: Duration,
+        on_purge: OnPurge,
     ) -> None:
+        """``on_purge``: told when subscriptions of connections were removed, on any node."""
         self.queue = queue
         self._store = announcements
         self.logs = logs
@@ -89,6 +92,7 @@ class Reader:
         self.weights = Weights(bounds, longest_delay)
         self._teller = LateTeller(self)
         self._returning = Returning(self, self._teller)
+        self.purges = Purges(queue, logs, on_purge)
         self._tended_at = 0.0
         self._idle_since: float | None = asyncio.get_running_loop().time()
         self._event = asyncio.Event()
@@ -97,6 +101,7 @@ class Reader:
 
     def poke(self) -> None:
         """There may be something to do."""
+        self.purges.hint()
         self._event.set()
 
     def tend_soon(self) -> None:
@@ -204,6 +209,8 @@ class Reader:
         pause = min(LOOK_EVERY, max(0.0, self._tended_at - loop.time()))
         if self._idle_since is not None:
             pause = min(pause, max(0.0, self._idle_since + LINGER - loop.time()))
+        if (purges := self.purges.pause) is not None:
+            pause = min(pause, purges)
         due = self.late.next_at
         if due is not None:
             with suppress(Unavailable):
@@ -222,6 +229,7 @@ class Reader:
         more |= await self._returning.catch_up(now)
         if self.weights.are_heavy or asyncio.get_running_loop().time() >= self._tended_at:
             await self._tend(now)
+        await self.purges.look_now_and_then()
         self._last_turn = now
         return more
 
@@ -238,6 +246,8 @@ class Reader:
         if self._asking:
             asking, self._asking = self._asking, []
             try:
+                # Who begins after a purge was answered must not be taken for one from before.
+                await self.purges.look()
                 last = await self.end(now)
             except BaseException:
                 self._asking += asking

@@ -321,7 +321,7 @@ class SubscriptionService:
         """Remove every subscription of the queue."""
         queue = self._place(caller.project, name)
         allow(caller, f"{self._noun}:purge", queue)
-        self._connected.end_all(queue)
+        await self._connected.purge(queue)
         removed = False
         while self._opened is not None:
             page = await self._records.subscriptions(queue, limit=REMOVED_AT_ONCE)
