@@ -48,6 +48,9 @@ LONGEST_WAIT = 10
 """Seconds that a long poll may hold a thread."""
 TRY_AGAIN_AFTER = 1.0
 """Seconds between two attempts at opening a store that could not be opened."""
+NO_STREAMS = (
+    "A WSGI server has no event streams. Ask a node on the same store that runs nuska serve."
+)
 STOP_WITHIN = 5.0
 """Seconds for the end of a process."""
 
@@ -144,7 +147,7 @@ class _Process:
                 identifying(settings, backend.core, backend.keystone, backend.chance) as identity,
             ):
                 tell_of_missing(await backend.core.health.missing_keys())
-                backend.core.live.refusal = "Under WSGI there are no event streams."
+                backend.core.live.refusal = NO_STREAMS
                 is_open.set_result((backend.core, identity))
                 await self._ending.wait()
                 backend.core.wakeups.stop()

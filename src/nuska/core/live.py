@@ -47,7 +47,7 @@ from nuska.core.live_readers import Reader
 from nuska.core.opened_logs import OpenedLogs
 from nuska.core.quotas import QuotaBook
 from nuska.core.wakeups import LocalWakeups, Overhearing
-from nuska.domain.errors import InvalidInput, Unavailable
+from nuska.domain.errors import InvalidInput, NotOffered, Unavailable
 from nuska.domain.filters import Filter
 from nuska.domain.markers import Marker
 from nuska.domain.messages import QueueRef
@@ -156,7 +156,7 @@ class Live:
         if self._store is None or self.logs is None:
             raise Unavailable("This store cannot tell of messages as they are posted.")
         if self.refusal:
-            raise Unavailable(self.refusal)
+            raise NotOffered(self.refusal)
         queues = tuple(dict.fromkeys(queues))
         if not 0 < len(queues) <= MAX_QUEUES:
             raise InvalidInput(f"The number of queues must be from 1 to {MAX_QUEUES}.")

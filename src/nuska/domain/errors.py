@@ -14,6 +14,7 @@ NuskaError
 ├── NotFound                no such thing in this project
 │   └── QueueMissing        a write that must not create its queue found none
 ├── Conflict                the request contradicts what is already stored
+├── NotOffered              this process cannot do it at all; another one can
 └── Unavailable             a dependency cannot answer now; retrying may help
     ├── QueueAway           the queue is being carried to another store
     ├── RateExceeded        the project goes faster than it may
@@ -128,6 +129,12 @@ class Conflict(NuskaError):
     """The request contradicts what is already stored."""
 
     title = "Resource conflict"
+
+
+class NotOffered(NuskaError):
+    """This process cannot do it, however often it is asked; the sentence says who can."""
+
+    title = "Not implemented"
 
 
 class Unavailable(NuskaError):

@@ -2,8 +2,8 @@
 event loop in another one answers it. a2wsgi hands things over; here is what WSGI servers leave
 to applications.
 
-Refuses bodies whose length is not known, since WSGI has no way to say where they end. Never
-knows whether a client has gone.
+Refuses bodies whose length is not known, since WSGI has no way to say where they end, and
+WebSockets, which need the connection itself. Never knows whether a client has gone.
 """
 
 import asyncio
@@ -22,6 +22,9 @@ WsgiApp: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 _HOP_BY_HOP = frozenset({b"connection", b"keep-alive"})
 """A WSGI application may not speak of the connection."""
+NO_WEBSOCKETS = (
+    "A WSGI server has no WebSockets. Connect to a node on the same store that runs nuska serve."
+)
 _ASCII = "".join(map(chr, range(33, 127)))
 
 
@@ -40,6 +43,8 @@ def bridge(app: AsgiApp, loop: asyncio.AbstractEventLoop) -> WsgiApp:
     middleware: Any = ASGIMiddleware(without_connection, loop=loop)
 
     def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if environ.get("HTTP_UPGRADE", "").lower() == "websocket":
+            return refuse(start_response, "501 Not Implemented", NO_WEBSOCKETS)
         if environ.get("HTTP_TRANSFER_ENCODING"):
             return refuse(start_response, "411 Length Required", "Content-Length is missing.")
         length = environ.get("CONTENT_LENGTH") or "0"

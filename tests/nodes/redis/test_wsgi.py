@@ -20,10 +20,12 @@ from random import Random
 import pytest
 
 from nuska.client import Client, NewMessage
+from nuska.testing.event_source import EventSource
 from nuska.testing.kill_clients import Clients
 from nuska.testing.kill_harness import drain
 from nuska.testing.plain_http import PlainClient
 from nuska.testing.redis_server import redis_server
+from nuska.testing.server_process import ServerProcess
 from nuska.testing.verdicts import judge
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -266,6 +268,38 @@ def test_a_store_that_is_away_is_503_and_back_by_itself(tmp_path: Path) -> None:
             until(b"200", server)
             server.process.send_signal(signal.SIGTERM)
             assert server.wait() == 0
+
+
+def test_what_wsgi_cannot_do_is_said_with_who_can(server: Uwsgi, project: str) -> None:
+    who = f"Host: localhost\r\nX-Project-Id: {project}\r\n"
+    upgrade = (
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    )
+    for path, headers in (
+        ("/v2/queues/news/messages/stream", ""),
+        ("/v2/topics/news/messages/stream", ""),
+        ("/", upgrade),
+        ("/v2/websocket", upgrade),
+    ):
+        request = f"GET {path} HTTP/1.1\r\n{who}{headers}\r\n"
+        head, _, body = raw(server, request.encode()).partition(b"\r\n\r\n")
+        assert head.split(b" ")[1] == b"501", head
+        assert b"retry-after" not in head.lower()
+        assert "runs nuska serve" in json.loads(body)["description"]
+
+
+async def test_what_is_posted_under_wsgi_is_heard_at_a_node_beside_it(
+    server: Uwsgi, tmp_path: Path, url: str, project: str
+) -> None:
+    with ServerProcess(tmp_path, store=url) as node:
+        stream = f"/v2/queues/news/messages/stream?project_id={project}"
+        async with EventSource(node.port, stream) as source, client_of(server, project) as client:
+            await source.begun()
+            posted = {"messages": [{"body": 1}, {"body": 2}]}
+            answer = await client.ask("POST", "/v2/queues/news/messages", posted)
+            assert answer.status == 201
+            assert await source.bodies(2) == [1, 2]
 
 
 STORE, OPEN = {"NUSKA_STORE": "redis://localhost"}, {"NUSKA_INSECURE_OPEN": "true"}
