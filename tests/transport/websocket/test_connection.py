@@ -1,10 +1,8 @@
 """Connections themselves: handshakes, frames in pieces, pings, bounds, and their ends."""
 
 import asyncio
-import base64
 import contextlib
 import json
-import os
 import struct
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -16,34 +14,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from nuska.domain.quotas import Quota
 from nuska.testing.raw_http import converse
 from nuska.testing.websocket_client import CLIENT, talking
+from nuska.testing.websocket_frames import frame, handshake
 
 WITHIN = 20.0
-
-
-def handshake(path: str = "/", **headers: str) -> bytes:
-    given = {
-        "Host": "localhost",
-        "Upgrade": "websocket",
-        "Connection": "Upgrade",
-        "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
-        "Sec-WebSocket-Version": "13",
-        **{name.replace("_", "-"): value for name, value in headers.items()},
-    }
-    lines = [f"{name}: {value}" for name, value in given.items() if value]
-    return "\r\n".join([f"GET {path} HTTP/1.1", *lines, "", ""]).encode()
-
-
-def frame(payload: bytes, opcode: int = 1, *, fin: bool = True, length: int | None = None) -> bytes:
-    """One frame of a client, masked with zeros."""
-    size = len(payload) if length is None else length
-    first = bytes([(0x80 if fin else 0) | opcode])
-    if size < 126:
-        head = first + bytes([0x80 | size])
-    elif size < 65_536:
-        head = first + b"\xfe" + struct.pack("!H", size)
-    else:
-        head = first + b"\xff" + struct.pack("!Q", size)
-    return head + b"\0\0\0\0" + payload
 
 
 def request(action: str, **body: Any) -> bytes:
