@@ -5,12 +5,16 @@ import { NuskaError } from "./errors.js";
 
 const LONGEST_LINE = 16 * 1024 * 1024; // characters; far more than a message may have
 
-/** The events of a response's body, as `{type, id, data}`; one without data only has a new id. */
-export async function* events(body) {
+/**
+ * The events of a response's body, as `{type, id, data}`. One of the type `marker` only has a new
+ * id, one of the type `retry` says in milliseconds when to come back. An error when nothing comes
+ * for `silence` seconds.
+ */
+export async function* events(body, silence) {
   let id = "";
   let event = { type: "message", data: [] };
   let moved = false;
-  for await (const line of lines(body)) {
+  for await (const line of lines(body, silence)) {
     if (line === "") {
       if (event.data.length) yield { type: event.type, id, data: event.data.join("\n") };
       else if (moved) yield { type: "marker", id, data: "" };
@@ -22,16 +26,17 @@ export async function* events(body) {
     if (field === "event") event.type = value || "message";
     else if (field === "data") event.data.push(value ?? "");
     else if (field === "id") [id, moved] = [value ?? "", true];
+    else if (field === "retry" && /^[0-9]+$/.test(value)) yield { type: "retry", id, data: value };
   }
 }
 
-async function* lines(body) {
+async function* lines(body, silence) {
   const decoder = new TextDecoder();
   const reader = body.getReader();
   let rest = "";
   try {
     for (;;) {
-      const { done, value } = await reader.read().catch((cause) => {
+      const { done, value } = await within(silence, reader.read()).catch((cause) => {
         throw new NuskaError("the stream broke off", { cause });
       });
       if (done) return;
@@ -44,4 +49,12 @@ async function* lines(body) {
   } finally {
     reader.cancel().catch(() => {});
   }
+}
+
+/** What `read` resolves with, or an error after so many seconds. */
+function within(seconds, read) {
+  return new Promise((done, fail) => {
+    const late = setTimeout(() => fail(new Error("nothing came any more")), seconds * 1000);
+    read.then(done, fail).finally(() => clearTimeout(late));
+  });
 }

@@ -7,8 +7,10 @@ import { Socket } from "./socket.js";
 
 const LONGEST_PAUSE = 30; // seconds between two attempts to come back
 const FIRST_PAUSE = 0.5;
-const RESTARTING = 1012; // close code of a server that is back in a moment
+const NORMAL = 1000; // close codes
+const RESTARTING = 1012; // of a server that is back in a moment
 const RESTART_SPREAD = 2; // seconds over which its clients come back
+const SETTLED = 10; // seconds of a connection after which a cut is taken for the first one
 const TTL = 86_400; // seconds a subscription lasts before it is made anew
 const MOST_WAITING = 1000; // messages held for who iterates slowly; then the line is closed
 
@@ -21,8 +23,12 @@ export class Live {
   #wake = () => {};
   #failure = null;
   #ended;
+  #late;
+  #openedAt = 0;
+  #failures = 0;
 
-  constructor(options, http, queues, { since = {}, filter, over, onMessage, onGap, onState, ended }) {
+  constructor(options, http, queues, settings) {
+    const { since = {}, filter, over, openWithin, onMessage, onGap, onState, ended } = settings;
     if (queues.length === 0) throw new TypeError("a subscription needs the name of a queue");
     this.queues = queues;
     /** Of each queue, after what to go on: good for `since`. */
@@ -35,6 +41,8 @@ export class Live {
     this.#http = http;
     this.#over = over ?? (options.WebSocket ? "websocket" : "events");
     this.#ended = ended;
+    if (openWithin !== undefined)
+      this.#late = setTimeout(() => this.#fail(openWithin), openWithin * 1000);
     this.#run();
   }
 
@@ -61,33 +69,48 @@ export class Live {
   async #run() {
     const end = this.#end.signal;
     const connect = this.#over === "websocket" ? this.#overSocket : this.#overEvents;
-    let failures = 0;
     while (!end.aborted) {
+      let stagger = 0; // seconds, beside the pause, where many come back at once
+      let retryAfter = 0;
       try {
-        await connect.call(this, () => {
-          failures = 0;
-          this.onState("open");
-        });
+        stagger = await connect.call(this);
       } catch (error) {
         if (!passes(error)) {
-          this.#failure = error;
+          this.#failure ??= error;
           break;
         }
+        retryAfter = error.retryAfter;
       }
       if (end.aborted) break;
+      if (this.#openedAt && Date.now() - this.#openedAt > SETTLED * 1000) this.#failures = 0;
+      this.#openedAt = 0;
       this.onState("waiting");
       await this.#drained();
-      await sleep(pause(++failures, LONGEST_PAUSE, FIRST_PAUSE), end);
+      await sleep(stagger + retryAfter + pause(++this.#failures, LONGEST_PAUSE, FIRST_PAUSE), end);
     }
+    clearTimeout(this.#late);
     this.#ended();
     this.#end.abort();
     this.#wake();
     this.onState("closed", this.#failure ?? undefined);
   }
 
-  /** Settles when the connection is over. */
-  async #overSocket(opened) {
+  #opened() {
+    clearTimeout(this.#late);
+    this.#openedAt = Date.now();
+    this.onState("open");
+  }
+
+  /** The first connection did not come in time. */
+  #fail(seconds) {
+    this.#failure = new NuskaError(`no connection to the server within ${seconds} seconds`);
+    this.#end.abort();
+  }
+
+  /** Settles when the connection is over, with the seconds to stay away for others' sake. */
+  async #overSocket() {
     let socket;
+    let close;
     const over = new Promise((done) => {
       socket = new Socket(this.#options, {
         ended: done,
@@ -95,8 +118,8 @@ export class Live {
           if (this.#hear(frame)) socket.close();
         },
       });
+      close = () => (socket.close(), done({ code: NORMAL })); // without waiting for a good-bye
     });
-    const close = () => socket.close();
     this.#end.signal.addEventListener("abort", close, { once: true });
     try {
       const [name] = this.queues;
@@ -109,47 +132,65 @@ export class Live {
       });
       const begun = reply.markers ?? { [name]: reply.marker };
       this.markers = { ...begun, ...this.markers };
-      opened();
-      const event = await over;
-      if (event.code === RESTARTING)
-        await sleep(RESTART_SPREAD * Math.random(), this.#end.signal);
+      this.#opened();
+      const watch = this.#watch(socket);
+      const event = await over.finally(() => clearInterval(watch));
+      return event.code === RESTARTING ? RESTART_SPREAD * Math.random() : 0;
     } finally {
       this.#end.signal.removeEventListener("abort", close);
       socket.close();
     }
   }
 
+  /** A page is not told that nobody is at the other end: ask, when nothing comes for long. */
+  #watch(socket) {
+    const { silence } = this.#options;
+    const look = () => {
+      if (Date.now() - socket.heardAt >= silence * 1000) socket.isThere();
+    };
+    return setInterval(look, (silence * 1000) / 2);
+  }
+
   /** As server-sent events: one stream for each queue; when one is over, all are. */
-  async #overEvents(opened) {
+  async #overEvents() {
     const streams = new AbortController();
     const close = () => streams.abort();
     this.#end.signal.addEventListener("abort", close, { once: true });
     try {
-      await Promise.race(this.queues.map((queue) => this.#stream(queue, streams.signal, opened)));
+      return await Promise.race(this.queues.map((queue) => this.#stream(queue, streams)));
     } finally {
       this.#end.signal.removeEventListener("abort", close);
       streams.abort();
     }
   }
 
-  async #stream(queue, signal, opened) {
+  async #stream(queue, streams) {
     const marker = this.markers[queue];
+    const { openTimeout, silence } = this.#options;
+    const late = setTimeout(() => streams.abort(), openTimeout * 1000);
     const response = await this.#http.respond(
       "GET",
       `/v2/queues/${encodeURIComponent(queue)}/messages/stream`,
       {
         query: { attributes: true, filter: this.filter && JSON.stringify(this.filter) },
         headers: { Accept: "text/event-stream", ...(marker && { "Last-Event-ID": marker }) },
-        signal,
+        signal: streams.signal,
       },
-    );
+    ).finally(() => clearTimeout(late));
     if (!response.ok)
-      throw new NuskaError(`the stream was refused: ${response.status}`, { status: response.status });
+      throw new NuskaError(`the stream was refused: ${response.status}`, {
+        status: response.status,
+        retryAfter: Number(response.headers.get("retry-after")) || 0,
+      });
     let begun = false;
-    for await (const { type, id, data } of events(response.body)) {
+    let retry = 0;
+    let stopping = false;
+    for await (const { type, id, data } of events(response.body, silence)) {
+      if (type === "retry") retry = Number(data) / 1000;
+      if (type === "notice") stopping ||= JSON.parse(data).reason === "stopping";
       if (type === "marker") {
         this.markers[queue] = id;
-        if (!begun) opened(); // the first one says from where on it is told
+        if (!begun) this.#opened(); // the first one says from where on it is told
         begun = true;
         continue;
       }
@@ -157,8 +198,9 @@ export class Live {
       if (!kind) continue;
       const { id: messageId, ...rest } = JSON.parse(data);
       const frame = { ...rest, Message_Type: kind, message_id: messageId, queue_name: queue, marker: id };
-      if (this.#hear(frame)) return;
+      if (this.#hear(frame)) return 0;
     }
+    return stopping ? retry : 0;
   }
 
   /** Take in what came; true when no more can be held. */
@@ -168,6 +210,7 @@ export class Live {
     if (kind === "SubscriptionEnded") return true;
     if (kind !== "Notification" && kind !== "Gap") return false;
     this.markers[queue] = marker;
+    this.#failures = 0;
     if (kind === "Gap") {
       this.onGap({ queue, marker });
       return false;

@@ -23,6 +23,10 @@ export interface Options {
   headers?: Record<string, string>;
   /** For one attempt of a call (30); a `wait` comes on top. */
   timeout?: number;
+  /** For one attempt at a connection (10). */
+  openTimeout?: number;
+  /** A live connection without a sign of life for so long is given up (45). */
+  silence?: number;
   /** How calls go: a request each ("http"), or many at once over one connection. */
   transport?: "http" | "websocket";
   /** Where the platform has none, or to replace it. */
@@ -92,6 +96,9 @@ export interface SubscribeOptions<Body = Json> {
   filter?: Record<string, Json>;
   /** WebSocket where there is one, or else server-sent events. */
   over?: "websocket" | "events";
+  /** End with an error unless the first connection is there after so many seconds; else it is
+   * tried for ever. */
+  openWithin?: number;
   /** Told of each message; without it, iterate. */
   onMessage?: (message: LiveMessage<Body>) => void;
   onGap?: (gap: Gap) => void;

@@ -7,17 +7,21 @@
 import { NuskaError, persist } from "./errors.js";
 import { Http } from "./http.js";
 import { Live } from "./live.js";
+import { Merger } from "./merging.js";
 import { Socket } from "./socket.js";
 
 export { NuskaError };
 
 const TIMEOUT = 30; // seconds for one attempt of a call; a `wait` comes on top
+const OPEN_TIMEOUT = 10; // seconds for one attempt at a connection
+const SILENCE = 45; // seconds without a sign of life after which a connection is given up
 
 export class Nuska {
   #options;
   #http;
   #socket = null;
   #lives = new Set();
+  #mergers = new Map();
 
   constructor(url, options = {}) {
     const { project, clientId = crypto.randomUUID(), token, signed, headers = {} } = options;
@@ -35,6 +39,8 @@ export class Nuska {
         "X-Project-Id": this.project,
       },
       timeout: options.timeout ?? TIMEOUT,
+      openTimeout: options.openTimeout ?? OPEN_TIMEOUT,
+      silence: options.silence ?? SILENCE,
       fetch: options.fetch ?? ((...request) => globalThis.fetch(...request)),
       WebSocket: options.WebSocket ?? globalThis.WebSocket,
     };
@@ -45,7 +51,11 @@ export class Nuska {
 
   /** The queue of that name, whether or not it exists. */
   queue(name) {
-    return new Queue(this, name, (...call) => this.#http.call(...call), (...call) => this.#ask(...call));
+    return new Queue(this, name, {
+      http: (...call) => this.#http.call(...call),
+      ask: (...call) => this.#ask(...call),
+      together: this.#mayMerge ? (messages, send) => this.#together(name, messages, send) : undefined,
+    });
   }
 
   /** What is posted to one queue, or to several, from now on or since a marker. */
@@ -62,8 +72,20 @@ export class Nuska {
   /** End all subscriptions, and the connection if there is one. */
   close() {
     for (const live of this.#lives) live.close();
+    for (const merger of this.#mergers.values()) merger.stop();
     this.#socket?.close();
     this.#socket = null;
+  }
+
+  /** What a signed URL allows may be counted by requests, so each of them stays one. */
+  get #mayMerge() {
+    return this.transport === "websocket" && this.#options.headers["URL-Signature"] === undefined;
+  }
+
+  #together(name, messages, send) {
+    let merger = this.#mergers.get(name);
+    if (!merger) this.#mergers.set(name, (merger = new Merger(send, () => this.#mergers.delete(name))));
+    return merger.post(messages);
   }
 
   #ask(...call) {
@@ -77,14 +99,16 @@ export class Queue {
   #http;
   #ask;
   #overSocket;
+  #together;
 
-  constructor(nuska, name, http, ask) {
+  constructor(nuska, name, { http, ask, together }) {
     if (!name) throw new TypeError("a queue needs a name");
     this.name = name;
     this.href = `/v2/queues/${encodeURIComponent(name)}`;
     this.#http = http;
     this.#ask = (action, body, options) => ask(action, { queue_name: name, ...body }, options);
     this.#overSocket = nuska.transport === "websocket";
+    this.#together = together;
     this.subscribe = (options) => nuska.subscribe(name, options); // knows the others, to end with them
   }
 
@@ -95,6 +119,11 @@ export class Queue {
 
   /** Post messages, `{body, ttl?, delay?, attributes?}`: all are stored, or none. Their ids. */
   async postMany(messages) {
+    const send = (all) => this.#store(all);
+    return this.#together ? this.#together(messages, send) : send(messages);
+  }
+
+  async #store(messages) {
     // The same key on every attempt: the server stores the messages once.
     const headers = { "Idempotency-Key": crypto.randomUUID() };
     const body = { messages };

@@ -1,15 +1,24 @@
 // One WebSocket: requests answered by their ids, everything else handed on as it comes.
+//
+// A connection may die without a word, and pages see no pings: one on which nothing at all has come
+// while an answer was due is given up.
 
 import { NuskaError } from "./errors.js";
 
-const OPEN_WITHIN = 10; // seconds
+const BROKEN = 1006; // the code that browsers show where no close was said
 const LISTS = ["URL-Methods", "URL-Paths"]; // lists in frames, comma-separated text over HTTP
 
 export class Socket {
   /** @param hear called with every frame that is no reply; @param ended with the close event */
-  constructor({ url, headers, timeout, WebSocket }, { hear = () => {}, ended = () => {} } = {}) {
+  constructor(
+    { url, headers, timeout, openTimeout, WebSocket },
+    { hear = () => {}, ended = () => {} } = {},
+  ) {
     this.headers = inFrames(headers);
     this.timeout = timeout;
+    this.openTimeout = openTimeout;
+    /** When something came last, as `Date.now()` has it. */
+    this.heardAt = 0;
     this.waiting = new Map();
     this.numbers = 0;
     this.hear = hear;
@@ -23,17 +32,35 @@ export class Socket {
   /** The body of the reply to one request. */
   async call(action, body, { headers = {}, wait = 0 } = {}) {
     await this.ready;
-    return this.#ask(action, { ...this.headers, ...headers }, body, wait);
+    const asked = wait ? { ...body, wait } : body;
+    return this.#ask(action, { ...this.headers, ...headers }, asked, this.timeout + wait);
   }
 
   close() {
     this.socket.close();
   }
 
+  /** Whether the other end answers at all; what it says does not matter. */
+  async isThere() {
+    try {
+      await this.#ask("ping_node", this.headers, {}, this.openTimeout);
+    } catch (error) {
+      return error.status !== 0;
+    }
+    return true;
+  }
+
   async #open() {
     await new Promise((done, fail) => {
-      const late = setTimeout(() => this.socket.close(), OPEN_WITHIN * 1000);
-      this.socket.onopen = () => (clearTimeout(late), done());
+      const late = setTimeout(() => {
+        fail(new NuskaError(`no connection to the server within ${this.openTimeout} seconds`));
+        this.#giveUp();
+      }, this.openTimeout * 1000);
+      this.socket.onopen = () => {
+        clearTimeout(late);
+        this.heardAt = Date.now();
+        done();
+      };
       this.socket.onerror = () => {}; // a close follows, which tells more
       this.socket.onmessage = (event) => this.#read(event.data);
       this.socket.onclose = (event) => {
@@ -45,25 +72,26 @@ export class Socket {
     const { "X-Auth-Token": token, ...rest } = this.headers;
     if (token === undefined) return;
     this.headers = rest; // shown once
-    await this.#ask("authenticate", { ...rest, "X-Auth-Token": token }, {}, 0);
+    await this.#ask("authenticate", { ...rest, "X-Auth-Token": token }, {}, this.timeout);
   }
 
-  #ask(action, headers, body, wait) {
+  #ask(action, headers, body, within) {
     return new Promise((done, fail) => {
       if (this.lost) return fail(new NuskaError("the connection was lost"));
       const number = ++this.numbers;
+      const asked = Date.now();
       const late = setTimeout(() => {
         this.waiting.delete(number);
         fail(new NuskaError("the server did not answer in time"));
-      }, (this.timeout + wait) * 1000);
+        if (this.heardAt <= asked) this.#giveUp();
+      }, within * 1000);
       this.waiting.set(number, { done, fail, late });
-      this.socket.send(
-        JSON.stringify({ action, request_id: number, headers, body: wait ? { ...body, wait } : body }),
-      );
+      this.socket.send(JSON.stringify({ action, request_id: number, headers, body }));
     });
   }
 
   #read(text) {
+    this.heardAt = Date.now();
     const frame = JSON.parse(text);
     const waiting = this.waiting.get(frame.request_id);
     if (frame.request_id === undefined) return this.hear(frame);
@@ -78,7 +106,15 @@ export class Socket {
     return waiting.fail(new NuskaError(message, { status, title, retryAfter }));
   }
 
+  /** Wait for no good-bye, which may never come. */
+  #giveUp() {
+    Object.assign(this.socket, { onopen: null, onmessage: null, onclose: null });
+    this.socket.close();
+    this.#end({ code: BROKEN, reason: "nothing came any more" });
+  }
+
   #end(event) {
+    if (this.lost) return;
     this.lost = true;
     const reason = [event.code, event.reason].filter(Boolean).join(" ");
     for (const { fail, late } of this.waiting.values()) {

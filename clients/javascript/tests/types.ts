@@ -8,7 +8,12 @@ interface Lamp {
 }
 
 export async function everything(signed: SignedUrl): Promise<number> {
-  const nuska = new Nuska("http://127.0.0.1:8888", { project: "home", transport: "websocket" });
+  const nuska = new Nuska("http://127.0.0.1:8888", {
+    project: "home",
+    transport: "websocket",
+    openTimeout: 5,
+    silence: 30,
+  });
   const lamps = nuska.queue("lamps");
   const id: string = await lamps.post({ lamp: 3, on: true }, { ttl: 300, attributes: { room: 4 } });
   await lamps.postMany([{ body: null }, { body: [1, "two"], delay: 5 }]);
@@ -22,6 +27,7 @@ export async function everything(signed: SignedUrl): Promise<number> {
   const live = nuska.subscribe<Lamp>(["lamps", "doors"], {
     since: { lamps: "17" },
     filter: { body: { on: [true] } },
+    openWithin: 20,
     onGap: (gap: Gap) => console.warn(gap.queue, gap.marker),
     onState: (state, error?: NuskaError) => console.log(state, error?.status),
   });
