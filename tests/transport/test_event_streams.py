@@ -236,6 +236,29 @@ async def test_another_project_sees_nothing(service: Service) -> None:
         assert await other.bodies(1) == ["theirs"]
 
 
+async def test_a_topic_has_a_stream_apart_from_the_queue_of_its_name(service: Service) -> None:
+    await service.start()
+    of_queue = await service.open()
+    async with EventSource(service.port, STREAM.replace("queues", "topics")) as source:
+        assert source.status == 200
+        await source.begun()
+        await service.core.topic_messages.post(CALLER, "jobs", [Draft(body=b'"published"')])
+        await service.post("posted")
+        event = await source.next()
+        assert event.json == {
+            "id": event.json["id"],
+            "topic": "jobs",
+            "ttl": 3600,
+            "age": 0,
+            "body": "published",
+        }
+    assert await of_queue.bodies(1) == ["posted"]
+    again = STREAM.replace("queues", "topics") + "&marker=17"
+    async with EventSource(service.port, again) as source:
+        assert (await source.next()).json["topic"] == "jobs"  # of the gap
+        assert await source.bodies(1) == ["published"]
+
+
 async def test_limits_of_listeners_are_503_with_a_retry(service: Service) -> None:
     await service.start(max_streams_per_address=2)
     first = await service.open()

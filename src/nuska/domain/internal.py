@@ -34,6 +34,14 @@ def topic(project: str, name: str) -> QueueRef:
     return internal("topics", QueueRef(project, name))
 
 
+_TOPICS = f"{SEPARATOR}topics{SEPARATOR}"
+
+
+def is_topic(ref: QueueRef) -> bool:
+    """Whether the queue is a topic's, which may have the name of one that is not."""
+    return ref.project.startswith(_TOPICS)
+
+
 OF_THE_SERVICE: tuple[Kind, ...] = ("retries", "attempts", "dead")
 """Queues that the service keeps beside others, for itself."""
 _OF_THE_SERVICE = tuple(f"{SEPARATOR}{kind}{SEPARATOR}" for kind in OF_THE_SERVICE)

@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from nuska.core.messages import Draft
+from nuska.interfaces.identity import Caller
 from nuska.testing.clock import ManualClock
 from nuska.testing.websocket_client import CLIENT, Talk, talking
 
@@ -252,6 +255,40 @@ async def test_a_subscription_that_cannot_be_is_refused_and_leaves_nothing(
     assert (await talk.ask("subscription_create", **body)).status == 400
     assert served.core.live.listeners == 0
     assert (await talk.ask("subscription_create", queue_names=["a", "b"])).status == 201
+
+
+async def test_what_is_published_to_a_topic_is_pushed_apart_from_the_queue_of_its_name(
+    served: Any, talk: Talk, other: Talk
+) -> None:
+    async def publish(body: Any) -> None:
+        drafts = [Draft(body=msgspec.json.encode(body))]
+        await served.core.topic_messages.post(Caller("acme", client=b"c" * 16), "jobs", drafts)
+
+    options = {"detailed": True}
+    made = await talk.ask("subscription_create", topic_name="jobs", options=options)
+    assert (made.status, made.body["message"]) == (201, "Subscription jobs created.")
+    again = await talk.ask("subscription_create", topic_name="jobs")
+    assert again.status == 409
+    await subscribe(talk)
+    await publish("published")
+    pushed = await talk.push()
+    assert (pushed["topic_name"], pushed["body"]) == ("jobs", "published")
+    assert "queue_name" not in pushed
+    await post(other, "posted")
+    assert await talk.push() == push("posted")
+    await publish("later")
+    options["since"] = made.body["marker"]
+    await other.ask("subscription_create", topic_name="jobs", options=options)
+    assert [(await other.push())["body"] for _ in range(2)] == ["published", "later"]
+    for wrong in (
+        {"topic_name": "jobs", "queue_name": "jobs"},
+        {"topic_name": "jobs", "queue_names": ["jobs"]},
+        {"topic_name": "a b"},
+        {"topic_name": ""},
+        {"topic_name": 5},
+        {"topic_name": "jobs", "subscriber": "http://example.org/"},
+    ):
+        assert (await other.ask("subscription_create", **wrong)).status == 400
 
 
 async def test_a_connection_has_so_many_subscriptions_and_no_more(serve: Any) -> None:

@@ -6,7 +6,6 @@ from nuska.core import Core
 from nuska.domain.errors import InvalidInput, InvalidParameter
 from nuska.domain.filters import MAX_FILTER, Filter, parse_filter
 from nuska.domain.markers import Marker, parse_live_marker
-from nuska.domain.messages import QueueRef
 from nuska.interfaces.identity import Caller
 from nuska.transport.http.event_stream import EventStream, StillGood
 from nuska.transport.http.request import ApiRequest
@@ -19,7 +18,8 @@ MOST_PER_ESCAPE = 3
 
 
 async def stream_messages(core: Core, req: ApiRequest, resp: Response) -> None:
-    caller, queue = req.caller, QueueRef(req.caller.project, req.queue)
+    caller, queue = req.caller, req.place
+    assert queue is not None, "every path of a stream names a queue or a topic"
     after, wanted = _after(req), _filter(req)
     bounds, live = core.live.bounds, core.live
     stream = EventStream(

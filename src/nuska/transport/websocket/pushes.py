@@ -6,6 +6,8 @@ from functools import lru_cache
 from msgspec import Struct
 
 from nuska.core.live import Announced, Gap
+from nuska.domain.internal import is_topic
+from nuska.domain.messages import QueueRef
 from nuska.transport.wire import msgpack
 from nuska.transport.wire.json import encode
 
@@ -34,7 +36,7 @@ class Notice(Struct, frozen=True, gc=False):
 
 
 def gap_notice(gap: Gap) -> Notice:
-    words = {"Message_Type": GAP, "queue_name": gap.queue.name, "marker": str(gap.marker)}
+    words = {"Message_Type": GAP, _word(gap.queue): gap.queue.name, "marker": str(gap.marker)}
     return Notice(encode(words))
 
 
@@ -46,7 +48,7 @@ def encode_push(item: Announced, *, detailed: bool, binary: bool) -> bytes:
     """One message as it is pushed (contract websocket-v2 §6)."""
     message = item.message
     head = f'{{"ttl": {message.ttl // 1000}, "body": '.encode()
-    tail = _tail(item.queue.name)
+    tail = _tail(_word(item.queue), item.queue.name)
     if detailed:
         tail += f', "message_id": "{message.id}", "marker": "{item.marker}"'.encode()
         if message.attributes is not None:
@@ -58,6 +60,10 @@ def in_encoding(text: bytes, *, binary: bool) -> bytes:
     return b"".join(msgpack.pieces_from_json(text)) if binary else text
 
 
+def _word(queue: QueueRef) -> str:
+    return "topic_name" if is_topic(queue) else "queue_name"
+
+
 @lru_cache(maxsize=1024)
-def _tail(name: str) -> bytes:
-    return f', "Message_Type": "{NOTIFICATION}", "queue_name": "{name}"'.encode()
+def _tail(word: str, name: str) -> bytes:
+    return f', "Message_Type": "{NOTIFICATION}", "{word}": "{name}"'.encode()

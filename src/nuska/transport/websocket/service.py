@@ -10,11 +10,12 @@ import structlog
 from nuska.core import Core
 from nuska.core.access import allow
 from nuska.domain.errors import NuskaError, RateExceeded, Unavailable
+from nuska.domain.internal import topic
 from nuska.domain.limits import MAX_QUEUE_NAME
 from nuska.domain.messages import QueueRef
 from nuska.interfaces.audit import Audit, Deed
 from nuska.interfaces.identity import Caller, Identity
-from nuska.transport.websocket.actions.rows import Action
+from nuska.transport.websocket.actions.rows import TOPIC, Action
 from nuska.transport.websocket.call import Call
 from nuska.transport.websocket.frames import (
     BUG,
@@ -115,7 +116,7 @@ class WebSocketService:
                 waiting = self._core.rates.request(caller.project)
                 if waiting is not None:
                     await waiting
-                self._check(caller, action, queue)
+                self._check(caller, action, queue, turn.body)
                 self._count(session, caller.project)
             return await action.handler(Call(session, self._core, turn, frame, caller, queue))
         except Refused as refusal:
@@ -179,12 +180,18 @@ class WebSocketService:
         self._of_project[project] += 1
         session.project = project
 
-    def _check(self, caller: Caller, action: Action, queue: str) -> None:
+    def _check(
+        self, caller: Caller, action: Action, queue: str, body: Mapping[str, object]
+    ) -> None:
         """The order is that of HTTP: the name, then whether the caller may."""
+        published = body.get(TOPIC.name) if TOPIC in action.fields else None
         if queue or "queue_name" in (field.name for field in action.fields if field.required):
             check_queue(queue, caller.project)
         if action.permission is not None:
             ref = QueueRef(caller.project, queue) if queue else None
+            if isinstance(published, str) and ref is None:
+                check_queue(published, caller.project)
+                ref = topic(caller.project, published)
             allow(caller, action.permission, ref)
 
 

@@ -4,6 +4,8 @@ An ``id`` is a marker; a block without ``data`` moves a client's marker on and s
 """
 
 from nuska.core.live import Announced, Gap
+from nuska.domain.internal import is_topic
+from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment, age_in_seconds
 from nuska.transport.wire import json
 
@@ -18,7 +20,8 @@ def encode_announced(item: Announced, now: Moment, *, attributes: bool) -> bytes
     """A message as an event of the type ``message``."""
     message = item.message
     head = (
-        f'id: {item.marker}\ndata: {{"id": "{message.id}", "queue": "{item.queue.name}", '
+        f'id: {item.marker}\ndata: {{"id": "{message.id}", '
+        f'"{_word(item.queue)}": "{item.queue.name}", '
         f'"ttl": {message.ttl // 1000}, "age": {age_in_seconds(message.created_at, now)}, "body": '
     )
     tail = b"}\n\n"
@@ -28,7 +31,8 @@ def encode_announced(item: Announced, now: Moment, *, attributes: bool) -> bytes
 
 
 def encode_gap(gap: Gap) -> bytes:
-    said = {"queue": gap.queue.name, "after": str(gap.after), "marker": str(gap.marker)}
+    word = _word(gap.queue)
+    said = {word: gap.queue.name, "after": str(gap.after), "marker": str(gap.marker)}
     return b"event: gap\nid: %b\ndata: %b\n\n" % (str(gap.marker).encode(), json.encode(said))
 
 
@@ -46,3 +50,7 @@ def encode_marker(marker: str) -> bytes:
 def encode_retry(milliseconds: int) -> bytes:
     """How long a client waits before it comes back when the connection ends."""
     return b"retry: %d\n\n" % milliseconds
+
+
+def _word(queue: QueueRef) -> str:
+    return "topic" if is_topic(queue) else "queue"

@@ -12,6 +12,7 @@ from nuska.transport.http.table.deliveries import ATTEMPTS, REPLAY, STANDING, TR
 from nuska.transport.http.table.messages import MESSAGE, MESSAGES
 from nuska.transport.http.table.queues import PURGE, QUEUE, QUEUES, STATS
 from nuska.transport.http.table.rows import Operation, Route
+from nuska.transport.http.table.streams import STREAM
 from nuska.transport.http.table.subscriptions import CONFIRM, SUBSCRIPTION, SUBSCRIPTIONS
 
 _SCHEMAS = {"QueueList": "TopicList", "Metadata": "TopicMetadata", "Stats": "TopicStats"}
@@ -55,6 +56,7 @@ TOPIC_ROUTES = tuple(
         STATS,
         PURGE,
         MESSAGES,
+        STREAM,
         MESSAGE,
         SUBSCRIPTIONS,
         SUBSCRIPTION,

@@ -52,6 +52,8 @@ class Field(Struct, frozen=True):
 
 
 QUEUE = Field("queue_name", Kind.TEXT, required=True)
+TOPIC = Field("topic_name", Kind.TEXT)
+"""Instead of a queue, where an action has it."""
 MARKER = Field("marker", Kind.TEXT)
 LIMIT = Field("limit", Kind.INTEGER)
 WAIT = Field("wait", Kind.INTEGER)

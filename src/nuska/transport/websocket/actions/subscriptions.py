@@ -1,12 +1,16 @@
 """Actions on subscriptions."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import TypeAlias
 
 from nuska.core.connected import DETAILED_KEY, SINCE_KEY, Connected, ConnectionDraft
 from nuska.core.subscriptions import SubscriptionDraft
 from nuska.domain.errors import Conflict, InvalidInput
+from nuska.domain.internal import topic
+from nuska.domain.messages import QueueRef
 from nuska.domain.subscriptions import Options
-from nuska.transport.websocket.actions.rows import LIMIT, MARKER, QUEUE, Action, Field, Kind
+from nuska.transport.websocket.actions.rows import LIMIT, MARKER, QUEUE, TOPIC, Action, Field, Kind
 from nuska.transport.websocket.call import Call
 from nuska.transport.websocket.frames import Reply, raw_parts, written
 from nuska.transport.websocket.listener import Listener
@@ -15,6 +19,8 @@ from nuska.transport.wire.callers import check_queue
 from nuska.transport.wire.json import encode
 from nuska.transport.wire.subscriptions import shown_as
 
+Place: TypeAlias = Callable[[str, str], QueueRef]
+"""What a project and a name mean: a queue, or a topic."""
 _SUBSCRIPTION_ID = Field("subscription_id", Kind.TEXT, required=True)
 
 
@@ -26,7 +32,9 @@ async def subscription_create(call: Call) -> Reply:
     if call.body.get("subscriber") is None:
         return await _connect(call, options if isinstance(options, dict) else {})
     if not call.queue:
-        raise InvalidInput("Only a connection can be subscribed to several queues at once.")
+        raise InvalidInput(
+            "Only a connection can be subscribed to several queues at once, or to a topic."
+        )
     draft = SubscriptionDraft(
         subscriber=call.named("subscriber"),
         ttl=call.integer("ttl"),
@@ -43,8 +51,9 @@ async def subscription_create(call: Call) -> Reply:
 
 
 async def _connect(call: Call, options: Options) -> Reply:
-    session, project = call.session, call.caller.project
-    names = _names(call)
+    session = call.session
+    place, names = _places(call)
+    project = place(call.caller.project, names[0]).project
     what = ", ".join(names)
     try:
         session.reserve(project, names)
@@ -54,7 +63,7 @@ async def _connect(call: Call, options: Options) -> Reply:
         session, detailed=options.get(DETAILED_KEY) is True, resumes=SINCE_KEY in options
     )
     try:
-        listener.connected = connected = await _listen(call, names, options, listener)
+        listener.connected = connected = await _listen(call, place, names, options, listener)
     except BaseException:
         session.unreserve(project, names)
         raise
@@ -65,12 +74,13 @@ async def _connect(call: Call, options: Options) -> Reply:
         "subscription_id": connected.id,
         "message": f"Subscription {what} created.",
     }
-    body |= {"marker": markers[call.queue]} if call.queue else {"markers": markers}
+    several = call.texts("queue_names") is not None
+    body |= {"markers": markers} if several else {"marker": markers[what]}
     return Reply(201, encode(body))
 
 
 async def _listen(
-    call: Call, names: tuple[str, ...], options: Options, listener: Listener
+    call: Call, place: Place, names: tuple[str, ...], options: Options, listener: Listener
 ) -> Connected:
     def ended() -> None:
         if listener.connected is not None:
@@ -79,6 +89,7 @@ async def _listen(
     draft = ConnectionDraft(
         connection=call.session.name,
         queues=names,
+        place=place,
         ttl=call.integer("ttl"),
         options=options,
         ended=ended,
@@ -86,18 +97,22 @@ async def _listen(
     return await call.core.connected.create(call.caller, draft, listener)
 
 
-def _names(call: Call) -> tuple[str, ...]:
-    several = call.texts("queue_names")
-    if (several is None) is not bool(call.queue):
-        raise InvalidInput("Name the queue in queue_name, or several in queue_names.")
+def _places(call: Call) -> tuple[Place, tuple[str, ...]]:
+    several, published = call.texts("queue_names"), call.text("topic_name")
+    if (several is not None) + (published is not None) + bool(call.queue) != 1:
+        raise InvalidInput(
+            "Name the queue in queue_name, several in queue_names, or a topic in topic_name."
+        )
+    if published is not None:
+        return topic, (published,)
     if several is None:
-        return (call.queue,)
+        return QueueRef, (call.queue,)
     names = tuple(dict.fromkeys(several))
     if not names:
         raise InvalidInput("queue_names must name at least one queue.")
     for name in names:
         check_queue(name, call.caller.project)
-    return names
+    return QueueRef, names
 
 
 async def subscription_list(call: Call) -> Reply:
@@ -131,6 +146,7 @@ ACTIONS = (
         fields=(
             Field("queue_name", Kind.TEXT),
             Field("queue_names", Kind.TEXTS),
+            TOPIC,
             Field("subscriber", Kind.TEXT, nullable=True),
             Field("ttl", Kind.INTEGER),
             Field("options", Kind.OBJECT, nullable=True),
