@@ -375,6 +375,20 @@ async def test_a_client_that_does_not_read_is_dropped(serve: Any) -> None:
     writer.close()
 
 
+async def test_what_a_client_that_has_gone_never_acknowledges_ends_its_connection(
+    serve: Any,
+) -> None:
+    """The system sees to it, for connections on which too little is sent to fill any buffer."""
+    served = await serve(echo, send_timeout=17.0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(GET)
+    await reader.read(1)
+    [connection] = served.server._shared.connections
+    accepted = connection.transport.get_extra_info("socket")
+    assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 17_000
+    writer.close()
+
+
 async def test_of_clients_that_do_not_read_those_that_take_too_much_memory_are_dropped(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

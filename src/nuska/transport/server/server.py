@@ -26,6 +26,8 @@ LONGEST_TICK = 0.5
 SHORTEST_TICK = 0.05
 TICKS_PER_DEADLINE = 8
 """A deadline is noticed at most this fraction of itself too late, within the two above."""
+_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
+"""Milliseconds for which sent bytes may go unacknowledged; Linux has it."""
 
 logger = logging.getLogger("nuska.server")
 
@@ -90,6 +92,11 @@ class HttpServer:
     async def _serve(
         self, loop: asyncio.AbstractEventLoop, open_socket: socket.socket
     ) -> asyncio.Server:
+        if open_socket.family != socket.AF_UNIX and _USER_TIMEOUT is not None:
+            # What is sent to a machine that has gone without a word is acknowledged by nobody, and
+            # sent again for a quarter of an hour. Connections have this from their listener.
+            waits = int(self.bounds.send_timeout * 1000)
+            open_socket.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, waits)
         encrypted: dict[str, Any] = {}
         if self._tls is not None and open_socket.family != socket.AF_UNIX:
             encrypted = {
