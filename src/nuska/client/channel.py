@@ -60,6 +60,16 @@ class Channel:
         """Allow calls; nothing is connected before the first one."""
         self._closed = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a call would find a connection."""
+        return self._line is not None and not self._line.lost
+
+    async def prepare(self) -> None:
+        """Open the connection, if it is not; raises what a call would, without trying again."""
+        if not self.is_open:
+            await self._opened()
+
     async def close(self) -> None:
         """Say good-bye; what is under way ends with ``ConnectionBroken``."""
         self._closed = True

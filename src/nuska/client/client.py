@@ -22,6 +22,7 @@ from nuska.client.queues import Queue, queue_page
 from nuska.client.quotas import Quotas
 from nuska.client.records import QueueEntry
 from nuska.client.retries import RetryPolicy
+from nuska.client.rushing import Rush, RushingQueue
 from nuska.client.signed_urls import KeptUrl, kept_page
 from nuska.client.socket import Caller
 from nuska.client.topics import Topic, topic_page
@@ -32,8 +33,9 @@ DEFAULT_TIMEOUT = 30.0
 DEFAULT_CONNECTIONS = 100
 """Connections open at once; each call that waits in the server holds one."""
 
-Transport = Literal["http", "websocket"]
-"""How a queue's frequent calls go: a request each, or many at once over one connection."""
+Transport = Literal["http", "websocket", "auto"]
+"""How a queue's frequent calls go: a request each, many at once over one connection, or as many
+are under way."""
 
 
 class _Count(Struct, frozen=True):
@@ -47,7 +49,7 @@ class Client:
     the client itself posted. ``headers`` go with every request; ``token``, or an API key
     in its place, proves who we are. All calls may be made at once.
     ``transport="websocket"`` is for high rates: what queues do often then goes over one
-    connection, many requests at a time.
+    connection, many requests at a time. ``transport="auto"`` does so while there is much to do.
     """
 
     def __init__(
@@ -90,9 +92,10 @@ class Client:
                 retry=self._retry,
                 timing=self._timing,
             )
-            if transport == "websocket"
+            if transport != "http"
             else None
         )
+        self._rush = None if self._channel is None or transport != "auto" else Rush(self._channel)
 
     async def __aenter__(self) -> Self:
         await self._connection.__aenter__()
@@ -108,12 +111,16 @@ class Client:
     ) -> None:
         for subscription in list(self._subscriptions):
             await subscription.close()
+        if self._rush is not None:
+            await self._rush.close()
         if self._channel is not None:
             await self._channel.close()
         await self._connection.__aexit__(kind, error, trace)
 
     def queue(self, name: str) -> Queue:
         """The queue of that name, whether or not it exists; asks nothing of the server."""
+        if self._rush is not None:
+            return RushingQueue(self._connection, name, self._rush)
         if self._channel is not None:
             return ChannelQueue(self._connection, name, self._channel)
         return Queue(self._connection, name)
