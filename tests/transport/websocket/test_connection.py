@@ -7,6 +7,7 @@ import struct
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import msgspec
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -134,6 +135,40 @@ async def test_frames_may_come_with_the_handshake(served: Any, dial: Any) -> Non
         opcode, payload = await raw.frame()
         assert opcode == 1
         assert json.loads(payload)["headers"]["status"] == 200
+
+
+@pytest.mark.parametrize("opcode", [1, 2], ids=["JSON", "MessagePack"])
+async def test_os_collect_config_goes_through_its_sequence_in_raw_frames(
+    served: Any, dial: Any, opcode: int
+) -> None:
+    """Contract websocket-v2 §7: one frame is sent, the next one read is taken for its answer."""
+    coding = msgspec.json if opcode == 1 else msgspec.msgpack
+    raw = await dial(served.port)
+
+    async def ask(action: str, more: dict[str, str] | None = None, /, **body: Any) -> Any:
+        headers = {"Client-ID": CLIENT, "X-Project-ID": "acme", **(more or {})}
+        sent = {"action": action, "headers": headers, "body": body}
+        raw.writer.write(frame(coding.encode(sent), opcode))
+        return await heard()
+
+    async def heard() -> Any:
+        found, payload = await raw.frame()
+        assert found == opcode
+        return coding.decode(payload)
+
+    shown = await ask("authenticate", {"X-Auth-Token": "abc"})
+    assert (shown["headers"]["status"], shown["body"]) == (200, {"message": "Authentified."})
+    assert (await ask("queue_create", queue_name="config"))["headers"]["status"] == 201
+    made = await ask("subscription_create", queue_name="config", ttl=10_000)
+    assert made["headers"]["status"] == 201
+    popped = await ask("message_delete_many", queue_name="config", pop=1)
+    assert (popped["headers"]["status"], popped["body"]) == (200, {"messages": []})
+    async with talking(served.ws) as other:
+        messages = [{"body": {"deployments": []}, "ttl": 600}]
+        await other.ask("message_post", queue_name="config", messages=messages)
+    pushed = await heard()
+    assert pushed["body"] == {"deployments": []}
+    assert "request" not in pushed
 
 
 async def test_a_conversation_may_be_cut_anywhere(served: Any, dial: Any) -> None:
