@@ -3,6 +3,7 @@
 import json
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -86,19 +87,21 @@ async def test_posts_of_a_page_that_come_at_once_go_together_and_stay_in_order(
     assert bodies == list(range(1000))
 
 
+@pytest.mark.parametrize("over", ["websocket", "events"])
 async def test_a_page_notices_that_nobody_answers_and_goes_on_when_somebody_does(
-    server: ServerProcess, site: str, browser: Browser
+    tmp_path: Path, site: str, browser: Browser, over: str
 ) -> None:
     """A server that stands still ends no connection: the page's side of it is half open."""
     page = await browser.open(site)
     await page.until("window.loaded")
-    for over in ("websocket", "events"):
+    named = {"NUSKA_CORS_ORIGINS": site.rstrip("/")}
+    with ServerProcess(tmp_path / "data", environment=named) as server:
         await page.ask(f"""(() => {{
             window.seen = [];
             window.states = [];
             const nuska = new Nuska({json.dumps(server.url)},
                 {{project: "p", silence: 1, openTimeout: 1}});
-            window.live = nuska.subscribe("news-{over}", {{
+            window.live = nuska.subscribe("news", {{
                 over: {json.dumps(over)},
                 onMessage: ({{body}}) => seen.push(body),
                 onState: (state) => states.push(state),
@@ -111,7 +114,7 @@ async def test_a_page_notices_that_nobody_answers_and_goes_on_when_somebody_does
         finally:
             server.signal(signal.SIGCONT)
         async with Client(server.url, project="p") as client:
-            await client.queue(f"news-{over}").post("back")
+            await client.queue("news").post("back")
         await page.until("seen.length >= 1")
         assert await page.ask("seen") == ["back"]
         await page.ask("live.close()")
