@@ -103,7 +103,7 @@ async def _senders(
     webhook = WebhookSender(connections, policy, core.clock)
     trust = TrustSender(webhook, trusts)
     queue = QueueSender(
-        store.messages, terms, core.announcing, core.clock, core.bodies, total=total
+        store.messages, terms, core.announcing, core.clock, core.bodies, core.usage, total=total
     )
     try:
         yield {

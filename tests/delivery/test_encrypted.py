@@ -126,7 +126,7 @@ async def test_a_copy_in_another_queue_is_sealed_and_opens_for_its_readers(
 ) -> None:
     terms = Terms(bench.store.queues, core.limits)
     sender = QueueSender(
-        bench.store.messages, terms, core.announcing, bench.clock, core.bodies, total=5
+        bench.store.messages, terms, core.announcing, bench.clock, core.bodies, core.usage, total=5
     )
     bench.engine = Engine(
         bench.store, bench.clock, seeded_bytes(9), {"queue": sender},

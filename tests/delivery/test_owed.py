@@ -237,6 +237,7 @@ async def test_queues_that_all_subscribe_to_each_other_take_a_message_once(
         Passing(bench),
         bench.clock,
         core.bodies,
+        core.usage,
         total=5,
     )
     bench.engine = Engine(

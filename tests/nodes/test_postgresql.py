@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from nuska.testing.conformance.full_nodes import FullNodesConformance
 from nuska.testing.conformance.killed_nodes import KilledNodesConformance
 from nuska.testing.conformance.limited_nodes import LimitedNodesConformance
 from nuska.testing.conformance.listening_nodes import ListeningNodesConformance
@@ -24,6 +25,7 @@ class TestNodes(
     SubscribingNodesConformance,
     ListeningNodesConformance,
     LimitedNodesConformance,
+    FullNodesConformance,
     KilledNodesConformance,
 ):
     @pytest.fixture

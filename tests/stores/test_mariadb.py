@@ -16,6 +16,8 @@ from nuska.testing.conformance import (
     CarriedLogConformance,
     RecordConformance,
     SharedLogConformance,
+    SharedStockQuotaConformance,
+    StockQuotaConformance,
     TransferConformance,
 )
 from nuska.testing.listening_machine import LockstepWithLogs
@@ -67,6 +69,8 @@ class TestMariadb(
     AnnouncementConformance,
     CarriedLogConformance,
     SharedLogConformance,
+    SharedStockQuotaConformance,
+    StockQuotaConformance,
 ):
     @pytest.fixture
     async def url(self, server: MariadbServer) -> AsyncIterator[str]:

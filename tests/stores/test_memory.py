@@ -12,6 +12,7 @@ from nuska.testing.conformance import (
     AnnouncementConformance,
     CarriedLogConformance,
     RecordConformance,
+    StockQuotaConformance,
     StoreConformance,
     TransferConformance,
 )
@@ -23,6 +24,7 @@ class TestMemoryStore(
     TransferConformance,
     AnnouncementConformance,
     CarriedLogConformance,
+    StockQuotaConformance,
 ):
     @pytest.fixture
     async def store(self, clock: ManualClock) -> AsyncIterator[Store]:

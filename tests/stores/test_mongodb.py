@@ -16,6 +16,8 @@ from nuska.testing.conformance import (
     DurableLogConformance,
     RecordConformance,
     SharedLogConformance,
+    SharedStockQuotaConformance,
+    StockQuotaConformance,
     TransferConformance,
 )
 from nuska.testing.listening_machine import LockstepWithLogs
@@ -40,6 +42,8 @@ class TestMongodb(
     CarriedLogConformance,
     DurableLogConformance,
     SharedLogConformance,
+    SharedStockQuotaConformance,
+    StockQuotaConformance,
 ):
     @pytest.fixture
     def url(self, server: MongoServer) -> Iterator[str]:

@@ -16,6 +16,7 @@ from nuska.testing.clock import ManualClock, seeded_bytes
 from nuska.testing.conformance import (
     AnnouncementConformance,
     RecordConformance,
+    StockQuotaConformance,
     StoreConformance,
 )
 
@@ -44,7 +45,9 @@ async def open_pooled(clock: ManualClock, *pools: Pool) -> PooledStore:
     return pooled(own, memories.open, clock, seeded_bytes(9))
 
 
-class TestTheOwnStoreAlone(StoreConformance, RecordConformance, AnnouncementConformance):
+class TestTheOwnStoreAlone(
+    StoreConformance, RecordConformance, AnnouncementConformance, StockQuotaConformance
+):
     @pytest.fixture
     async def store(self, clock: ManualClock) -> AsyncIterator[Store]:
         store = await open_pooled(clock)
@@ -52,7 +55,9 @@ class TestTheOwnStoreAlone(StoreConformance, RecordConformance, AnnouncementConf
         await store.close()
 
 
-class TestThreePools(StoreConformance, RecordConformance, AnnouncementConformance):
+class TestThreePools(
+    StoreConformance, RecordConformance, AnnouncementConformance, StockQuotaConformance
+):
     @pytest.fixture
     async def store(self, clock: ManualClock) -> AsyncIterator[Store]:
         pools = [Pool(name=name, uri=name, weight=10) for name in ("a", "b", "c")]

@@ -16,6 +16,8 @@ from nuska.testing.conformance import (
     CarriedLogConformance,
     RecordConformance,
     SharedLogConformance,
+    SharedStockQuotaConformance,
+    StockQuotaConformance,
     TransferConformance,
 )
 from nuska.testing.listening_machine import LockstepWithLogs
@@ -102,6 +104,8 @@ class RedisConformance(
     AnnouncementConformance,
     CarriedLogConformance,
     SharedLogConformance,
+    SharedStockQuotaConformance,
+    StockQuotaConformance,
 ):
     """The suite, with what a pool and what those who listen need."""
 

@@ -15,6 +15,7 @@ from nuska.testing.conformance import (
     DurableLogConformance,
     RecordConformance,
     Reopen,
+    StockQuotaConformance,
     StoreConformance,
     TransferConformance,
 )
@@ -54,6 +55,7 @@ class TestSqliteStore(
     CarriedLogConformance,
     DurabilityConformance,
     DurableLogConformance,
+    StockQuotaConformance,
 ):
     @pytest.fixture
     def openings(self, tmp_path: Path, clock: ManualClock) -> Openings:

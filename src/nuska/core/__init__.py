@@ -21,6 +21,7 @@ from nuska.core.encryption import EncryptionService
 from nuska.core.followings import Followings
 from nuska.core.grants import GrantRecords
 from nuska.core.health import HealthService
+from nuska.core.holdings import Holdings
 from nuska.core.key_records import KeyRecords
 from nuska.core.keys import KeyService
 from nuska.core.live import Live, LiveBounds
@@ -37,8 +38,10 @@ from nuska.core.redriving import RedriveService
 from nuska.core.sharing import SharingRules, SharingService
 from nuska.core.signatures import SignatureDesk
 from nuska.core.subscribers import SubscriberRules
+from nuska.core.subscription_records import SubscriptionRecords
 from nuska.core.subscriptions import SubscriptionService
 from nuska.core.terms import Terms
+from nuska.core.usage import Usage
 from nuska.core.vault import KeyVault, missing_keys
 from nuska.core.waiting import Watch
 from nuska.core.wakeups import LocalWakeups, SharedWakeups
@@ -88,6 +91,8 @@ class Core(Struct, frozen=True, kw_only=True):
     quota_book: QuotaBook
     """Whoever runs the process reads it first, and where nodes share the store runs ``run``."""
     quotas: QuotaService
+    usage: Usage
+    """What projects store, as far as quotas go by it."""
     rates: Rates
     """Whoever runs the process also runs ``rates.run``."""
     mail_quota: MailQuota | None
@@ -159,6 +164,13 @@ def build_core(
     rates = Rates(book, clock, shares)
     quotas = QuotaService(book, for_operators=limits.admin_mode)
     mail_quota = None if records is None else MailQuota(records, clock, book)
+    subscriptions = None if records is None else SubscriptionRecords(records)
+    usage = Usage(
+        book,
+        Holdings(store, subscriptions, clock),
+        store.queues,
+        records if store.capabilities.shared else None,
+    )
 
     listening = Live(
         subscribable,
@@ -171,7 +183,7 @@ def build_core(
         book,
     )
     connected = ConnectedSubscriptions(
-        listening, store.queues, clock, limits, random_bytes, announcing
+        listening, store.queues, clock, limits, random_bytes, announcing, usage
     )
 
     def subscriptions_of(namespace: Namespace) -> SubscriptionService:
@@ -184,6 +196,7 @@ def build_core(
             confirmations=confirmations,
             rules=rules,
             connected=connected,
+            usage=usage,
             namespace=namespace,
         )
 
@@ -194,14 +207,24 @@ def build_core(
 
     def queues_of(namespace: Namespace) -> QueueService:
         return QueueService(
-            store.queues, clock, limits, clearing, namespace, can_encrypt=vault is not None
+            store.queues, clock, limits, clearing, usage, namespace, can_encrypt=vault is not None
         )
 
     def messages_of(namespace: Namespace) -> MessageService:
         return MessageService(
-            store.messages, terms, watch, announcing, clock, limits, bodies, rates, namespace.place
+            store.messages,
+            terms,
+            watch,
+            announcing,
+            clock,
+            limits,
+            bodies,
+            rates,
+            usage,
+            namespace.place,
         )
 
+    quotas.ask(usage)
     quotas.ask(rates)
     quotas.ask(listening)
     if mail_quota is not None:
@@ -219,6 +242,7 @@ def build_core(
             limits,
             random_bytes,
             bodies,
+            usage,
         ),
         subscriptions=subscriptions_of(QUEUES),
         deliveries=deliveries_of(QUEUES),
@@ -248,6 +272,7 @@ def build_core(
         quota_book=book,
         quotas=quotas,
         rates=rates,
+        usage=usage,
         mail_quota=mail_quota,
         bodies=bodies,
         pools=None if placement is None else PoolService(placement, limits),

@@ -9,8 +9,9 @@ from nuska.core.access import allow
 from nuska.core.bodies import Bodies
 from nuska.core.ranges import check_range
 from nuska.core.terms import Terms
+from nuska.core.usage import Usage
 from nuska.core.waiting import Patience, Watch
-from nuska.domain.claims import Claim
+from nuska.domain.claims import Claim, Claimed
 from nuska.domain.errors import InvalidInput, NotFound, Unavailable
 from nuska.domain.limits import DEFAULT_CLAIM_LIMIT, MIN_CLAIM_GRACE, MIN_CLAIM_TTL, Limits
 from nuska.domain.messages import Message, QueueRef
@@ -53,6 +54,7 @@ class ClaimService:
         limits: Limits,
         random_bytes: RandomBytes,
         bodies: Bodies,
+        usage: Usage,
     ) -> None:
         self._store = store
         self._messages = messages
@@ -63,6 +65,7 @@ class ClaimService:
         self._limits = limits
         self._random_bytes = random_bytes
         self._bodies = bodies
+        self._usage = usage
 
     async def create(
         self,
@@ -97,15 +100,24 @@ class ClaimService:
     ) -> Taken | None:
         rule = (await self._terms.of(queue)).dead_letters
         new_id = claim_id(self._random_bytes(CLAIM_ID_BYTES))
-        claimed = await self._store.create(
-            queue,
-            claim_id=new_id,
-            limit=limit,
-            ttl=ttl,
-            grace=grace,
-            dead_letters=rule,
-            now=self._clock.now(),
-        )
+
+        async def claim() -> Claimed:
+            return await self._store.create(
+                queue,
+                claim_id=new_id,
+                limit=limit,
+                ttl=ttl,
+                grace=grace,
+                dead_letters=rule,
+                now=self._clock.now(),
+            )
+
+        if self._usage.is_limited:
+            async with self._usage.for_claim(queue) as room:
+                claimed = await claim()
+                room.stored = bool(claimed.messages)
+        else:
+            claimed = await claim()
         if rule is not None and claimed.dead_lettered:
             self._wakeups.wake(rule.queue, claimed.dead_lettered)
             if not claimed.messages:
@@ -170,6 +182,7 @@ class ClaimService:
 
     async def _release(self, queue: QueueRef, claim: str, *, uncount: bool) -> None:
         freed = await self._store.release(queue, claim, uncount=uncount, now=self._clock.now())
+        self._usage.free(queue)
         self._wakeups.wake(queue, freed)
 
     def _ttl(self, ttl: int | None) -> Duration:

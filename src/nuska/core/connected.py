@@ -13,6 +13,7 @@ from msgspec import Struct
 from nuska.core.access import allow
 from nuska.core.live import Listening, Live, Receiver
 from nuska.core.terms import subscription_ttl
+from nuska.core.usage import Usage
 from nuska.domain.errors import InvalidInput
 from nuska.domain.filters import KEY as FILTER_KEY
 from nuska.domain.filters import parse_filter
@@ -84,6 +85,7 @@ class ConnectedSubscriptions:
         limits: Limits,
         random_bytes: RandomBytes,
         wakeups: Wakeups,
+        usage: Usage,
     ) -> None:
         """``wakeups``: heard on other nodes too, where there are some."""
         self._live = live
@@ -93,6 +95,7 @@ class ConnectedSubscriptions:
         self._clock = clock
         self._limits = limits
         self._random_bytes = random_bytes
+        self._usage = usage
         self._of: dict[QueueRef, dict[str, Connected]] = {}
 
     async def create(self, caller: Caller, draft: ConnectionDraft, receiver: Receiver) -> Connected:
@@ -107,7 +110,8 @@ class ConnectedSubscriptions:
         ttl = subscription_ttl(draft.ttl, self._limits, now)
         for ref in refs:
             if await self._queues.get(ref) is None:
-                await self._queues.create(ref, {}, now=now)
+                async with self._usage.for_queue(ref):
+                    await self._queues.create(ref, {}, now=now)
         listening = await self._live.listen(
             caller.project,
             refs,

@@ -14,6 +14,7 @@ from nuska.core.bodies import Bodies, as_stored
 from nuska.core.ranges import check_ids, check_range, page_size
 from nuska.core.rates import Rates
 from nuska.core.terms import Terms
+from nuska.core.usage import Usage
 from nuska.core.waiting import Patience, Watch
 from nuska.domain.attributes import ours_in
 from nuska.domain.errors import (
@@ -73,6 +74,7 @@ class MessageService:
         limits: Limits,
         bodies: Bodies,
         rates: Rates,
+        usage: Usage,
         place: Callable[[str, str], QueueRef] = QueueRef,
     ) -> None:
         """``place``: the queue, or topic, that a project and a name mean."""
@@ -84,6 +86,7 @@ class MessageService:
         self._limits = limits
         self._bodies = bodies
         self._rates = rates
+        self._usage = usage
         self._place = place
 
     async def settings(self, caller: Caller, name: str) -> QueueSettings:
@@ -124,16 +127,31 @@ class MessageService:
         encrypted = settings.encrypted
         if idempotency is not None:
             idempotency = self._bodies.remember(queue, idempotency)
-        added = await self._store.add(
+        messages = await self._bodies.seal(queue, messages, encrypted=encrypted)
+        if self._usage.is_limited:
+            async with self._usage.for_post(queue, messages) as room:
+                added = await self._add(queue, messages, caller, idempotency)
+                room.stored = not added.replayed
+        else:
+            added = await self._add(queue, messages, caller, idempotency)
+        if not added.replayed:
+            self._wakeups.wake(queue, len(messages))
+        return added
+
+    async def _add(
+        self,
+        queue: QueueRef,
+        messages: list[NewMessage],
+        caller: Caller,
+        idempotency: Idempotency | None,
+    ) -> Added:
+        return await self._store.add(
             queue,
-            await self._bodies.seal(queue, messages, encrypted=encrypted),
+            messages,
             poster=caller.client,
             idempotency=idempotency,
             now=self._clock.now(),
         )
-        if not added.replayed:
-            self._wakeups.wake(queue, len(messages))
-        return added
 
     def _with_defaults(self, number: int, draft: Draft, settings: QueueSettings) -> NewMessage:
         ttl = draft.ttl
@@ -251,6 +269,8 @@ class MessageService:
             queue, message_id, claim_id=claim_id, now=self._clock.now()
         )
         match outcome:
+            case DeleteOutcome.DELETED:
+                self._usage.free(queue)
             case DeleteOutcome.CLAIMED:
                 raise MessageClaimed("The message is claimed; name its claim to delete it.")
             case DeleteOutcome.OTHER_CLAIM:
@@ -276,6 +296,7 @@ class MessageService:
         done = await self._store.delete_many(queue, ids, claim_ids=named, now=self._clock.now())
         if not done:
             raise NotTheClaim("At least one of the messages is not in any of the claims named.")
+        self._usage.free(queue)
 
     async def pop(
         self, caller: Caller, name: str, limit: int, *, patience: Patience | None = None
@@ -288,10 +309,13 @@ class MessageService:
         async def look() -> list[Message]:
             popped = await self._store.pop(queue, limit=limit, now=self._clock.now())
             try:
-                return await self._bodies.open(queue, popped)
+                opened = await self._bodies.open(queue, popped)
             except Unavailable:
                 await self._put_back(queue, popped)
                 raise
+            if popped:
+                self._usage.free(queue)
+            return opened
 
         if patience is None:
             return await look()

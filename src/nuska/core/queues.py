@@ -13,6 +13,7 @@ from nuska.core.access import allow
 from nuska.core.clearing import Clearing
 from nuska.core.namespaces import QUEUES, Namespace
 from nuska.core.ranges import page_size
+from nuska.core.usage import Usage
 from nuska.domain.errors import InvalidInput, NotFound, Unavailable
 from nuska.domain.limits import Limits
 from nuska.domain.messages import QueueRef
@@ -58,6 +59,7 @@ class QueueService:
         clock: Clock,
         limits: Limits,
         clearing: Clearing,
+        usage: Usage,
         namespace: Namespace = QUEUES,
         *,
         can_encrypt: bool,
@@ -66,6 +68,7 @@ class QueueService:
         self._clock = clock
         self._limits = limits
         self._clearing = clearing
+        self._usage = usage
         self._namespace = namespace
         self._can_encrypt = can_encrypt
 
@@ -73,12 +76,11 @@ class QueueService:
         """Create a queue. False when it exists: its metadata then stays as it is (C14)."""
         self._allow(caller, "create", name)
         self._check(caller, metadata)
-        return await self._store.create(
-            self._namespace.place(caller.project, name),
-            metadata,
-            relaxed=is_relaxed(metadata),
-            now=self._clock.now(),
-        )
+        ref = self._namespace.place(caller.project, name)
+        async with self._usage.for_queue(ref):
+            return await self._store.create(
+                ref, metadata, relaxed=is_relaxed(metadata), now=self._clock.now()
+            )
 
     async def get(self, caller: Caller, name: str, *, bare: bool = False) -> Metadata:
         """The metadata with defaults, also of a queue that nobody created (K1); ``bare``:
@@ -131,6 +133,7 @@ class QueueService:
         mark = await self._clearing.mark(ref)
         await self._store.delete(ref, now=self._clock.now())
         await self._clearing.cleared(ref, mark, deleted=True)
+        self._usage.free(ref)
 
     async def page(
         self,
@@ -179,6 +182,7 @@ class QueueService:
             mark = await self._clearing.mark(ref)
             await self._store.purge(ref, now=self._clock.now())
             await self._clearing.cleared(ref, mark)
+            self._usage.free(ref)
 
     def _allow(self, caller: Caller, action: str, name: str | None = None) -> None:
         queue = None if name is None else self._namespace.place(caller.project, name)

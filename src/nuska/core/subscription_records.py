@@ -154,6 +154,16 @@ class SubscriptionRecords:
                 yield seen
             after = page[-1].value.id
 
+    async def of_project(self, project: str) -> AsyncIterator[Subscription]:
+        """Every subscription of a project's queues, page by page; expired ones too."""
+        after, end = keys_below(project)
+        while page := await self._records.page(SUBSCRIPTIONS, after=after, before=end, limit=PAGE):
+            for record in page:
+                found = _subscription(record.value)
+                if found.queue.project == project:
+                    yield found
+            after = page[-1].key
+
     async def put_subscription(self, subscription: Subscription, *, version: str) -> str | None:
         """Its new version; None when it has another than ``version`` (``ABSENT``: if there is
         one)."""

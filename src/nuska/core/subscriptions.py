@@ -20,6 +20,7 @@ from nuska.core.subscriber_index import ATTEMPTS, SubscriberIndex, too_busy
 from nuska.core.subscribers import SubscriberRules, Subscribers
 from nuska.core.subscription_records import Cursor, Seen, SubscriptionRecords
 from nuska.core.terms import subscription_ttl
+from nuska.core.usage import Usage
 from nuska.domain.errors import Conflict, InvalidInput, NotFound, Unavailable
 from nuska.domain.letters import moved, moved_back, restarted
 from nuska.domain.limits import Limits
@@ -40,7 +41,7 @@ from nuska.interfaces.clock import Clock
 from nuska.interfaces.identity import Caller
 from nuska.interfaces.notifications import SubscribableStore
 from nuska.interfaces.records import ABSENT
-from nuska.interfaces.storage import RandomBytes
+from nuska.interfaces.storage import QueueStore, RandomBytes
 
 MAKING_TAKES = seconds(60)
 """At most: what takes longer is begun anew."""
@@ -76,6 +77,7 @@ class SubscriptionService:
         confirmations: Confirmations,
         rules: SubscriberRules,
         connected: ConnectedSubscriptions,
+        usage: Usage,
         namespace: Namespace = QUEUES,
     ) -> None:
         """``connected``: those of connections, which are shown and ended like others."""
@@ -87,6 +89,7 @@ class SubscriptionService:
         self._confirmations = confirmations
         self._subscribers = Subscribers(rules, clock)
         self._connected = connected
+        self._usage = usage
         self._noun = namespace.noun
         self._place = namespace.place
         if store is not None:
@@ -112,17 +115,20 @@ class SubscriptionService:
         """
         queue = self._place(caller.project, name)
         allow(caller, "subscription:create", queue)
-        store = self._store
+        queues = self._store.queues
         self._subscribers.check_target(caller, draft.subscriber)
         self._subscribers.check(queue, draft.subscriber, draft.options)
         ttl, now = self._ttl(draft.ttl), self._clock.now()
         if not again and await self._index.holder(queue, draft.subscriber, now) is not None:
             raise Conflict("There is a subscription of this subscriber already.")
-        if await store.queues.get(queue) is None:
-            await store.queues.create(queue, {}, now=now)
         made = await self._again(caller, queue, draft)
         if made is None:
-            made = await self._begin(caller, queue, draft, ttl, token)
+            async with self._usage.for_subscription(queue), self._usage.for_queue(queue):
+                await _make(queues, queue, now)
+                made = await self._begin(caller, queue, draft, ttl, token)
+        else:
+            async with self._usage.for_queue(queue):
+                await _make(queues, queue, now)
         await self._confirmations.ask(made)
         await self._announce(queue)
         return made
@@ -315,6 +321,7 @@ class SubscriptionService:
         seen = await self._find(queue, id_)
         if seen is not None:
             await self._index.remove(seen)
+            self._usage.free(queue)
             await self._announce(queue)
 
     async def purge(self, caller: Caller, name: str) -> None:
@@ -330,6 +337,7 @@ class SubscriptionService:
             await asyncio.gather(*(self._index.remove(seen) for seen in page))
             removed = True
         if removed:
+            self._usage.free(queue)
             await self._announce(queue)
 
     async def confirm(
@@ -390,3 +398,8 @@ def _answered(subscription: Subscription, confirmed: bool, now: Moment) -> Subsc
     elif confirmed and subscription.has_left:
         disabled = None
     return replace(subscription, confirmed=confirmed, disabled=disabled)
+
+
+async def _make(queues: QueueStore, queue: QueueRef, now: Moment) -> None:
+    if await queues.get(queue) is None:
+        await queues.create(queue, {}, now=now)

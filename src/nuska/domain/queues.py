@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
-from nuska.domain.positions import MessageId
+from nuska.domain.positions import MessageId, Position
 
 Metadata = dict[str, object]
 """A free-form JSON object; keys that start with ``_`` are reserved (contract http-v2 §2.1)."""
@@ -40,3 +40,16 @@ class Stats(Struct, frozen=True, gc=False, kw_only=True):
 
 
 EMPTY_STATS = Stats()
+
+
+class Measure(Struct, frozen=True, gc=False, kw_only=True):
+    """What one stretch of a queue holds."""
+
+    messages: int = 0
+    bytes: int = 0
+    """Of bodies and attributes, as they lie in the store."""
+    marker: Position | None = None
+    """The next stretch begins after this; None: the queue ended here."""
+
+
+NOTHING_HELD = Measure()

@@ -36,7 +36,7 @@ from nuska.domain.messages import (
 )
 from nuska.domain.moments import Duration, Moment
 from nuska.domain.positions import Position
-from nuska.domain.queues import Metadata, Queue, Stats
+from nuska.domain.queues import Measure, Metadata, Queue, Stats
 
 RandomBytes = Callable[[int], bytes]
 """Unpredictable bytes, as ``os.urandom``; tests pass a seeded source."""
@@ -226,6 +226,16 @@ class MessageStore(Protocol):
         """The earliest moment after ``now`` at which a waiting message becomes available."""
         ...
 
+    async def measure(
+        self, queue: QueueRef, *, after: Position, limit: int, now: Moment
+    ) -> Measure:
+        """How much there is, claimed and delayed messages too, among those that stand after
+        ``after``: a stretch of at most ``limit``, by position. No body is read for it.
+
+        Of a dead letter a store may count the bytes of its reason as well.
+        """
+        ...
+
 
 class ClaimStore(Protocol):
     async def create(
@@ -273,6 +283,10 @@ class ClaimStore(Protocol):
         Returns how many. ``uncount``: the claim never reached its caller, so the counts of
         its messages go back by one.
         """
+        ...
+
+    async def count(self, queue: QueueRef, *, now: Moment) -> int:
+        """How many live claims hold messages; one whose messages are all deleted holds none."""
         ...
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 from msgspec.structs import replace
 
+from nuska.core import build_core
 from nuska.core.bodies import Bodies
 from nuska.core.terms import Terms
 from nuska.core.wakeups import LocalWakeups
@@ -15,6 +16,7 @@ from nuska.domain.internal import topic
 from nuska.domain.limits import Limits
 from nuska.domain.messages import Message, QueueRef
 from nuska.domain.positions import BEFORE_ALL, Position, message_id
+from nuska.domain.quotas import Quota
 from nuska.interfaces.notifications import Notification
 from nuska.stores.memory import MemoryStore
 from nuska.testing.clock import ManualClock
@@ -32,8 +34,19 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def sender(store: MemoryStore, clock: ManualClock) -> QueueSender:
+    return sender_to(store, clock)
+
+
+def sender_to(
+    store: MemoryStore,
+    clock: ManualClock,
+    quota: Quota = Quota(),  # noqa: B008  it is frozen
+) -> QueueSender:
     terms = Terms(store.queues, Limits())
-    return QueueSender(store.messages, terms, LocalWakeups(), clock, Bodies(None), total=10.0)
+    usage = build_core(store=store, clock=clock, quota=quota).usage
+    return QueueSender(
+        store.messages, terms, LocalWakeups(), clock, Bodies(None), usage, total=10.0
+    )
 
 
 async def held(store: MemoryStore, clock: ManualClock, queue: QueueRef = WORK) -> list[Message]:
@@ -85,6 +98,18 @@ async def test_a_copy_of_the_past_goes_on_by_every_way_once(
             onwards = replace(first.subscription, subscriber="queue:further")
             assert (await sender.send(Notification(subscription=onwards, message=copy))).ok
     assert len(await held(store, clock, QueueRef("p", "further"))) == 2
+
+
+async def test_a_copy_waits_for_room_in_the_quota(
+    store: MemoryStore, clock: ManualClock, notify: Notify
+) -> None:
+    sender = sender_to(store, clock, Quota(messages=1))
+    assert (await sender.send(notify("queue:work", number=1))).ok
+    refused = await sender.send(notify("queue:work", number=2))
+    assert (refused.ok, refused.permanent) == (False, False)
+    assert refused.error is not None
+    assert "messages is limited to 1" in refused.error
+    assert len(await held(store, clock)) == 1
 
 
 async def test_a_topic_feeds_a_queue_of_its_project(

@@ -14,6 +14,7 @@ import msgspec
 
 from nuska.core.bodies import Bodies
 from nuska.core.terms import Terms
+from nuska.core.usage import Usage
 from nuska.delivery.senders.outcomes import failed, refused
 from nuska.domain.attributes import HOPS, ORIGIN, ROUND
 from nuska.domain.errors import Conflict, NuskaError
@@ -48,6 +49,7 @@ class QueueSender:
         wakeups: Wakeups,
         clock: Clock,
         bodies: Bodies,
+        usage: Usage,
         *,
         total: float,
     ) -> None:
@@ -57,6 +59,7 @@ class QueueSender:
         self._wakeups = wakeups
         self._clock = clock
         self._bodies = bodies
+        self._usage = usage
         self._total = total
 
     async def send(self, notification: Notification) -> Outcome:
@@ -111,9 +114,11 @@ class QueueSender:
         once = Idempotency(key, sha256(body).digest())
         once = self._bodies.remember(target, once)
         copies = await self._bodies.seal(target, [copy], encrypted=True) if sealing else [copy]
-        added = await self._messages.add(
-            target, copies, poster=message.poster, idempotency=once, now=now
-        )
+        async with self._usage.for_post(target, copies) as room:
+            added = await self._messages.add(
+                target, copies, poster=message.poster, idempotency=once, now=now
+            )
+            room.stored = not added.replayed
         if not added.replayed:
             self._wakeups.wake(target, 1)
         return None

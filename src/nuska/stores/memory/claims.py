@@ -119,6 +119,12 @@ class MemoryClaims:
         del state.claims[claim_id]
         return len(held)
 
+    async def count(self, queue: QueueRef, *, now: Moment) -> int:
+        now = self._state.at(now)
+        state = self._state.find(queue)
+        stored = [] if state is None else state.existing(now)
+        return len({message.claim_id for message in stored} - {None})
+
 
 def hand_out(
     state: QueueState,

@@ -16,6 +16,7 @@ from nuska.domain.messages import (
 )
 from nuska.domain.moments import Moment, after
 from nuska.domain.positions import SALT_BYTES, Position, message_id, parse_message_id
+from nuska.domain.queues import NOTHING_HELD, Measure
 from nuska.stores.memory.state import QueueState, RememberedPost, State
 
 
@@ -171,6 +172,20 @@ class MemoryMessages:
         return min(
             (m.available_at for m in state.existing(now) if now < m.available_at < m.expires_at),
             default=None,
+        )
+
+    async def measure(
+        self, queue: QueueRef, *, after: Position, limit: int, now: Moment
+    ) -> Measure:
+        now = self._state.at(now)
+        state = self._state.find(queue)
+        if state is None:
+            return NOTHING_HELD
+        stretch = [m for m in state.existing(now) if m.position > after][:limit]
+        return Measure(
+            messages=len(stretch),
+            bytes=sum(len(m.body) + len(m.attributes or b"") for m in stretch),
+            marker=stretch[-1].position if len(stretch) == limit else None,
         )
 
 

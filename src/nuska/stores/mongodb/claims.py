@@ -144,6 +144,17 @@ class MongoClaims:
 
         return await self._writer.run(queue, work, now=now)
 
+    async def count(self, queue: QueueRef, *, now: Moment) -> int:
+        async def find(view: View) -> int:
+            alive = {"v": {"$gt": view.now}, "e": {"$gt": view.now}}
+            held = {"q": view.header.key, "g": view.header.generation, "k": {"$exists": True}}
+            found = await view.aggregate(
+                [{"$match": held | alive}, {"$group": {"_id": "$k"}}, {"$count": "claims"}]
+            )
+            return int(found[0]["claims"]) if found else 0
+
+        return await self._reader.look(queue, now, find, 0)
+
 
 def _held(header: Header, claim: bytes, now: Moment) -> Document:
     return {

@@ -8,6 +8,7 @@ from nuska.domain.errors import QueueAway
 from nuska.domain.messages import Message, QueueRef
 from nuska.domain.moments import Duration, Moment
 from nuska.domain.positions import Position
+from nuska.domain.queues import NOTHING_HELD, Measure
 from nuska.stores.mongodb.connection import Connection, Session, bounded
 from nuska.stores.mongodb.headers import Header, header_of, is_there
 from nuska.stores.mongodb.records import Document, decode, queue_key
@@ -72,6 +73,36 @@ class View:
     async def announced(self, after: Position, limit: int) -> list[Message]:
         log = self.header.log
         return [] if log is None else await self.by_position(log.generation, after, limit)
+
+    async def measured(self, after: Position, limit: int) -> Measure:
+        """How much a stretch of the queue holds, counted by the server."""
+        lives = {"$gt": ["$e", self.now]}
+        size = {"$add": [{"$binarySize": "$b"}, {"$ifNull": [{"$binarySize": "$a"}, 0]}]}
+        stretch = {"q": self.header.key, "g": self.header.generation, "p": {"$gt": after}}
+        [*found] = await self.aggregate(
+            [
+                {"$match": stretch},
+                {"$sort": {"p": 1}},
+                {"$limit": limit},
+                {
+                    "$group": {
+                        "_id": None,
+                        "looked": {"$sum": 1},
+                        "last": {"$max": "$p"},
+                        "held": {"$sum": {"$cond": [lives, 1, 0]}},
+                        "size": {"$sum": {"$cond": [lives, size, 0]}},
+                    }
+                },
+            ]
+        )
+        if not found:
+            return NOTHING_HELD
+        [counted] = found
+        return Measure(
+            messages=int(counted["held"]),
+            bytes=int(counted["size"]),
+            marker=Position(int(counted["last"])) if counted["looked"] == limit else None,
+        )
 
     async def aggregate(self, pipeline: list[Mapping[str, Any]]) -> list[Document]:
         cursor = await self._records.aggregate(pipeline, session=self._session)

@@ -24,6 +24,7 @@ from nuska.domain.positions import (
     message_id,
     parse_message_id,
 )
+from nuska.domain.queues import NOTHING_HELD, Measure
 from nuska.interfaces.storage import RandomBytes
 from nuska.stores.mongodb.choosing import candidates, make_due_ready
 from nuska.stores.mongodb.deleting import Deleting
@@ -194,6 +195,14 @@ class MongoMessages:
             return Moment(int(found[0]["v"])) if found else None
 
         return await self._reader.look(queue, now, find, None)
+
+    async def measure(
+        self, queue: QueueRef, *, after: Position, limit: int, now: Moment
+    ) -> Measure:
+        async def count(view: View) -> Measure:
+            return await view.measured(after, limit)
+
+        return await self._reader.look(queue, now, count, NOTHING_HELD)
 
 
 def _message(header: Header, new: NewMessage, salt: bytes, poster: bytes) -> Message:

@@ -74,3 +74,8 @@ class PooledClaims:
             lambda store: store.claims.release(queue, claim_id, uncount=uncount, now=now),
             otherwise=0,
         )
+
+    async def count(self, queue: QueueRef, *, now: Moment) -> int:
+        return await self._placing.use(
+            queue, lambda store: store.claims.count(queue, now=now), otherwise=0
+        )

@@ -13,6 +13,7 @@ from nuska.domain.messages import (
 )
 from nuska.domain.moments import Moment
 from nuska.domain.positions import Position, parse_message_id
+from nuska.domain.queues import NOTHING_HELD, Measure
 from nuska.stores.pooled.placing import Placing
 
 
@@ -113,4 +114,13 @@ class PooledMessages:
     async def next_due(self, queue: QueueRef, *, now: Moment) -> Moment | None:
         return await self._placing.use(
             queue, lambda store: store.messages.next_due(queue, now=now), otherwise=None
+        )
+
+    async def measure(
+        self, queue: QueueRef, *, after: Position, limit: int, now: Moment
+    ) -> Measure:
+        return await self._placing.use(
+            queue,
+            lambda store: store.messages.measure(queue, after=after, limit=limit, now=now),
+            otherwise=NOTHING_HELD,
         )

@@ -13,6 +13,9 @@ from nuska.stores.redis.outbox import Outbox
 from nuska.stores.redis.queues import CLEARINGS_AT_MOST
 from nuska.stores.redis.rows import decode, held_by
 
+COUNTED_AT_ONCE = 100
+"""Claims that one call looks at."""
+
 
 class RedisClaims:
     """``ClaimStore`` on Redis."""
@@ -91,3 +94,17 @@ class RedisClaims:
             return 0
         answer = await self._calls.write("nuska_release_claim", queue, now, claim, int(uncount))
         return int(answer[1])
+
+    async def count(self, queue: QueueRef, *, now: Moment) -> int:
+        first = counted = 0
+        while True:
+            answer = await self._calls.read(
+                "nuska_count_claims", queue, now, first, COUNTED_AT_ONCE
+            )
+            _, holding, looked = answer
+            counted += holding
+            if looked < COUNTED_AT_ONCE:
+                return int(counted)
+            # Claims that have ended meanwhile stood in front: as many are passed over as were
+            # counted and are no more.
+            first += looked

@@ -18,11 +18,15 @@ from nuska.domain.positions import (
     Position,
     parse_message_id,
 )
+from nuska.domain.queues import Measure
 from nuska.interfaces.storage import RandomBytes
 from nuska.stores.redis.calls import Calls
 from nuska.stores.redis.lane import Part
 from nuska.stores.redis.queues import CLEARINGS_AT_MOST, RedisQueues
 from nuska.stores.redis.rows import decode, encode, encode_new, held_by, ids_of_post, wanted
+
+MEASURED_AT_ONCE = 1000
+"""Messages that one call measures."""
 
 OUTCOMES = {
     b"deleted": DeleteOutcome.DELETED,
@@ -172,3 +176,13 @@ class RedisMessages:
     async def next_due(self, queue: QueueRef, *, now: Moment) -> Moment | None:
         answer = await self._calls.read("nuska_next_due", queue, now)
         return Moment(int(answer[1])) if answer[1] else None
+
+    async def measure(
+        self, queue: QueueRef, *, after: Position, limit: int, now: Moment
+    ) -> Measure:
+        """One call, and a short stretch: nobody else's call runs meanwhile."""
+        _, held, size, walked = await self._calls.read(
+            "nuska_measure", queue, now, after, min(limit, MEASURED_AT_ONCE)
+        )
+        marker = Position(int(walked)) if walked else None
+        return Measure(messages=held, bytes=int(size), marker=marker)

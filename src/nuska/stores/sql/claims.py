@@ -27,6 +27,7 @@ from nuska.stores.sql.at_once import NEVER_TIRED, AtOnce, Take
 from nuska.stores.sql.choosing import BY_POSITION, IN_LINE, candidates
 from nuska.stores.sql.database import Database
 from nuska.stores.sql.dialects.interface import Lock
+from nuska.stores.sql.measuring import claims_that_hold
 from nuska.stores.sql.moving import remember, remove
 from nuska.stores.sql.rows import MESSAGE, AnyRow, MessageRow, QueueRow, encode, messages_of
 from nuska.stores.sql.tables import READY, WAITS, claims, messages, queues
@@ -159,6 +160,16 @@ class SqlClaims:
             return sum(1 for end in ends if end > moment)
 
         return await self._database.write(work)
+
+    async def count(self, queue: QueueRef, *, now: Moment) -> int:
+        async def work(connection: AsyncConnection) -> int:
+            row = await locking.find(connection, queue, Lock.NONE)
+            if row is None:
+                return 0
+            moment = self._database.moment(max(now, row.last_moment))
+            return await claims_that_hold(connection, row.generation, moment)
+
+        return await self._database.read(work)
 
     async def _lock(
         self, connection: AsyncConnection, queue: QueueRef, claim: bytes, now: Moment

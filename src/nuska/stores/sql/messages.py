@@ -17,6 +17,7 @@ from nuska.domain.messages import (
 )
 from nuska.domain.moments import Moment
 from nuska.domain.positions import Position, parse_claim_id, parse_message_id
+from nuska.domain.queues import NOTHING_HELD, Measure
 from nuska.interfaces.storage import RandomBytes
 from nuska.stores.sql import locking
 from nuska.stores.sql.at_once import AtOnce, Removal
@@ -25,6 +26,7 @@ from nuska.stores.sql.database import Database
 from nuska.stores.sql.deleting import delete_many, delete_one
 from nuska.stores.sql.dialects import dialect_of
 from nuska.stores.sql.dialects.interface import Lock
+from nuska.stores.sql.measuring import stretch
 from nuska.stores.sql.moving import IN_ONE_STATEMENT, MessageKey, places_moved_to, remember, remove
 from nuska.stores.sql.posting import Post, Poster
 from nuska.stores.sql.rows import MESSAGE, MessageRow, QueueRow, encode, message_of, messages_of
@@ -203,6 +205,18 @@ class SqlMessages:
             )
             end = due.scalar_one_or_none()
             return None if end is None else Moment(end)
+
+        return await self._database.read(work)
+
+    async def measure(
+        self, queue: QueueRef, *, after: Position, limit: int, now: Moment
+    ) -> Measure:
+        async def work(connection: AsyncConnection) -> Measure:
+            row = await locking.find(connection, queue, Lock.NONE)
+            if row is None:
+                return NOTHING_HELD
+            moment = self._database.moment(max(now, row.last_moment))
+            return await stretch(connection, row.generation, after, limit, moment)
 
         return await self._database.read(work)
 

@@ -43,6 +43,7 @@ LIST_CLAIM_MESSAGES = query("list_claim_messages")
 RENEW_MESSAGES = query("renew_messages")
 RELEASE_MESSAGES = query("release_messages")
 MOVE_MESSAGE = query("move_message")
+COUNT_CLAIMS = query("count_claims")
 
 
 class SqliteClaims:
@@ -177,6 +178,17 @@ class SqliteClaims:
             return sum(1 for end, _ in ends if end > moment)
 
         return await self._writer.run(work, now=now, relaxed=self._queues.relaxed(queue))
+
+    async def count(self, queue: QueueRef, *, now: Moment) -> int:
+        row = self._queues.row(queue)
+        if row is None:
+            return 0
+        values = {"generation": row.generation, "now": self._writer.moment(now)}
+
+        def work(connection: apsw.Connection) -> int:
+            return int(connection.execute(COUNT_CLAIMS, values).get)
+
+        return await self._reader.scan(work)
 
 
 def _choose(

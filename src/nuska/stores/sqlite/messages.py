@@ -24,6 +24,7 @@ from nuska.domain.positions import (
     parse_claim_id,
     parse_message_id,
 )
+from nuska.domain.queues import NOTHING_HELD, Measure
 from nuska.interfaces.storage import RandomBytes
 from nuska.stores.sqlite.announcements import announce
 from nuska.stores.sqlite.choosing import (
@@ -52,9 +53,13 @@ ADD_MOVED = query("add_moved")
 GET_MOVED = query("get_moved")
 RESTORE_MESSAGE = query("restore_message")
 NEXT_DUE = query("next_due")
+MEASURE = query("measure")
+IS_LARGE = query("is_large")
 
 SLICE = 250
 """Rows a long post writes before other requests get a turn (about a millisecond)."""
+MEASURED_AT_ONCE = 500
+"""Messages a queue may have to be measured on the event loop."""
 
 
 class SqliteMessages:
@@ -296,6 +301,32 @@ class SqliteMessages:
 
         due = self._reader.read(work)
         return None if due is None else Moment(due)
+
+    async def measure(
+        self, queue: QueueRef, *, after: Position, limit: int, now: Moment
+    ) -> Measure:
+        row = self._queues.row(queue)
+        if row is None:
+            return NOTHING_HELD
+        generation = row.generation
+        values = {
+            "generation": generation,
+            "after": after,
+            "limit": limit,
+            "now": self._writer.moment(now),
+        }
+
+        def large(connection: apsw.Connection) -> bool:
+            return connection.execute(IS_LARGE, (generation, MEASURED_AT_ONCE)).get is not None
+
+        def work(connection: apsw.Connection) -> Measure:
+            looked, last, held, size = connection.execute(MEASURE, values).get
+            marker = Position(last) if looked == limit else None
+            return Measure(messages=held, bytes=size, marker=marker)
+
+        return (
+            await self._reader.scan(work) if self._reader.read(large) else self._reader.read(work)
+        )
 
 
 def _pop(transaction: Transaction, stretch: Stretch, limit: int) -> list[Message]:

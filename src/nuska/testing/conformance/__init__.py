@@ -35,16 +35,20 @@ PARTS = (
     "durable_logs",
     "expiry_and_sweep",
     "failures",
+    "full_nodes",
     "idempotency",
     "inbox",
     "isolation",
     "lagging_clocks",
+    "limited_nodes",
+    "measuring",
     "messages",
     "network_faults",
     "nodes",
     "pops",
     "processes",
     "queues",
+    "quotas",
     "records",
     "skewed_nodes",
     "service_failures",
@@ -69,6 +73,10 @@ from nuska.testing.conformance.failures import (  # noqa: E402
 from nuska.testing.conformance.lagging_clocks import LaggingClockConformance  # noqa: E402
 from nuska.testing.conformance.network_faults import NetworkFaultConformance  # noqa: E402
 from nuska.testing.conformance.processes import ProcessConformance  # noqa: E402
+from nuska.testing.conformance.quotas import (  # noqa: E402
+    SharedStockQuotaConformance,
+    StockQuotaConformance,
+)
 from nuska.testing.conformance.records import RecordConformance  # noqa: E402
 from nuska.testing.conformance.service_failures import ServiceFailureConformance  # noqa: E402
 from nuska.testing.conformance.shared_logs import SharedLogConformance  # noqa: E402
@@ -90,6 +98,8 @@ __all__ = [
     "Reopen",
     "ServiceFailureConformance",
     "SharedLogConformance",
+    "SharedStockQuotaConformance",
+    "StockQuotaConformance",
     "StoreConformance",
     "TransferConformance",
 ]

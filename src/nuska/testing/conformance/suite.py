@@ -12,6 +12,7 @@ from nuska.testing.conformance.expiry_and_sweep import (
 )
 from nuska.testing.conformance.idempotency import IdempotencyConformance
 from nuska.testing.conformance.isolation import IsolationConformance
+from nuska.testing.conformance.measuring import MeasuringConformance
 from nuska.testing.conformance.messages import MessageConformance
 from nuska.testing.conformance.pops import PopConformance
 from nuska.testing.conformance.queues import QueueConformance
@@ -22,6 +23,7 @@ class StoreConformance(
     QueueConformance,
     StatsConformance,
     MessageConformance,
+    MeasuringConformance,
     DelayConformance,
     ClaimConformance,
     DeletionConformance,

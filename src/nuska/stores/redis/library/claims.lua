@@ -156,9 +156,26 @@ local function release_claim(keys, arguments)
   return {'released', #claim.held}
 end
 
+-- Live claims that hold messages, among the `limit` that end next after the `first`.
+local function count_claims(keys, arguments)
+  local now, first, limit = unpack(arguments)
+  local queue = open(keys[1], now)
+  if not queue.exists then return {'counted', 0, 0} end
+  local claims = redis.call('ZRANGEBYSCORE', queue.claims_ending, '(' .. int(queue.now), '+inf',
+                            'LIMIT', first, limit)
+  local holding = 0
+  for _, claim in ipairs(claims) do
+    local live = find_claim(queue, claim)
+    if live and #live.held > 0 then holding = holding + 1 end
+  end
+  return {'counted', holding, #claims}
+end
+
 redis.register_function('nuska_create_claim', create_claim)
 redis.register_function('nuska_renew_claim', renew_claim)
 redis.register_function{function_name = 'nuska_release_claim', callback = release_claim,
                         flags = {'allow-oom'}}  -- it frees memory
 redis.register_function{function_name = 'nuska_get_claim', callback = get_claim,
+                        flags = {'no-writes'}}
+redis.register_function{function_name = 'nuska_count_claims', callback = count_claims,
                         flags = {'no-writes'}}

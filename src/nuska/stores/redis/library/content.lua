@@ -1,5 +1,7 @@
 -- Messages: how they are packed, and how they change their state.
 
+local SIZES = 8  -- bytes of a body before its attributes
+
 local function parse(at, head)
   local posted, salt, ttl, created, ends, available, count, claim, next_byte =
     struct.unpack(HEAD, head)

@@ -224,6 +224,23 @@ local function restore_messages(keys, arguments)
   return {'restored'}
 end
 
+-- How much one stretch holds. `walked` is where the next one goes on, or ''.
+local function measure(keys, arguments)
+  local now, after, limit = unpack(arguments)
+  local queue = open(keys[1], now)
+  if not queue.exists then return {'measured', 0, '0', ''} end
+  local members = redis.call('ZRANGEBYSCORE', queue.all, '(' .. after, '+inf', 'LIMIT', 0, limit)
+  local walked = #members == tonumber(limit) and position_of(members[#members]) or ''
+  local held, size = 0, 0
+  for _, message in ipairs(read(queue, members)) do
+    if message.ends > queue.now then
+      held = held + 1
+      size = size + redis.call('HSTRLEN', queue.bodies, message.at) - SIZES
+    end
+  end
+  return {'measured', held, int(size), walked}
+end
+
 redis.register_function('nuska_add_messages', add_messages)
 redis.register_function{function_name = 'nuska_delete_message', callback = delete_message,
                         flags = {'allow-oom'}}  -- it frees memory
@@ -239,4 +256,6 @@ redis.register_function{function_name = 'nuska_get_messages', callback = get_mes
 redis.register_function{function_name = 'nuska_position_of', callback = position_of_message,
                         flags = {'no-writes'}}
 redis.register_function{function_name = 'nuska_next_due', callback = next_due,
+                        flags = {'no-writes'}}
+redis.register_function{function_name = 'nuska_measure', callback = measure,
                         flags = {'no-writes'}}

@@ -12,7 +12,7 @@
 -- A message is a member of `all` (by position), of `ending` (by its end) and of one of `ready`
 -- (by position), `delayed`, `claimed` (both by available_at); see D7.
 
-local VERSION = 3
+local VERSION = 4
 local EPOCH = 1735689600000     -- 2025-01-01, where positions begin (D6)
 local PER_MILLISECOND = 4096
 local NEVER = 9007199254740991  -- available_at of what expires before it is available

@@ -1,0 +1,92 @@
+"""What a project holds, looked up where it lies: what quotas on stored things go by.
+
+Queues of the service's own do not count, and topics do: they are made by callers. Nothing here is
+remembered, and nothing keeps others from storing meanwhile.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from nuska.core.subscription_records import SubscriptionRecords
+from nuska.domain.allowances import Amounts, plus
+from nuska.domain.internal import topic
+from nuska.domain.messages import QueueRef
+from nuska.domain.positions import BEFORE_ALL, Position
+from nuska.interfaces.clock import Clock
+from nuska.interfaces.storage import Store
+
+STRETCH = 10_000
+"""Messages that the store measures in one go."""
+PAGE = 100
+AT_ONCE = 8
+"""Queues that are looked at side by side."""
+
+
+class Holdings:
+    def __init__(
+        self, store: Store, subscriptions: SubscriptionRecords | None, clock: Clock
+    ) -> None:
+        self._store = store
+        self._subscriptions = subscriptions
+        self._clock = clock
+
+    async def queues(self, project: str) -> Amounts:
+        counts = [await self._store.queues.count(one) for one in _namespaces(project)]
+        return (sum(counts),)
+
+    async def posted(self, project: str) -> Amounts:
+        """Messages, and their bytes."""
+        held: Amounts = (0, 0)
+        for one in _namespaces(project):
+            held = plus(held, await self._of_queues(one, self._posted_to, (0, 0)))
+        return held
+
+    async def subscriptions(self, project: str) -> Amounts:
+        """Those that are kept; those of connections end with them."""
+        if self._subscriptions is None:
+            return (0,)
+        count, now = 0, self._clock.now()
+        for one in _namespaces(project):
+            async for found in self._subscriptions.of_project(one):
+                count += found.expires_at > now
+        return (count,)
+
+    async def claims(self, project: str) -> Amounts:
+        """Live claims that hold messages."""
+        return await self._of_queues(project, self._claims_of, (0,))
+
+    async def _of_queues(
+        self, project: str, look: Callable[[QueueRef], Awaitable[Amounts]], nothing: Amounts
+    ) -> Amounts:
+        """The sum over the queues of a project."""
+        held, last = nothing, None
+        while True:
+            page = await self._store.queues.page(
+                project, after=last, limit=PAGE, with_metadata=False
+            )
+            for start in range(0, len(page), AT_ONCE):
+                part = page[start : start + AT_ONCE]
+                for found in await asyncio.gather(*(look(queue.ref) for queue in part)):
+                    held = plus(held, found)
+            if len(page) < PAGE:
+                return held
+            last = page[-1].ref.name
+            await asyncio.sleep(0)  # an embedded store answers without waiting
+
+    async def _posted_to(self, queue: QueueRef) -> Amounts:
+        messages = size = 0
+        after: Position | None = BEFORE_ALL
+        while after is not None:
+            part = await self._store.messages.measure(
+                queue, after=after, limit=STRETCH, now=self._clock.now()
+            )
+            messages, size, after = messages + part.messages, size + part.bytes, part.marker
+        return (messages, size)
+
+    async def _claims_of(self, queue: QueueRef) -> Amounts:
+        return (await self._store.claims.count(queue, now=self._clock.now()),)
+
+
+def _namespaces(project: str) -> tuple[str, str]:
+    """Where the queues of a project are, and its topics."""
+    return project, topic(project, "").project

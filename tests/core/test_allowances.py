@@ -1,0 +1,244 @@
+"""What a node may still store: spent from memory, leased in lots, measured when that tells more."""
+
+import asyncio
+
+import pytest
+
+from nuska.core import allowances
+from nuska.core.allowances import Allowance
+from nuska.core.ledgers import LocalLedger, SharedLedger
+from nuska.domain.errors import QuotaExceeded, Unavailable
+from nuska.interfaces.records import RecordStore
+from nuska.stores.memory import MemoryStore
+from nuska.testing.clock import START, seeded_bytes
+
+LIMIT = (10,)
+
+
+class Shelf:
+    """Something that is stored and measured."""
+
+    def __init__(self) -> None:
+        self.there = 0
+        self.measured = 0
+        self.may_measure = asyncio.Event()
+        self.may_measure.set()
+        self.is_measuring = asyncio.Event()
+
+    async def measure(self) -> tuple[int, ...]:
+        self.measured += 1
+        self.is_measuring.set()
+        await self.may_measure.wait()
+        return (self.there,)
+
+    async def put(
+        self, allowance: Allowance, count: int = 1, limit: tuple[int, ...] = LIMIT
+    ) -> None:
+        taken = await allowance.take((count,), limit)
+        await asyncio.sleep(0)
+        self.there += count
+        allowance.settle(taken, stored=True)
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf()
+
+
+@pytest.fixture
+def records() -> RecordStore:
+    return MemoryStore(now=START, random_bytes=seeded_bytes()).records
+
+
+@pytest.fixture
+def alone(shelf: Shelf) -> Allowance:
+    return Allowance(("queues",), shelf.measure, LocalLedger(1))
+
+
+def node(shelf: Shelf, records: RecordStore) -> Allowance:
+    return Allowance(("queues",), shelf.measure, SharedLedger(records, "acme", "queues", 1))
+
+
+async def test_one_node_measures_once_and_then_spends_from_memory(
+    shelf: Shelf, alone: Allowance
+) -> None:
+    for _ in range(10):
+        await shelf.put(alone)
+    assert shelf.measured == 1
+
+
+async def test_nothing_is_refused_that_there_is_room_for_by_now(
+    shelf: Shelf, alone: Allowance
+) -> None:
+    for _ in range(100):
+        await shelf.put(alone)
+        shelf.there = 0
+    assert 10 <= shelf.measured <= 11
+
+
+async def test_a_full_shelf_is_not_measured_for_everybody_who_asks(
+    shelf: Shelf, alone: Allowance
+) -> None:
+    shelf.there = 10
+    for _ in range(20):
+        with pytest.raises(QuotaExceeded, match="queues is limited to 10"):
+            await shelf.put(alone)
+    assert shelf.measured == 1
+
+
+async def test_it_is_measured_again_when_something_was_taken_away(
+    shelf: Shelf, alone: Allowance
+) -> None:
+    shelf.there = 10
+    with pytest.raises(QuotaExceeded):
+        await shelf.put(alone)
+    shelf.there = 9
+    alone.free()
+    await shelf.put(alone)
+
+
+async def test_it_is_measured_again_after_a_while(
+    shelf: Shelf, alone: Allowance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.there = 10
+    with pytest.raises(QuotaExceeded):
+        await shelf.put(alone)
+    shelf.there = 9
+    monkeypatch.setattr(allowances, "FULL_FOR", 0.0)
+    monkeypatch.setattr(allowances, "REST", 0.0)
+    await shelf.put(alone)
+
+
+async def test_what_is_larger_than_the_limit_is_refused_unmeasured(
+    shelf: Shelf, alone: Allowance
+) -> None:
+    with pytest.raises(QuotaExceeded):
+        await shelf.put(alone, 11)
+    assert shelf.measured == 0
+
+
+async def test_measuring_waits_for_what_is_on_its_way_and_what_comes_waits_for_measuring(
+    shelf: Shelf, alone: Allowance
+) -> None:
+    first = await alone.take((10,), LIMIT)
+    second = asyncio.create_task(alone.take((1,), LIMIT))
+    third = asyncio.create_task(alone.take((1,), LIMIT))
+    await asyncio.sleep(0)
+    assert shelf.measured == 1
+    shelf.may_measure.clear()
+    shelf.is_measuring.clear()
+    shelf.there = 9
+    alone.settle(first, stored=True)
+    await shelf.is_measuring.wait()
+    assert not third.done()
+    shelf.may_measure.set()
+    assert await second == (1,)
+    shelf.there = 10
+    alone.settle((1,), stored=True)
+    with pytest.raises(QuotaExceeded):
+        await third
+
+
+async def test_what_was_not_stored_after_all_leaves_its_room_to_others(
+    shelf: Shelf, alone: Allowance
+) -> None:
+    for _ in range(30):
+        taken = await alone.take((10,), LIMIT)
+        alone.settle(taken, stored=False)
+    assert shelf.measured == 1
+
+
+async def test_another_limit_counts_from_the_next_time_on(shelf: Shelf, alone: Allowance) -> None:
+    await shelf.put(alone, 10)
+    await shelf.put(alone, 10, (20,))
+    assert shelf.there == 20
+    with pytest.raises(QuotaExceeded, match="limited to 5"):
+        await shelf.put(alone, 1, (5,))
+
+
+async def test_what_has_no_limit_is_not_counted(shelf: Shelf) -> None:
+    async def measure() -> tuple[int, ...]:
+        return (0, shelf.there)
+
+    both = Allowance(("messages", "bytes"), measure, LocalLedger(2))
+    for _ in range(5):
+        both.settle(await both.take((1000, 2), (None, 10)), stored=True)
+        shelf.there += 2
+    with pytest.raises(QuotaExceeded, match="bytes is limited to 10"):
+        await both.take((1000, 2), (None, 10))
+
+
+async def test_a_store_that_cannot_be_measured_refuses_nothing_for_good(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = True
+
+    async def measure() -> tuple[int, ...]:
+        if fails:
+            raise Unavailable("The store is down.")
+        return await shelf.measure()
+
+    alone = Allowance(("queues",), measure, LocalLedger(1))
+    with pytest.raises(Unavailable):
+        await shelf.put(alone)
+    fails = False
+    await shelf.put(alone)
+
+
+async def test_a_node_takes_lots_and_asks_the_ledger_once_for_each(
+    shelf: Shelf, records: RecordStore
+) -> None:
+    asked = 0
+    lease = SharedLedger.lease
+
+    class Counting(SharedLedger):
+        async def lease(self, *amounts):
+            nonlocal asked
+            asked += 1
+            return await lease(self, *amounts)
+
+    counting = Allowance(("queues",), shelf.measure, Counting(records, "acme", "queues", 1))
+    for _ in range(1000):
+        await shelf.put(counting, 1, (1000,))
+    assert asked <= 102  # a lot is a hundredth
+    assert shelf.measured == 1
+
+
+async def test_several_nodes_exceed_the_limit_by_one_lot_for_each_of_the_others(
+    shelf: Shelf, records: RecordStore
+) -> None:
+    limit, nodes = (1000,), [node(shelf, records) for _ in range(4)]
+
+    async def fill(allowance: Allowance) -> None:
+        while True:
+            await shelf.put(allowance, 1, limit)
+
+    async def client(allowance: Allowance) -> None:
+        with pytest.raises(QuotaExceeded):
+            await fill(allowance)
+
+    await asyncio.gather(*(client(one) for one in nodes for _ in range(3)))
+    assert 1000 <= shelf.there <= 1000 + 3 * 10
+
+
+async def test_a_node_that_comes_later_goes_by_what_the_others_wrote(
+    shelf: Shelf, records: RecordStore
+) -> None:
+    await shelf.put(node(shelf, records), 5)
+    await shelf.put(node(shelf, records), 5)
+    assert shelf.measured == 1
+    with pytest.raises(QuotaExceeded):
+        await shelf.put(node(shelf, records))
+    assert shelf.measured == 2
+
+
+async def test_no_more_than_a_lot_is_on_its_way_from_a_node(
+    shelf: Shelf, records: RecordStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allowances, "SETTLED_WITHIN", 0.05)
+    here = node(shelf, records)
+    first = await here.take((4,), LIMIT)
+    with pytest.raises(Unavailable):
+        await here.take((4,), LIMIT)
+    here.settle(first, stored=True)
+    here.settle(await here.take((4,), LIMIT), stored=True)
