@@ -1,13 +1,12 @@
 """``python -m benchmarks.peers``: posts, claims and deletes a second, beside other brokers.
 
-One producer, one worker, one job after the other in each phase of them, all on one machine;
-every broker is started for it with data of its own. Exit status 1 when a target is missed.
+One producer and one worker, in phases, all on one machine; every broker is started for it with
+data of its own, and runs in turns with Nuska. Exit status 1 when a target is missed.
 """
 
 import argparse
 import asyncio
 import shutil
-import statistics
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -18,22 +17,22 @@ import uvloop
 from rich.console import Console
 
 from benchmarks.__main__ import PIPED_WIDTH, RESULTS
-from benchmarks.figures import Figure, at_least
+from benchmarks.figures import Figure
 from benchmarks.machine import describe
 from benchmarks.peers.beanstalkd import beanstalkd
+from benchmarks.peers.comparison import Pair, Side, compare, rates
 from benchmarks.peers.nats_jetstream import jetstream
 from benchmarks.peers.ours import nuska
 from benchmarks.peers.peer import JOB_BYTES, Opened
-from benchmarks.peers.phases import CLAIM_SIZE, Rates, measure
+from benchmarks.peers.phases import CLAIM_SIZE
 from benchmarks.peers.rabbitmq import rabbitmq
 from benchmarks.peers.redis_streams import always, everysec
 from benchmarks.report import finished, print_table, write_results
 
 CACHE = Path(".cache") / "bench-peers"
-JOBS, ROUNDS = 10_000, 3
-QUICK_JOBS, QUICK_ROUNDS = 2_000, 1
+JOBS, ROUNDS = 10_000, 9
+QUICK_JOBS, QUICK_ROUNDS = 2_000, 3
 PEERS: Mapping[str, Opened] = {
-    "nuska": nuska,
     "rabbitmq": rabbitmq,
     "nats": jetstream,
     "redis-always": always,
@@ -47,6 +46,7 @@ ABOUT = (
     "what was claimed together is deleted together where the broker can. Each client is as its "
     "users have it; how many calls it has under way at once is in the notes.",
     "One process is producer and worker, on uvloop; broker and process share the machine's cores.",
+    "Nuska and the other broker run in turns; a ratio is the median of those of the rounds.",
 )
 
 
@@ -57,6 +57,8 @@ def main() -> int:
     options.add_argument("--out", type=Path, default=None, help=f"default {RESULTS}")
     given = options.parse_args()
     chosen = [name for name in given.only.split(",") if name in PEERS]
+    if not chosen:
+        options.error(f"--only takes some of {', '.join(PEERS)}")
     console = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
     CACHE.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="run-", dir=CACHE)).resolve()
@@ -64,7 +66,7 @@ def main() -> int:
     jobs, rounds = (QUICK_JOBS, QUICK_ROUNDS) if given.quick else (JOBS, ROUNDS)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            figures = runner.run(_figures(chosen, directory, jobs, rounds, console))
+            pairs = runner.run(_pairs(chosen, directory, jobs, rounds, console))
     finally:
         shutil.rmtree(directory)
     run = finished(
@@ -72,8 +74,8 @@ def main() -> int:
         began=began,
         quick=given.quick,
         machine=machine,
-        about=[*ABOUT, f"{jobs} jobs, the median of {rounds}."],
-        figures=figures,
+        about=[*ABOUT, f"{jobs} jobs a round, up to {rounds} rounds."],
+        figures=_figures(pairs),
     )
     print_table(run, console)
     whole = not given.quick and set(chosen) == set(PEERS)
@@ -81,42 +83,26 @@ def main() -> int:
     return 1 if run.missed else 0
 
 
-async def _figures(
+async def _pairs(
     chosen: list[str], directory: Path, jobs: int, rounds: int, console: Console
-) -> list[Figure]:
-    found: dict[str, Rates] = {}
-    figures = []
+) -> list[Pair]:
+    found = []
     for name in chosen:
         console.log(f"measuring {name}")
-        async with PEERS[name](directory) as peer:
-            await measure(peer, jobs // 10)  # warm
-            measured = [await measure(peer, jobs) for _ in range(rounds)]
-            note = f"{peer.durability}; {peer.in_flight} at once, {peer.claimers} claims"
-            found[name] = Rates(
-                *(statistics.median(rates) for rates in zip(*measured, strict=True))
-            )
-        figures += [
-            Figure(phase=name, name=f"{peer.name}: {what}", value=value, unit="/s", note=note)
-            for what, value in found[name]._asdict().items()
-        ]
-    if ours := found.get("nuska"):
-        for name in TO_BEAT:
-            if name in found:
-                figures += _ratios(name, ours, found[name])
+        pair = await compare(name, nuska, PEERS[name], directory, jobs=jobs, rounds=rounds)
+        found.append(pair)
+    return found
+
+
+def _figures(pairs: list[Pair]) -> list[Figure]:
+    first = pairs[0].ours
+    ours = Side(first.name, first.terms, [one for pair in pairs for one in pair.ours.rounds])
+    figures = [*rates(ours)]
+    for pair in pairs:
+        figures += rates(pair.theirs)
+    for pair in pairs:
+        figures += pair.ratios(target=pair.name in TO_BEAT)
     return figures
-
-
-def _ratios(name: str, ours: Rates, theirs: Rates) -> list[Figure]:
-    return [
-        Figure(
-            phase="beside",
-            name=f"{what}: Nuska beside {name}",
-            value=getattr(ours, what) / getattr(theirs, what),
-            unit="×",
-            target=at_least(1.0),
-        )
-        for what in Rates._fields
-    ]
 
 
 if __name__ == "__main__":

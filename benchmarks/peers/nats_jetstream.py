@@ -7,13 +7,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import nats
-from nats.aio.msg import Msg
 from nats.errors import TimeoutError as NothingThere
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, RetentionPolicy, StorageType
 
-from benchmarks.peers.peer import IN_FLIGHT, job
-from benchmarks.processes import free_port, running
+from benchmarks.peers.peer import IN_FLIGHT, Claimed, job
+from benchmarks.processes import Process, free_port, running
 
 CLAIMERS = 16
 FETCH_WITHIN = 5.0
@@ -28,10 +27,16 @@ class JetStream:
     in_flight = IN_FLIGHT
     claimers = CLAIMERS
 
-    def __init__(self, producer: JetStreamContext, worker: JetStreamContext) -> None:
+    def __init__(
+        self, process: Process, producer: JetStreamContext, worker: JetStreamContext
+    ) -> None:
+        self._process = process
         self._producer = producer
         self._worker = worker
         self._pulls: list[JetStreamContext.PullSubscription] = []
+
+    def pids(self) -> list[int]:
+        return self._process.pids
 
     async def open(self) -> None:
         await self._worker.add_stream(
@@ -48,17 +53,18 @@ class JetStream:
     async def post(self, number: int) -> None:
         await self._producer.publish("jobs", json.dumps(job(number)).encode())
 
-    async def claim(self, most: int) -> list[Msg]:
+    async def claim(self, most: int) -> list[Claimed]:
         pull = self._pulls.pop()
         try:
-            return await pull.fetch(most, timeout=FETCH_WITHIN)
+            found = await pull.fetch(most, timeout=FETCH_WITHIN)
+            return [Claimed(message, json.loads(message.data)) for message in found]
         except NothingThere:
             return []
         finally:
             self._pulls.append(pull)
 
-    async def delete(self, claimed: list[Msg]) -> None:
-        await asyncio.gather(*(message.ack_sync() for message in claimed))
+    async def delete(self, claimed: list[Claimed]) -> None:
+        await asyncio.gather(*(one.handle.ack_sync() for one in claimed))
 
     async def settled(self) -> None:
         """Each delete was."""
@@ -70,11 +76,11 @@ async def jetstream(directory: Path) -> AsyncIterator[JetStream]:
     home.mkdir()
     port = free_port()
     command = ["nats-server", "-js", "-sd", str(home), "-a", "127.0.0.1", "-p", str(port)]
-    with running("nats", command, port=port, directory=home):
+    with running("nats", command, port=port, directory=home) as process:
         url = f"nats://127.0.0.1:{port}"
         producer, worker = await nats.connect(url), await nats.connect(url)
         try:
-            peer = JetStream(producer.jetstream(), worker.jetstream())
+            peer = JetStream(process, producer.jetstream(), worker.jetstream())
             await peer.open()
             yield peer
         finally:

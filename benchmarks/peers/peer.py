@@ -4,10 +4,10 @@ How sure it is of that is part of its row: a rate without it says nothing.
 """
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 JOB_BYTES = 256
 """Of one job as JSON text."""
@@ -22,6 +22,15 @@ def job(number: int) -> dict[str, Any]:
     return {**empty, "text": "x" * (JOB_BYTES - len(json.dumps(empty)))}
 
 
+class Claimed(NamedTuple):
+    """A job that nobody else gets now."""
+
+    handle: Any
+    """What the broker's client deletes it by."""
+    job: dict[str, Any]
+    """As it was posted: who works on it needs it read."""
+
+
 class Peer(Protocol):
     """One producer's and one worker's connection to a broker that has just been started."""
 
@@ -33,13 +42,16 @@ class Peer(Protocol):
     claimers: int
     """Claims that its client has under way at once."""
 
+    def pids(self) -> list[int]:
+        """The broker's processes."""
+
     async def post(self, number: int) -> None:
         """Returns when the broker says that it has the job."""
 
-    async def claim(self, most: int) -> list[Any]:
+    async def claim(self, most: int) -> list[Claimed]:
         """Up to ``most`` jobs that nobody else gets now."""
 
-    async def delete(self, claimed: list[Any]) -> None:
+    async def delete(self, claimed: list[Claimed]) -> None:
         """What was claimed together is done; in one request where there is one for it."""
 
     async def settled(self) -> None:
@@ -48,4 +60,3 @@ class Peer(Protocol):
 
 Opened = Callable[[Path], AbstractAsyncContextManager[Peer]]
 """Starts a broker with its data below a directory, for as long as the context lasts."""
-Running = AsyncIterator[Peer]

@@ -1,12 +1,14 @@
 """Posts, claims and deletes, one phase after the other, each on the clock by itself."""
 
 import asyncio
+import os
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from benchmarks.peers.peer import Peer
+from benchmarks.peers.peer import Claimed, Peer
+from benchmarks.processes import busy_seconds, cpu_seconds
 
 CLAIM_SIZE = 20
 """Jobs of one claim: as many as the API gives at once unless told otherwise."""
@@ -14,15 +16,36 @@ PHASE_LIMIT = 300.0
 """Seconds for one phase."""
 
 
-class Rates(NamedTuple):
-    """Jobs a second."""
+class Spent(NamedTuple):
+    """What a phase took, in seconds."""
 
-    posts: float
-    claims: float
-    deletes: float
+    time: float
+    client: float
+    """Of CPU, in the process that is producer and worker."""
+    broker: float
+    """Of CPU, in the broker's processes."""
+    others: float
+    """Of CPU, in everything else on the machine."""
 
 
-async def measure(peer: Peer, jobs: int) -> Rates:
+class Round(NamedTuple):
+    """One carrying of jobs from one end to the other."""
+
+    jobs: int
+    posts: Spent
+    claims: Spent
+    deletes: Spent
+
+    def rate(self, phase: str) -> float:
+        """Jobs a second."""
+        spent: Spent = getattr(self, phase)
+        return self.jobs / spent.time
+
+
+PHASES = ("posts", "claims", "deletes")
+
+
+async def measure(peer: Peer, jobs: int) -> Round:
     """Carry ``jobs`` through once."""
     numbers = iter(range(jobs))
 
@@ -30,7 +53,7 @@ async def measure(peer: Peer, jobs: int) -> Rates:
         for number in numbers:
             await peer.post(number)
 
-    claimed: deque[list[Any]] = deque()
+    claimed: deque[list[Claimed]] = deque()
     count = 0
 
     everything = asyncio.Event()
@@ -63,21 +86,32 @@ async def measure(peer: Peer, jobs: int) -> Rates:
         await at_once(peer.in_flight, delete)
         await peer.settled()
 
-    posts = await timed(at_once(peer.in_flight, post))
-    claims = await timed(claim_all())
-    if count != jobs:
-        raise RuntimeError(f"{peer.name} handed out {count} of {jobs} jobs")
-    deletes = await timed(delete_all())
-    return Rates(jobs / posts, jobs / claims, jobs / deletes)
+    posts = await spent(peer, at_once(peer.in_flight, post))
+    claims = await spent(peer, claim_all())
+    handed_out = {one.job["job"] for together in claimed for one in together}
+    if count != jobs or len(handed_out) != jobs:
+        raise RuntimeError(
+            f"{peer.name} handed out {len(handed_out)} of {jobs} jobs, {count} times"
+        )
+    deletes = await spent(peer, delete_all())
+    return Round(jobs, posts, claims, deletes)
 
 
 async def at_once(count: int, work: Callable[[], Awaitable[None]]) -> None:
     await asyncio.gather(*(work() for _ in range(count)))
 
 
-async def timed(work: Awaitable[None]) -> float:
-    """Seconds that ``work`` took."""
-    began = time.perf_counter()
+async def spent(peer: Peer, work: Awaitable[None]) -> Spent:
+    """What ``work`` took."""
+    before = _clocks(peer)
     async with asyncio.timeout(PHASE_LIMIT):
         await work
-    return time.perf_counter() - began
+    now, client, broker, busy = (
+        after - earlier for after, earlier in zip(_clocks(peer), before, strict=True)
+    )
+    return Spent(now, client, broker, max(0.0, busy - client - broker))
+
+
+def _clocks(peer: Peer) -> tuple[float, float, float, float]:
+    used = cpu_seconds(peer.pids()), busy_seconds()
+    return time.perf_counter(), cpu_seconds([os.getpid()]), *used

@@ -10,8 +10,8 @@ from pathlib import Path
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
-from benchmarks.peers.peer import IN_FLIGHT, job
-from benchmarks.processes import free_port, running
+from benchmarks.peers.peer import IN_FLIGHT, Claimed, job
+from benchmarks.processes import Process, free_port, running
 
 READY_WITHIN = 120.0
 """Seconds; it takes its time on a busy machine."""
@@ -24,12 +24,18 @@ class RabbitMQ:
     in_flight = IN_FLIGHT
     claimers = 1  # jobs are pushed to it, as many as there are
 
-    def __init__(self, producer: AbstractChannel, worker: AbstractChannel) -> None:
+    def __init__(
+        self, process: Process, producer: AbstractChannel, worker: AbstractChannel
+    ) -> None:
+        self._process = process
         self._producer = producer
         self._worker = worker
         self._queue: AbstractQueue
         self._arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
         self._consuming: str | None = None
+
+    def pids(self) -> list[int]:
+        return self._process.pids
 
     async def open(self) -> None:
         self._queue = await self._worker.declare_queue("jobs", durable=True)
@@ -40,17 +46,17 @@ class RabbitMQ:
         )
         await self._producer.default_exchange.publish(message, routing_key="jobs")
 
-    async def claim(self, most: int) -> list[AbstractIncomingMessage]:
+    async def claim(self, most: int) -> list[Claimed]:
         if self._consuming is None:
             self._consuming = await self._queue.consume(self._arrived.put)
-        claimed = [await self._arrived.get()]
-        while len(claimed) < most and not self._arrived.empty():
-            claimed.append(self._arrived.get_nowait())
-        return claimed
+        found = [await self._arrived.get()]
+        while len(found) < most and not self._arrived.empty():
+            found.append(self._arrived.get_nowait())
+        return [Claimed(message, json.loads(message.body)) for message in found]
 
-    async def delete(self, claimed: list[AbstractIncomingMessage]) -> None:
-        for message in claimed:  # "all up to this one" would take in other claims
-            await message.ack()
+    async def delete(self, claimed: list[Claimed]) -> None:
+        for one in claimed:  # "all up to this one" would take in other claims
+            await one.handle.ack()
 
     async def settled(self) -> None:
         """A channel does one thing after the other: this answer comes after all before it."""
@@ -94,10 +100,11 @@ async def rabbitmq(directory: Path) -> AsyncIterator[RabbitMQ]:
             directory=home,
             environment=environment,
             ready_within=READY_WITHIN,
-        ),
+        ) as process,
     ):
         url = f"amqp://guest:guest@127.0.0.1:{port}/"
         async with await aio_pika.connect(url) as one, await aio_pika.connect(url) as other:
-            peer = RabbitMQ(await one.channel(publisher_confirms=True), await other.channel())
+            producer = await one.channel(publisher_confirms=True)
+            peer = RabbitMQ(process, producer, await other.channel())
             await peer.open()
             yield peer

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from benchmarks.peers.peer import IN_FLIGHT, job
-from benchmarks.processes import free_port, running
+from benchmarks.peers.peer import IN_FLIGHT, Claimed, job
+from benchmarks.processes import Process, free_port, running
 
 CLAIMERS = 16
 STREAM, GROUP, CONSUMER = "jobs", "workers", "worker"
@@ -23,10 +23,14 @@ class Streams:
     in_flight = IN_FLIGHT
     claimers = CLAIMERS
 
-    def __init__(self, redis: Redis, sync: str) -> None:
+    def __init__(self, process: Process, redis: Redis, sync: str) -> None:
         self.name = f"Redis streams ({sync})"
         self.durability = SURE[sync]
+        self._process = process
         self._redis = redis
+
+    def pids(self) -> list[int]:
+        return self._process.pids
 
     async def open(self) -> None:
         await self._redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
@@ -34,17 +38,22 @@ class Streams:
     async def post(self, number: int) -> None:
         await self._redis.xadd(STREAM, {"job": json.dumps(job(number))})
 
-    async def claim(self, most: int) -> list[bytes]:
+    async def claim(self, most: int) -> list[Claimed]:
         streams = {STREAM: ">"}
         found = await self._redis.xreadgroup(GROUP, CONSUMER, streams, count=most)
         if isinstance(found, dict):
-            return [entry for part in found.get(STREAM.encode(), []) for entry, _ in part]
-        return [entry for _, entries in found for entry, _ in entries]
+            parts = found.get(STREAM.encode(), [])
+        else:
+            parts = [entries for _, entries in found]
+        return [
+            Claimed(entry, json.loads(fields[b"job"])) for part in parts for entry, fields in part
+        ]
 
-    async def delete(self, claimed: list[bytes]) -> None:
+    async def delete(self, claimed: list[Claimed]) -> None:
+        entries = [one.handle for one in claimed]
         async with self._redis.pipeline(transaction=True) as both:
-            both.xack(STREAM, GROUP, *claimed)
-            both.xdel(STREAM, *claimed)
+            both.xack(STREAM, GROUP, *entries)
+            both.xdel(STREAM, *entries)
             await both.execute()
 
     async def settled(self) -> None:
@@ -60,11 +69,11 @@ async def _streams(directory: Path, sync: str) -> AsyncIterator[Streams]:
         *("redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(home)),
         *("--save", "", "--appendonly", "yes", "--appendfsync", sync),
     ]
-    with running("redis", command, port=port, directory=home):
+    with running("redis", command, port=port, directory=home) as process:
         async with Redis(
             host="127.0.0.1", port=port, max_connections=IN_FLIGHT + CLAIMERS
         ) as redis:
-            peer = Streams(redis, sync)
+            peer = Streams(process, redis, sync)
             await peer.open()
             yield peer
 

@@ -6,25 +6,16 @@ waits here for a server that stays away longer than a call's deadline.
 """
 
 import asyncio
-from itertools import count
-
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed
 
 from nuska.client.address import Address
 from nuska.client.connection import NOT_OPEN
-from nuska.client.errors import (
-    CannotConnect,
-    ClientError,
-    ConnectionBroken,
-    DeadlinePassed,
-    UnreadableAnswer,
-)
-from nuska.client.frames import Frame, read_frame, request, success
+from nuska.client.errors import DeadlinePassed
+from nuska.client.frames import Frame
+from nuska.client.line import Line
 from nuska.client.merging import Merger, Send
 from nuska.client.persistence import Timing, persist
 from nuska.client.retries import Repeat, RetryPolicy
-from nuska.client.socket import Caller, broken, open_socket
+from nuska.client.socket import Caller, open_socket
 
 IN_FLIGHT = 128
 """Requests of one connection that wait for their answers at once, as many as a server carries
@@ -50,8 +41,8 @@ class Channel:
         self.caller = caller
         self._retry = retry
         self.timing = timing
-        self._line: _Line | None = None
-        self._opening: asyncio.Task[_Line] | None = None
+        self._line: Line | None = None
+        self._opening: asyncio.Task[Line] | None = None
         self._room = asyncio.Semaphore(IN_FLIGHT)
         self._closed = True
         self._mergers: dict[str, Merger] = {}
@@ -123,7 +114,7 @@ class Channel:
             timing=self.timing,
         )
 
-    async def _opened(self) -> "_Line":
+    async def _opened(self) -> Line:
         """A line, opened once for all who need it now."""
         if self._closed:
             raise RuntimeError(NOT_OPEN)
@@ -132,57 +123,7 @@ class Channel:
         # One caller's deadline must not take the line from the others.
         return await asyncio.shield(self._opening)
 
-    async def _open(self) -> "_Line":
-        self._line = _Line(await open_socket(self._address, self.caller))
+    async def _open(self) -> Line:
+        self._line = await open_socket(self._address, self.caller, Line)
+        self._line.begin()
         return self._line
-
-
-class _Line:
-    """One open connection, and who waits for an answer on it."""
-
-    def __init__(self, socket: ClientConnection) -> None:
-        self._socket = socket
-        self._numbers = count(1)
-        self._waiting: dict[int | str | None, asyncio.Future[Frame]] = {}
-        self.lost = False
-        self._reading = asyncio.create_task(self._read(), name="read the WebSocket")
-
-    async def ask(self, action: str, headers: bytes, body: bytes) -> Frame:
-        number = next(self._numbers)
-        answer = asyncio.get_running_loop().create_future()
-        self._waiting[number] = answer
-        try:
-            try:
-                await self._socket.send(
-                    request(action, number, headers=headers, body=body), text=True
-                )
-            except ConnectionClosed as error:
-                if not answer.done():  # it was closed before a byte went out
-                    raise CannotConnect("The connection was lost.") from error
-            return success(await answer)
-        finally:
-            del self._waiting[number]
-
-    async def close(self) -> None:
-        await self._socket.close()
-        await asyncio.wait([self._reading])
-
-    async def _read(self) -> None:
-        """Bring each reply to who asked; who waits when it ends learns why."""
-        why: ClientError = ConnectionBroken("The connection was closed.")
-        try:
-            while True:
-                frame = read_frame(await self._socket.recv(decode=False))
-                answer = self._waiting.get(frame.request_id)
-                if answer is not None and not answer.done():
-                    answer.set_result(frame)
-        except ConnectionClosed as error:
-            why = broken(error)
-        except UnreadableAnswer as error:
-            why = error
-        finally:
-            self.lost = True
-            for answer in self._waiting.values():
-                if not answer.done():
-                    answer.set_exception(why)
-        await self._socket.close()

@@ -19,11 +19,12 @@ POST_SIZE = 262_144
 """Bytes a server takes in one post unless it says otherwise."""
 
 _HEAD, _TAIL = b'{"messages":[', b"]}"
+_as_text = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
 
 
 def encode_json(value: Any) -> bytes:
     """``value`` as JSON text; ``ValueError`` or ``TypeError`` when JSON cannot say it."""
-    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+    return _as_text(value).encode()
 
 
 def encode_message(message: NewMessage) -> EncodedMessage:

@@ -185,7 +185,7 @@ class LiveSubscription:
                 return
 
     async def _subscribe(self) -> None:
-        socket = await open_socket(self._address, self._caller)
+        socket = await open_socket(self._address, self._caller, ClientConnection)
         # Nothing is pushed before the reply that says from where on.
         reply = await first(socket, self._request())
         started = reply.read(_Started)

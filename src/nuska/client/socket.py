@@ -7,7 +7,7 @@ the caller's. Nothing here comes again after a failure.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
@@ -38,6 +38,7 @@ PING_EVERY = 20.0
 """Seconds between two pings, by which a server that has silently gone is noticed."""
 PONG_WITHIN = 60.0
 """Seconds; a reader that is busy with what came before has that long to come back."""
+Socket = TypeVar("Socket", bound=ClientConnection)
 SIGNATURE = "url-signature"
 TOKEN = "x-auth-token"  # noqa: S105  the name of a header
 
@@ -66,9 +67,9 @@ class Caller:
         return b'%b,"Idempotency-Key":%b}' % (self.headers[:-1], msgspec.json.encode(key))
 
 
-async def open_socket(address: Address, caller: Caller) -> ClientConnection:
+async def open_socket(address: Address, caller: Caller, kind: type[Socket]) -> Socket:
     """A socket on which requests may be sent now."""
-    socket = await _connected(address)
+    socket = await _connected(address, kind)
     if caller.proof is not None:
         await first(socket, request("authenticate", 0, headers=caller.proof, body=b"{}"))
     return socket
@@ -90,7 +91,7 @@ async def first(socket: ClientConnection, frame: bytes) -> Frame:
         raise
 
 
-async def _connected(address: Address) -> ClientConnection:
+async def _connected(address: Address, kind: type[Socket]) -> Socket:
     base = urlsplit(address.base)
     scheme = {"http": "ws", "https": "wss"}[base.scheme]
     url = urlunsplit((scheme, base.netloc, base.path + PATH, "", ""))
@@ -101,11 +102,13 @@ async def _connected(address: Address) -> ClientConnection:
         "ping_timeout": PONG_WITHIN,
         "max_size": MAX_FRAME,
         "compression": None,
+        "create_connection": kind,
     }
     try:
         if address.socket_path is not None:
-            return await unix_connect(address.socket_path, url, **options)
-        return await connect(url, proxy=None, **options)
+            opened = await unix_connect(address.socket_path, url, **options)
+        else:
+            opened = await connect(url, proxy=None, **options)
     except TimeoutError as error:
         raise CannotConnect(f"{address} did not accept a connection.") from error
     except InvalidStatus as error:
@@ -116,6 +119,8 @@ async def _connected(address: Address) -> ClientConnection:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise CannotConnect(f"Cannot connect to {address}: {reason}.") from error
+    assert isinstance(opened, kind)
+    return opened
 
 
 def broken(error: ConnectionClosed) -> ConnectionBroken:
