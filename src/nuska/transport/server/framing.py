@@ -19,6 +19,11 @@ PLAIN = 0
 WINDOW_BITS = 12
 """Of what we compress: four kilobytes, as much as most messages have."""
 _LARGEST_WINDOW = 15
+_TEXT, _BINARY = 0x81, 0x82
+"""How a whole message begins."""
+_TWO_BYTES, _EIGHT_BYTES = 126, 127
+"""Instead of a length: it follows, in so many."""
+_TOO_LONG_FOR_TWO = 65_536
 
 DEFLATE = (
     ServerPerMessageDeflateFactory(
@@ -40,8 +45,19 @@ def framing_of(extensions: Sequence[Extension]) -> int:
 
 def framed(message: bytes, *, binary: bool, framing: int) -> bytes:
     """The bytes that are one message."""
+    if framing == PLAIN:
+        return _head(_BINARY if binary else _TEXT, len(message)) + message
     frame = Frame(Opcode.BINARY if binary else Opcode.TEXT, message)
     return frame.serialize(mask=False, extensions=_extensions(framing))
+
+
+def _head(first: int, length: int) -> bytes:
+    """What begins a whole message that is sent as it is."""
+    if length < _TWO_BYTES:
+        return bytes((first, length))
+    if length < _TOO_LONG_FOR_TWO:
+        return bytes((first, _TWO_BYTES)) + length.to_bytes(2)
+    return bytes((first, _EIGHT_BYTES)) + length.to_bytes(8)
 
 
 @lru_cache(maxsize=16)

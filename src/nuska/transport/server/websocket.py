@@ -21,6 +21,7 @@ from websockets.server import ServerProtocol
 from nuska.core.live import Announced
 from nuska.transport.server import bounds as at_most
 from nuska.transport.server.framing import framed, framing_of
+from nuska.transport.server.incoming import Incoming
 from nuska.transport.server.shared import Shared
 from nuska.transport.server.sockets import (
     CLOSE_TIMEOUT,
@@ -54,6 +55,7 @@ class WebSocketConnection(asyncio.Protocol):
         "_fragments_binary",
         "_framing",
         "_heard",
+        "_incoming",
         "_pinged",
         "_protocol",
         "_reading",
@@ -82,6 +84,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._protocol = protocol
         self._address = address
         self.session = sockets.service.open_session(self, address)
+        self._incoming = Incoming(protocol, sockets.max_message)
         self._framing = framing_of(protocol.extensions)
         self._tasks: set[asyncio.Task[None]] = set()
         self._backlog: deque[tuple[bytes, bool]] = deque()
@@ -105,14 +108,15 @@ class WebSocketConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._heard = self._shared.now
         self._pinged = 0.0
-        self._protocol.receive_data(data)
-        events = self._protocol.events_received()
+        found = self._incoming.feed(data)
         if self._closing_since:
             self._drain(len(data))
         else:
-            for event in events:
-                if isinstance(event, Frame):
-                    self._take(event)
+            for one in found:
+                if isinstance(one, Frame):
+                    self._take(one)
+                else:
+                    self._backlog.append(one)
         self._write_protocol()
         self._go_on()
 

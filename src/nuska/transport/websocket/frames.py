@@ -5,6 +5,7 @@ in a request is not repeated in its reply (S2), and no log sees any of it.
 """
 
 import asyncio
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TypeAlias
 
@@ -22,6 +23,8 @@ MAX_REQUEST_ID = 64
 ENVELOPE_LEVELS = 5
 """Frame, body, messages, message, and the body or attributes of one: how much deeper than a
 posted body a frame may be."""
+_LONGEST_REMEMBERED = 64
+"""Characters of an action whose name is written once for all its replies."""
 BYTES_PER_TURN = 65_536
 """Of a large reply in MessagePack, before others get their turn."""
 _SECRET_WORDS = ("token", "signature", "secret", "password", "authorization", "cookie", "api-key")
@@ -147,6 +150,13 @@ def encode_text(frame: Frame | None, reply: Reply, *, forget: bool = False) -> b
 
     ``forget``: repeat nothing but the action.
     """
+    if frame is not None and frame.id is not None:
+        return b'{"request": %b, "headers": {"status": %d}, "body": %b, "request_id": %b}' % (
+            _named(frame.document.get("action")),
+            reply.status,
+            reply.body,
+            msgspec.json.encode(frame.id),
+        )
     return b"{" + b", ".join(_members(frame, reply, forget)) + b"}"
 
 
@@ -182,14 +192,31 @@ def _repeated(frame: Frame | None, *, forget: bool) -> bytes:
     """The request as its reply repeats it: verbatim, but for what is secret."""
     if frame is None:
         return b'{"action": null, "body": {}, "headers": {}, "api": "v2"}'
-    action = json.encode(frame.document.get("action"))
-    body, headers = b"{}", b"{}"
-    if frame.id is None and not forget:
-        raw = _raw_frame(frame.data)
-        body, headers = written(raw.body) or body, _shown_headers(frame, raw)
-        body = _shown_body(frame, body)
-    return b"".join(
-        (b'{"action": ', action, b', "body": ', body, b', "headers": ', headers, b', "api": "v2"}')
+    action = frame.document.get("action")
+    if frame.id is not None or forget:
+        return _named(action)
+    raw = _raw_frame(frame.data)
+    body = _shown_body(frame, written(raw.body) or b"{}")
+    return _request(action, body, _shown_headers(frame, raw))
+
+
+def _named(action: object) -> bytes:
+    """A request of which nothing but the action is repeated."""
+    if isinstance(action, str) and len(action) <= _LONGEST_REMEMBERED:
+        return _remembered(action)
+    return _request(action, b"{}", b"{}")
+
+
+@lru_cache(maxsize=64)
+def _remembered(action: str) -> bytes:
+    return _request(action, b"{}", b"{}")
+
+
+def _request(action: object, body: bytes, headers: bytes) -> bytes:
+    return b'{"action": %b, "body": %b, "headers": %b, "api": "v2"}' % (
+        json.encode(action),
+        body,
+        headers,
     )
 
 

@@ -26,6 +26,8 @@ EXPIRES = "URL-Expires"
 METHODS = "URL-Methods"
 PATHS = "URL-Paths"
 
+_WHO = (PROJECT_ID, CLIENT_ID, ROLES)
+"""Headers that say who sends a request, besides a signature."""
 LOOKED_AT_EVERY = seconds(2)
 """Whether a token or key is still good, for as long as its connection lasts."""
 NOT_AUTHENTICATED = "Not authentified."
@@ -36,7 +38,16 @@ Headers = Mapping[str, object]
 class Standing:
     """What has been shown on one connection."""
 
-    __slots__ = ("_core", "_identity", "_look_at", "_proofs", "source", "verified")
+    __slots__ = (
+        "_caller",
+        "_core",
+        "_identity",
+        "_look_at",
+        "_proofs",
+        "_said",
+        "source",
+        "verified",
+    )
 
     def __init__(self, core: Core, identity: Identity, source: str | None) -> None:
         """``source``: the address that the connection comes from."""
@@ -47,6 +58,9 @@ class Standing:
         """By the token shown last."""
         self._proofs = Credentials()
         self._look_at = Moment(0)
+        self._said: tuple[object, ...] | None = None
+        """By the last request of one who is named in ``_caller``."""
+        self._caller = Caller("")
 
     @property
     def ends_at(self) -> Moment | None:
@@ -78,11 +92,22 @@ class Standing:
         if verified.project != project:
             raise NotAuthenticated("")
         self.verified = verified
+        self._said = None
         self._proofs = proofs
         self._look_at = after(self._core.clock.now(), LOOKED_AT_EVERY)
 
     async def caller(self, action: Action, headers: Headers, queue: str) -> Caller:
         """Who sends a request. Raises ``Refused`` for somebody who has not shown enough."""
+        if SIGNATURE in headers:
+            return await self._made_out(action, headers, queue)
+        # Who says the same as the last time is the same: most connections say one thing.
+        said = (*(headers.get(name) for name in _WHO), action.checks_client)
+        if said != self._said:
+            self._caller = await self._made_out(action, headers, queue)
+            self._said = said
+        return self._caller
+
+    async def _made_out(self, action: Action, headers: Headers, queue: str) -> Caller:
         project = _text(headers, PROJECT_ID)
         if SIGNATURE in headers:
             verified = await self._signed(action, headers, queue)
