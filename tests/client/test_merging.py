@@ -4,11 +4,12 @@ import asyncio
 
 import pytest
 
-from nuska.client import BadRequest, ConnectionBroken
+from nuska.client import BadRequest, ConnectionBroken, DeadlinePassed
 from nuska.client.encoding import EncodedMessage
 from nuska.client.merging import MESSAGES_PER_POST, UNDER_WAY, Merger
 
 BAD = EncodedMessage(b'"bad"')
+TIMEOUT = 30.0
 
 
 class Server:
@@ -47,7 +48,7 @@ async def all_at_once(merger: Merger, posts, gate: asyncio.Event):
 async def test_a_post_alone_goes_alone_and_at_once() -> None:
     server = Server()
     server.gate.set()
-    merger = Merger(server.send)
+    merger = Merger(server.send, TIMEOUT)
     for number in range(3):
         assert await merger.post([numbered(number)]) == [str(number)]
     assert server.requests == [[b"0"], [b"1"], [b"2"]]
@@ -56,7 +57,7 @@ async def test_a_post_alone_goes_alone_and_at_once() -> None:
 async def test_what_comes_meanwhile_goes_together_in_order_and_gets_its_own_ids() -> None:
     server = Server()
     posts = [[numbered(2 * n), numbered(2 * n + 1)] for n in range(30)]
-    answers = await all_at_once(Merger(server.send), posts, server.gate)
+    answers = await all_at_once(Merger(server.send, TIMEOUT), posts, server.gate)
     assert answers == [[str(2 * n), str(2 * n + 1)] for n in range(30)]
     assert server.stored == [numbered(n) for n in range(60)]
     assert len(server.requests) == UNDER_WAY + 1
@@ -65,7 +66,7 @@ async def test_what_comes_meanwhile_goes_together_in_order_and_gets_its_own_ids(
 async def test_no_request_has_more_than_goes_into_one() -> None:
     server = Server()
     posts = [[numbered(n)] for n in range(5 * MESSAGES_PER_POST)]
-    await all_at_once(Merger(server.send), posts, server.gate)
+    await all_at_once(Merger(server.send, TIMEOUT), posts, server.gate)
     assert max(map(len, server.requests)) == MESSAGES_PER_POST
     assert sorted(server.stored) == sorted(numbered(n) for n in range(5 * MESSAGES_PER_POST))
 
@@ -74,7 +75,7 @@ async def test_a_refused_post_takes_no_other_with_it() -> None:
     server = Server()
     posts = [[numbered(n)] for n in range(9)]
     posts[5] = [BAD]
-    answers = await all_at_once(Merger(server.send), posts, server.gate)
+    answers = await all_at_once(Merger(server.send, TIMEOUT), posts, server.gate)
     assert isinstance(answers.pop(5), BadRequest)
     assert answers == [[str(n)] for n in range(9) if n != 5]
     assert server.stored == [numbered(n) for n in range(9) if n != 5]
@@ -82,7 +83,7 @@ async def test_a_refused_post_takes_no_other_with_it() -> None:
 
 async def test_a_queue_that_takes_less_is_sent_less_after_a_while() -> None:
     server = Server(most=3)
-    merger = Merger(server.send)
+    merger = Merger(server.send, TIMEOUT)
     posts = [[numbered(n)] for n in range(200)]
     answers = await all_at_once(merger, posts, server.gate)
     assert answers == [[str(n)] for n in range(200)]
@@ -96,14 +97,14 @@ async def test_a_broken_connection_is_everybodys_error() -> None:
     server = Server()
     server.broken = True
     posts = [[numbered(n)] for n in range(9)]
-    answers = await all_at_once(Merger(server.send), posts, server.gate)
+    answers = await all_at_once(Merger(server.send, TIMEOUT), posts, server.gate)
     assert {type(answer) for answer in answers} == {ConnectionBroken}
     assert len(server.requests) == UNDER_WAY + 1
 
 
 async def test_a_post_whose_caller_has_gone_is_not_sent() -> None:
     server = Server()
-    merger = Merger(server.send)
+    merger = Merger(server.send, TIMEOUT)
     tasks = [asyncio.create_task(merger.post([numbered(n)])) for n in range(4)]
     await asyncio.sleep(0)
     tasks[2].cancel()
@@ -115,9 +116,25 @@ async def test_a_post_whose_caller_has_gone_is_not_sent() -> None:
     assert server.stored == [b"0", b"1", b"3"]
 
 
+async def test_each_post_that_waits_has_its_own_deadline() -> None:
+    server = Server()
+    merger = Merger(server.send, 0.2)
+    under_way = [asyncio.create_task(merger.post([numbered(n)])) for n in range(UNDER_WAY)]
+    early = asyncio.create_task(merger.post([numbered(8)]))
+    await asyncio.sleep(0.1)
+    late = asyncio.create_task(merger.post([numbered(9)]))
+    with pytest.raises(DeadlinePassed):
+        await early
+    assert not late.done()
+    server.gate.set()
+    assert await late == ["9"]
+    await asyncio.gather(*under_way)
+    assert numbered(8) not in server.stored
+
+
 async def test_stopping_ends_those_who_wait() -> None:
     server = Server()
-    merger = Merger(server.send)
+    merger = Merger(server.send, TIMEOUT)
     tasks = [asyncio.create_task(merger.post([numbered(n)])) for n in range(UNDER_WAY + 1)]
     await asyncio.sleep(0)
     assert merger.busy

@@ -80,7 +80,7 @@ class Channel:
         if merger is None:
             if len(self._mergers) >= MOST_MERGERS:
                 self._mergers = {name: one for name, one in self._mergers.items() if one.busy}
-            merger = self._mergers[queue] = Merger(send)
+            merger = self._mergers[queue] = Merger(send, self.timeout)
         return merger
 
     async def call(

@@ -5,7 +5,6 @@ deletes and pops. Everything else goes over HTTP as with any ``Queue``; what a c
 what it raises, is the same either way.
 """
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
@@ -18,7 +17,6 @@ from nuska.client.channel import Channel
 from nuska.client.claims import CLAIM_TTL
 from nuska.client.connection import Connection
 from nuska.client.encoding import EncodedMessage
-from nuska.client.errors import DeadlinePassed
 from nuska.client.frames import Frame, encode_body
 from nuska.client.messages import IDS_PER_CALL, POST_MEMORY
 from nuska.client.paging import Link, Listing, Page
@@ -95,14 +93,7 @@ class ChannelQueue(Queue):
         self, messages: Sequence[EncodedMessage], *, key: str | None = None
     ) -> list[str]:
         if key is None and self._channel.caller.may_merge:
-            merger = self._channel.merger(self.name, self._post)
-            try:
-                async with asyncio.timeout(self._channel.timeout):
-                    return await merger.post(messages)
-            except DeadlinePassed:
-                raise
-            except TimeoutError as error:
-                raise DeadlinePassed("The post was not stored in time.") from error
+            return await self._channel.merger(self.name, self._post).post(messages)
         return await self._post(messages, key)
 
     async def _post(self, messages: Sequence[EncodedMessage], key: str | None = None) -> list[str]:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from nuska.client.encoding import MESSAGES_PER_POST, POST_SIZE, EncodedMessage
-from nuska.client.errors import ClientError, ConnectionBroken, ErrorAnswer
+from nuska.client.errors import ClientError, ConnectionBroken, DeadlinePassed, ErrorAnswer
 
 UNDER_WAY = 2
 """Requests under way at once before posts wait for each other."""
@@ -20,15 +20,18 @@ FRAME = 1024
 
 Messages = Sequence[EncodedMessage]
 Send = Callable[[Messages], Awaitable[list[str]]]
-Waiting = tuple[Messages, "asyncio.Future[list[str]]"]
+Answer = asyncio.Future[list[str]]
+Waiting = tuple[Messages, Answer]
 
 
 class Merger:
     """The posts of one client to one queue. ``send`` stores all it is given, or nothing."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, timeout: float) -> None:
+        """``timeout``: seconds for a post, from its call on; ``send`` holds to as many."""
         self._send = send
         self._waiting: deque[Waiting] = deque()
+        self._deadlines = Deadlines(timeout)
         self._under_way: set[asyncio.Task[None]] = set()
         self._direct = 0
         self._most, self._size = MESSAGES_PER_POST, POST_SIZE - FRAME
@@ -43,8 +46,9 @@ class Merger:
             finally:
                 self._direct -= 1
                 self._go_on()
-        answer: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
+        answer: Answer = asyncio.get_running_loop().create_future()
         self._waiting.append((messages, answer))
+        self._deadlines.add(answer)
         return await answer
 
     @property
@@ -53,6 +57,7 @@ class Merger:
 
     def stop(self) -> None:
         """Send nothing more; what is under way ends as its request does."""
+        self._deadlines.stop()
         waiting = list(self._waiting)
         self._waiting.clear()
         _fail(waiting, ConnectionBroken("The client was closed."))
@@ -89,7 +94,7 @@ class Merger:
     async def _send_together(self, batch: list[Waiting]) -> None:
         together = [message for messages, _ in batch for message in messages]
         try:
-            ids = iter(await self._send(together))
+            ids = await self._send(together)
         except ErrorAnswer as error:
             if len(batch) > 1 and error.status < 500:
                 await self._send_apart(batch, together)
@@ -98,8 +103,10 @@ class Merger:
         except (ClientError, RuntimeError) as error:
             _fail(batch, error)
         else:
+            at = 0
             for messages, answer in batch:
-                own = [next(ids) for _ in messages]
+                own = ids[at : at + len(messages)]
+                at += len(messages)
                 if not answer.done():
                     answer.set_result(own)
 
@@ -118,6 +125,41 @@ class Merger:
         if not failed:
             self._most = max(1, len(together) // 2)
             self._size = sum(map(len, together)) // 2
+
+
+class Deadlines:
+    """One timer for all posts that wait: each has as long as the others, so the oldest is first."""
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._due: deque[tuple[float, Answer]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, answer: Answer) -> None:
+        due = self._due
+        while due and due[0][1].done():
+            due.popleft()
+        at = self._loop.time() + self._timeout
+        due.append((at, answer))
+        if self._timer is None:
+            self._timer = self._loop.call_at(at, self._look)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        """End what is over; look again when the next may be."""
+        self._timer = None
+        due, now = self._due, self._loop.time()
+        while due and (due[0][1].done() or due[0][0] <= now):
+            _, answer = due.popleft()
+            if not answer.done():
+                answer.set_exception(DeadlinePassed("The post was not stored in time."))
+        if due:
+            self._timer = self._loop.call_at(due[0][0], self._look)
 
 
 def _fail(batch: list[Waiting], error: Exception) -> None:
