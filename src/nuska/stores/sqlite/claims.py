@@ -29,7 +29,14 @@ from nuska.stores.sqlite.messages import remember_move
 from nuska.stores.sqlite.queries import query
 from nuska.stores.sqlite.queues import SqliteQueues
 from nuska.stores.sqlite.reader import Reader
-from nuska.stores.sqlite.rows import MessageRow, QueueRow, encode_dead, message_of, message_rows
+from nuska.stores.sqlite.rows import (
+    MessageRow,
+    QueueRow,
+    claimed_messages,
+    encode_dead,
+    message_of,
+    message_rows,
+)
 from nuska.stores.sqlite.transaction import Transaction
 from nuska.stores.sqlite.writer import Writer
 
@@ -98,9 +105,8 @@ class SqliteClaims:
             marks = [(end, claim, generation, row[0]) for row in rows]
             transaction.executemany(CLAIM_MESSAGE, marks)
             transaction.execute(ADD_CLAIM, (generation, claim, ttl, moment, end))
-            rows = [(*row[:8], end, claim, row[10] + 1, *row[11:]) for row in rows]
             rows = _prolong(transaction, generation, rows, ttl, grace)
-            return Claimed([message_of(row, moment) for row in rows], moved)
+            return Claimed(claimed_messages(rows, claim_id, Moment(end)), moved)
 
         return await self._writer.run(work, now=now, relaxed=self._queues.relaxed(queue))
 
@@ -266,6 +272,9 @@ def _prolong(
     grace: Duration,
 ) -> list[MessageRow]:
     """Give messages that would end before the claim's grace does a later end (I9)."""
+    least = end_after_claim(Moment(0), transaction.now, ttl, grace)
+    if all(row[7] >= least for row in rows):
+        return list(rows)
     prolonged = []
     for row in rows:
         end = end_after_claim(Moment(row[7]), transaction.now, ttl, grace)

@@ -1,5 +1,6 @@
 """Rows as domain records."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import apsw
@@ -80,6 +81,27 @@ def message_of(row: MessageRow, now: int) -> Message:
         attributes=attributes,
         dead=_decode_dead(dead) if dead is not None else None,
     )
+
+
+def claimed_messages(rows: Sequence[MessageRow], claim_id: str, end: Moment) -> list[Message]:
+    """Rows as messages of a claim that has just taken them, until ``end``."""
+    return [
+        Message(
+            id=message_id(row[0] if row[2] is None else row[2], row[1]),
+            position=Position(row[0]),
+            body=row[3],
+            ttl=Duration(row[5]),
+            created_at=Moment(row[6]),
+            expires_at=Moment(row[7]),
+            available_at=end,
+            claim_id=claim_id,
+            claim_count=row[10] + 1,
+            poster=row[4],
+            attributes=row[11],
+            dead=None if row[12] is None else _decode_dead(row[12]),
+        )
+        for row in rows
+    ]
 
 
 class QueueRow:
