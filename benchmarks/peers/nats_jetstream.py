@@ -16,6 +16,8 @@ from benchmarks.processes import Process, free_port, running
 
 CLAIMERS = 16
 FETCH_WITHIN = 5.0
+ANSWERS_WITHIN = 60.0
+"""Seconds; its client would give up after one, which a busy machine may take."""
 HELD = 600
 """Seconds for which a job is the worker's."""
 NO_LIMIT = -1
@@ -64,7 +66,7 @@ class JetStream:
             self._pulls.append(pull)
 
     async def delete(self, claimed: list[Claimed]) -> None:
-        await asyncio.gather(*(one.handle.ack_sync() for one in claimed))
+        await asyncio.gather(*(one.handle.ack_sync(ANSWERS_WITHIN) for one in claimed))
 
     async def settled(self) -> None:
         """Each delete was."""
@@ -80,7 +82,7 @@ async def jetstream(directory: Path) -> AsyncIterator[JetStream]:
         url = f"nats://127.0.0.1:{port}"
         producer, worker = await nats.connect(url), await nats.connect(url)
         try:
-            peer = JetStream(process, producer.jetstream(), worker.jetstream())
+            peer = JetStream(process, producer.jetstream(timeout=ANSWERS_WITHIN), worker.jetstream(timeout=ANSWERS_WITHIN))
             await peer.open()
             yield peer
         finally:
