@@ -82,7 +82,11 @@ async def jetstream(directory: Path) -> AsyncIterator[JetStream]:
         url = f"nats://127.0.0.1:{port}"
         producer, worker = await nats.connect(url), await nats.connect(url)
         try:
-            peer = JetStream(process, producer.jetstream(timeout=ANSWERS_WITHIN), worker.jetstream(timeout=ANSWERS_WITHIN))
+            peer = JetStream(
+                process,
+                producer.jetstream(timeout=ANSWERS_WITHIN),
+                worker.jetstream(timeout=ANSWERS_WITHIN),
+            )
             await peer.open()
             yield peer
         finally:

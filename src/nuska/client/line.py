@@ -60,7 +60,7 @@ class Line(ClientConnection):
         """What has been asked in this turn, all of it; there is no more than is awaited."""
         self._to_write = False
         if not self.transport.is_closing():
-            self.send_data()
+            self.transport.write(b"".join(self.protocol.data_to_send()))
 
     # From the transport
 

@@ -66,6 +66,7 @@ class WebSocketConnection(asyncio.Protocol):
         "_stalled_since",
         "_stopping",
         "_tasks",
+        "_to_send",
         "session",
         "transport",
     )
@@ -96,6 +97,8 @@ class WebSocketConnection(asyncio.Protocol):
         """Since when; 0.0: not so."""
         self._drained = 0
         self._reading = True
+        self._to_send = False
+        """What there is to send goes at the end of this turn of the loop."""
         self._stopping = False
         self._said: int | None = None
         """The code with which we have closed."""
@@ -159,6 +162,7 @@ class WebSocketConnection(asyncio.Protocol):
     def close(self, code: int, reason: str) -> None:
         """Begin to end the connection."""
         if self._protocol.state is OPEN:
+            self._send()
             self._said = code
             self._protocol.send_close(code, reason)
             self._begin_to_close()
@@ -235,7 +239,12 @@ class WebSocketConnection(asyncio.Protocol):
             session.received(message, binary=binary)
         for turn in session.to_start():
             self._start(self._carry_out(turn))
-        self._send()
+        if not session.in_flight:
+            self._send()
+        elif session.has_to_send and not self._to_send:
+            # Others that were committed together are about to be answered, too: one write.
+            self._to_send = True
+            asyncio.get_running_loop().call_soon(self._send)
         self._mind_reading()
         if self._stopping and not session.in_flight and self._protocol.state is OPEN:
             self.close(RESTART, "the server restarts")
@@ -261,8 +270,9 @@ class WebSocketConnection(asyncio.Protocol):
             self.close(UNEXPECTED, "an unexpected error")
 
     def _send(self) -> None:
+        self._to_send = False
         out = self.session.to_send()
-        if not out or self._protocol.state is not OPEN:
+        if not out or self._protocol.state is not OPEN or self.transport.is_closing():
             return
         counters, framing = self._sockets.counters, self._framing
         pieces: list[bytes] = []

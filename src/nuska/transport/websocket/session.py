@@ -326,6 +326,10 @@ class Session:
             self._aside.clear()
         return started
 
+    @property
+    def has_to_send(self) -> bool:
+        return bool(self._out)
+
     def to_send(self) -> list[Sending]:
         """What is to be sent, in this order."""
         out, self._out = self._out, []
