@@ -35,7 +35,7 @@ def test_the_life_of_a_kept_url(here: Any) -> None:
     assert columns == ["ID", "QUEUE", "METHODS", "PATHS", "EXPIRES", "USED", "NOTE"]
     assert (row[1:4], row[5:]) == (["climate", "POST", "messages"], ["2/2", "roof"])
     assert here("url", "list", "climate").stdout == here("url", "list").stdout
-    assert here("url", "revoke", "climate", row[0]).stderr == f"{row[0]} is revoked.\n"
+    assert here("url", "revoke", "climate", row[0]).stderr == f"{row[0]} is good no more.\n"
     assert here("url", "list").stderr == "No kept URLs.\n"
 
 

@@ -89,7 +89,7 @@ async def release(queue: QueueName, claim: ClaimId, /, *, options: Options = DEF
     if options.as_json:
         options.output.json({"id": claim, "released": True})
     else:
-        options.output.note(f"Claim {claim} released.")
+        options.output.note(f"Claim {claim} is over.")
 
 
 async def _show(options: Options, claim: Claim) -> None:

@@ -53,7 +53,9 @@ async def rotate(*, options: Options = DEFAULTS) -> None:
     if options.as_json:
         options.output.json({"queues": queues})
     else:
-        options.output.note(f"The next posts to {counted(queues, 'queue')} make new data keys.")
+        options.output.note(
+            f"{counted(queues, 'queue')} will get new data keys with the next post."
+        )
 
 
 @app.command

@@ -116,7 +116,7 @@ async def revoke(*ids: Ids, options: Options = DEFAULTS) -> None:
             if options.as_json:
                 options.output.json({"id": id_, "revoked": True})
             else:
-                options.output.note(f"{id_}: revoked.")
+                options.output.note(f"Key {id_} is good no more.")
 
 
 def _cells(key: Key) -> Cells:

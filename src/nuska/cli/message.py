@@ -135,7 +135,7 @@ async def delete(
             if options.as_json:
                 options.output.json({"id": message_id, "deleted": True})
             else:
-                options.output.note(f"Message {message_id} deleted.")
+                options.output.note(f"Message {message_id} is gone.")
 
 
 @app.command

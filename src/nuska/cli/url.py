@@ -127,7 +127,7 @@ async def revoke(
             if options.as_json:
                 options.output.json({"id": id_, "revoked": True})
             else:
-                options.output.note(f"{id_} is revoked.")
+                options.output.note(f"{id_} is good no more.")
 
 
 def _cells(found: KeptUrl) -> Cells:
