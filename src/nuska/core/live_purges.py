@@ -3,7 +3,8 @@
 No store keeps those: they are a connection's. Their removal is noted in the record that says until
 when the queue's log is kept (``core/live_logs.py``), and a hint goes to all nodes. A hint says
 nothing of why it came, so whoever reads the queue looks at the record after one, but not more
-often than once a second, however much is posted.
+often than once a second, however much is posted. Hints get lost: who looks after the log looks,
+too.
 """
 
 import asyncio
@@ -42,8 +43,8 @@ class Purges:
             return None
         return max(0.0, self._looked_at + LOOKED_FOR_EVERY - asyncio.get_running_loop().time())
 
-    async def look_now_and_then(self) -> None:
-        if asyncio.get_running_loop().time() >= self._looked_at + LOOKED_FOR_EVERY:
+    async def look_if_hinted(self) -> None:
+        if self.pause == 0:
             await self.look()
 
     async def look(self) -> None:

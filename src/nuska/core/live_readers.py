@@ -229,7 +229,7 @@ class Reader:
         more |= await self._returning.catch_up(now)
         if self.weights.are_heavy or asyncio.get_running_loop().time() >= self._tended_at:
             await self._tend(now)
-        await self.purges.look_now_and_then()
+        await self.purges.look_if_hinted()
         self._last_turn = now
         return more
 
@@ -325,6 +325,7 @@ class Reader:
     # The log itself
 
     async def _tend(self, now: Moment) -> None:
+        await self.purges.look()
         if not self.all_known:
             await self._teller.look_through((), now)
         settled = Moment(now - self._kept_for)
