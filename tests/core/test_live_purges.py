@@ -100,6 +100,20 @@ async def test_who_subscribes_after_a_purge_was_answered_stays(nodes: list[Node]
     assert not nodes[at].has(later)
 
 
+async def test_who_subscribes_where_nobody_has_looked_since_the_purge_stays(
+    nodes: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = nodes
+    before = await two.connect()
+    await two.settled()
+    monkeypatch.setattr("nuska.core.live_purges.LOOKED_FOR_EVERY", 1000.0)
+    await purge(one)
+    later = await two.connect()
+    monkeypatch.setattr("nuska.core.live_purges.LOOKED_FOR_EVERY", 0.0)
+    await two.settled()
+    assert (two.has(before), two.has(later)) == (False, True)
+
+
 async def test_a_topics_purge_leaves_the_queue_of_its_name(nodes: list[Node]) -> None:
     one, two = nodes
     here = await two.connect()
