@@ -28,9 +28,13 @@ export class Live {
   #failures = 0;
 
   constructor(options, http, queues, settings) {
-    const { since = {}, filter, over, openWithin, onMessage, onGap, onState, ended } = settings;
+    const { topic = false, since = {}, filter, over, openWithin } = settings;
+    const { onMessage, onGap, onState, ended } = settings;
     if (queues.length === 0) throw new TypeError("a subscription needs the name of a queue");
+    if (topic && queues.length > 1) throw new TypeError("a subscription is of one topic at most");
     this.queues = queues;
+    /** Whether the name is that of a topic. */
+    this.topic = topic;
     /** Of each queue, after what to go on: good for `since`. */
     this.markers = typeof since === "string" ? { [queues[0]]: since } : { ...since };
     this.filter = filter;
@@ -126,7 +130,7 @@ export class Live {
       const one = this.queues.length === 1;
       const since = one ? this.markers[name] : Object.keys(this.markers).length ? this.markers : undefined;
       const reply = await socket.call("subscription_create", {
-        ...(one ? { queue_name: name } : { queue_names: this.queues }),
+        ...(one ? { [this.topic ? "topic_name" : "queue_name"]: name } : { queue_names: this.queues }),
         ttl: TTL,
         options: { detailed: true, since, filter: this.filter },
       });
@@ -170,7 +174,7 @@ export class Live {
     const late = setTimeout(() => streams.abort(), openTimeout * 1000);
     const response = await this.#http.respond(
       "GET",
-      `/v2/queues/${encodeURIComponent(queue)}/messages/stream`,
+      `/v2/${this.topic ? "topics" : "queues"}/${encodeURIComponent(queue)}/messages/stream`,
       {
         query: { attributes: true, filter: this.filter && JSON.stringify(this.filter) },
         headers: { Accept: "text/event-stream", ...(marker && { "Last-Event-ID": marker }) },
@@ -206,7 +210,7 @@ export class Live {
   /** Take in what came; true when no more can be held. */
   #hear(frame) {
     if (this.#end.signal.aborted) return true;
-    const { Message_Type: kind, queue_name: queue, marker } = frame;
+    const { Message_Type: kind, queue_name: queue = frame.topic_name, marker } = frame;
     if (kind === "SubscriptionEnded") return true;
     if (kind !== "Notification" && kind !== "Gap") return false;
     this.markers[queue] = marker;

@@ -74,6 +74,7 @@ export interface ClaimOptions {
 }
 
 export interface LiveMessage<Body = Json> {
+  /** Or the topic. */
   queue: string;
   id: string;
   /** Where to go on after this message. */
@@ -90,6 +91,8 @@ export interface Gap {
 }
 
 export interface SubscribeOptions<Body = Json> {
+  /** The name is that of a topic: what is published to it. */
+  topic?: boolean;
   /** Begin after this marker, of one queue or of each by its name; else with what comes now. */
   since?: string | Record<string, string>;
   /** Only messages that fit. */

@@ -47,6 +47,19 @@ def test_a_filter_leaves_out_the_rest(here, posted: list[str]) -> None:
     assert lines[1].split("\t") == ["jobs", posted[3], '{"number": 3}']
 
 
+def test_a_topic_is_followed_too(nuska, here) -> None:
+    with BlockingClient(nuska.url, project=nuska.project) as client:
+        with client.subscribe(topic="news") as live:
+            first = client.topic("news").publish("first")
+            client.topic("news").publish("second")
+            client.queue("news").post("of the queue")
+            assert [next(live).body, next(live).body] == ["first", "second"]
+        done = here("tail", "--topic", "news", "--since", first, "--limit", "1", "--json")
+    assert done.returncode == 0
+    shown = json.loads(done.stdout)
+    assert (shown["queue"], shown["body"]) == ("news", "second")
+
+
 def test_what_the_server_has_not_kept_is_said_to_be_missing(nuska, jobs: BlockingQueue) -> None:
     first = jobs.post(1)
     jobs.post(2)
@@ -75,7 +88,8 @@ def test_it_shows_what_is_posted_until_it_is_interrupted(nuska, jobs: BlockingQu
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ([], "Give the name of a queue."),
+        ([], "Give the name of a queue, or a topic's with --topic."),
+        (["jobs", "--topic", "news"], "Give the name of a queue, or a topic's with --topic."),
         (["a", "b", "--since", "1"], "--since is a marker of one queue; name one."),
         (["jobs", "--limit", "0"], "--limit must be more than 0."),
         (["jobs", "--filter", "[1]"], "--filter must be a JSON object."),

@@ -98,6 +98,21 @@ async def test_what_does_not_fit_the_filter_is_not_seen(
             await anext(client.subscribe("jobs", filter={"body": {"state": "no list"}}))
 
 
+async def test_a_topic_is_listened_to_across_a_restart(server: ServerProcess, project: str) -> None:
+    async with Client(server.url, project=project, retry=PATIENT) as client:
+        with pytest.raises(ValueError, match="queues or of a topic"):
+            client.subscribe("jobs", topic="news")
+        async with asyncio.timeout(LIMIT), client.subscribe(topic="news") as live:
+            await client.topic("news").publish(1)
+            assert (await anext(live)).queue == "news"
+            server.kill()
+            server.start()
+            await client.topic("news").publish(2)
+            await client.queue("news").post("of the queue")
+            await client.topic("news").publish(3)
+            assert [(await anext(live)).body for _ in range(2)] == [2, 3]
+
+
 async def test_a_fresh_subscription_has_no_gap(server: ServerProcess, project: str) -> None:
     async with asyncio.timeout(LIMIT), Client(server.url, project=project) as client:
         await client.queue("jobs").post("before")

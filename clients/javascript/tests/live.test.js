@@ -78,6 +78,34 @@ for (const over of ["websocket", "events"]) {
   });
 }
 
+for (const over of ["websocket", "events"])
+  test(`by ${over}: what is published to a topic comes, and nothing of the queue of its name`, async () => {
+    const writer = client();
+    const publish = async (body) => {
+      const answer = await fetch(`${URL_OF_SERVER}/v2/topics/news/messages`, {
+        method: "POST",
+        headers: {
+          "Content-Type": "application/json",
+          "Client-ID": writer.clientId,
+          "X-Project-Id": writer.project,
+        },
+        body: JSON.stringify({ messages: [{ body }] }),
+      });
+      assert.equal(answer.status, 201);
+    };
+    const reader = client({ project: writer.project });
+    const { taken, open, live } = subscribed(reader, "news", { over, topic: true });
+    await open();
+    await writer.queue("news").post("posted");
+    await publish("published");
+    await publish("again");
+    const found = await taken(2);
+    assert.deepEqual(found.map(({ queue, body }) => [queue, body]), [["news", "published"], ["news", "again"]]);
+    assert.equal(live.markers.news, found[1].marker);
+    reader.close();
+    assert.throws(() => reader.subscribe(["a", "b"], { topic: true }), /one topic/);
+  });
+
 test("by events: a signed URL for reading is enough", async () => {
   const owner = client();
   const answer = await fetch(`${URL_OF_SERVER}/v2/queues/readings/share`, {

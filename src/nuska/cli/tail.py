@@ -22,6 +22,7 @@ app = App(
 @app.default
 async def tail(
     *queues: Annotated[str, Parameter(name="QUEUE", help="The queues' names.")],
+    topic: Annotated[str | None, Parameter(help="Follow this topic, instead of queues.")] = None,
     since: Annotated[
         str | None,
         Parameter(help="Begin after this marker, or after the message of this id."),
@@ -36,9 +37,9 @@ async def tail(
 
     A server that goes away is waited for; what was posted meanwhile is shown then.
     """
-    if not queues:
-        raise CommandFailed(Exit.USAGE, "Give the name of a queue.")
-    if since is not None and len(queues) != 1:
+    if bool(queues) is (topic is not None):
+        raise CommandFailed(Exit.USAGE, "Give the name of a queue, or a topic's with --topic.")
+    if since is not None and len(queues) > 1:
         raise CommandFailed(Exit.USAGE, "--since is a marker of one queue; name one.")
     if limit is not None and limit < 1:
         raise CommandFailed(Exit.USAGE, "--limit must be more than 0.")
@@ -50,9 +51,11 @@ async def tail(
 
     async with (
         options.client() as client,
-        client.subscribe(*queues, since=since, filter=_filter(only), on_gap=tell) as live,
+        client.subscribe(
+            *queues, topic=topic, since=since, filter=_filter(only), on_gap=tell
+        ) as live,
     ):
-        options.output.note(f"Following {', '.join(queues)}.")
+        options.output.note(f"Following {topic or ', '.join(queues)}.")
         await options.output.rows(("QUEUE", "ID", "BODY"), _rows(live, limit), at_once=True)
 
 

@@ -115,12 +115,15 @@ class BlockingClient:
     def subscribe(
         self,
         *queues: str,
+        topic: str | None = None,
         since: str | Mapping[str, str] | None = None,
         filter: Mapping[str, Any] | None = None,  # noqa: A002  its name in the API
         on_gap: Callable[[Gap], None] | None = None,
     ) -> BlockingSubscription:
         """``on_gap`` is called in the client's thread."""
-        live = self._client.subscribe(*queues, since=since, filter=filter, on_gap=on_gap)
+        live = self._client.subscribe(
+            *queues, topic=topic, since=since, filter=filter, on_gap=on_gap
+        )
         return BlockingSubscription(self._open(), live)
 
     def queues(

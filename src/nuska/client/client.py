@@ -128,17 +128,23 @@ class Client:
     def subscribe(
         self,
         *queues: str,
+        topic: str | None = None,
         since: str | Mapping[str, str] | None = None,
         filter: Mapping[str, Any] | None = None,  # noqa: A002  its name in the API
         on_gap: Callable[[Gap], None] | None = None,
     ) -> LiveSubscription:
-        """Messages as they are posted: ``async for message in client.subscribe("jobs")``.
+        """Messages as they are posted: ``async for message in client.subscribe("jobs")``, or as
+        they are published to a topic: ``client.subscribe(topic="news")``.
 
         ``since`` is the marker after which to begin (``message.marker``, a message's id), of one
         queue, or of each by its name; without it, with what is posted from now on. Only messages
         that fit ``filter`` come. ``on_gap`` is told when the server no longer had messages
         that should have come; else that is logged.
         """
+        if topic is not None:
+            if queues:
+                raise ValueError("a subscription is of queues or of a topic")
+            queues = (topic,)
         if isinstance(since, str):
             if len(queues) != 1:
                 raise ValueError("a marker is of one queue; give one by the name of each")
@@ -147,6 +153,7 @@ class Client:
             self._address,
             self._caller,
             queues,
+            of_topic=topic is not None,
             since=since or {},
             filter=filter,
             on_gap=on_gap,

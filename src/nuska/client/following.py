@@ -39,6 +39,7 @@ class LiveMessage(Struct, frozen=True, kw_only=True):
     """A message as it was posted."""
 
     queue: str
+    """Or the topic."""
     id: str
     marker: str
     """Where to go on after this message."""
@@ -72,6 +73,7 @@ class LiveSubscription:
         caller: Caller,
         queues: tuple[str, ...],
         *,
+        of_topic: bool,
         since: Mapping[str, str],
         filter: Mapping[str, Any] | None,  # noqa: A002  its name in the API
         on_gap: Callable[[Gap], None] | None,
@@ -82,7 +84,7 @@ class LiveSubscription:
         if not queues:
             raise ValueError("a subscription needs the name of a queue")
         self._address, self._caller = address, caller
-        self._queues = queues
+        self._queues, self._of_topic = queues, of_topic
         self._filter = filter
         self._on_gap = on_gap
         self._timeout, self._retry, self._timing = timeout, retry, timing
@@ -125,16 +127,16 @@ class LiveSubscription:
                 case "Notification":
                     return self._message(frame)
                 case "Gap":
-                    self._gap(Gap(frame.queue_name, frame.marker))
+                    self._gap(Gap(frame.source, frame.marker))
                 case "SubscriptionEnded":
                     await self._socket.close()
         raise StopAsyncIteration
 
     def _message(self, frame: Frame) -> LiveMessage:
-        self.markers[frame.queue_name] = frame.marker
+        self.markers[frame.source] = frame.marker
         self._failures = 0
         return LiveMessage(
-            queue=frame.queue_name,
+            queue=frame.source,
             id=frame.message_id,
             marker=frame.marker,
             body=frame.read(object),
@@ -198,9 +200,10 @@ class LiveSubscription:
         one = len(self._queues) == 1
         since: Any = self.markers.get(self._queues[0]) if one else self.markers or None
         options = {"detailed": True, "since": since, "filter": self._filter}
+        place: Any = self._queues[0] if one else self._queues
+        key = "topic_name" if self._of_topic else "queue_name" if one else "queue_names"
         body = encode_body(
-            queue_name=self._queues[0] if one else None,
-            queue_names=None if one else self._queues,
+            **{key: place},
             ttl=TTL,
             options=msgspec.Raw(encode_body(**options)),
         )

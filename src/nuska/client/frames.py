@@ -52,10 +52,17 @@ class Frame(Struct, frozen=True, kw_only=True):
     body: Raw = Raw(b"null")
     kind: str = field(name="Message_Type", default="")
     queue_name: str = ""
+    topic_name: str = ""
+    """Of what comes from a topic, which has no ``queue_name``."""
     message_id: str = ""
     marker: str = ""
     ttl: int = 0
     attributes: dict[str, Any] | None = None
+
+    @property
+    def source(self) -> str:
+        """Where a push comes from."""
+        return self.queue_name or self.topic_name
 
     def read(self, shape: type[T]) -> T:
         """The body as ``shape``; keys that ``shape`` does not know are ignored."""
