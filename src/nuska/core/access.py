@@ -7,12 +7,11 @@ project's data a call reaches is not decided here: it is the caller's own, alway
 ``QueueRef`` is made from the caller.
 """
 
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 
 from nuska.domain.errors import InvalidInput, NotAllowed
-from nuska.domain.internal import origin
+from nuska.domain.internal import can_be_callers, origin
 from nuska.domain.messages import QueueRef
 from nuska.domain.policy import CONTEXT_IS_ADMIN, Holder, PolicyError, Rules
 from nuska.interfaces.identity import Caller, Grant, Verified
@@ -92,7 +91,6 @@ PING = "ping:get"
 
 DECISIONS_REMEMBERED = 1024
 """Of sets of roles, or of those in a project where the policy speaks of projects."""
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]").search
 
 
 class Access:
@@ -160,7 +158,7 @@ def allow(caller: Caller, action: str, queue: QueueRef | None = None) -> None:
     what the service's own queues are kept under (``domain/internal.py``): ``InvalidInput``,
     whatever the action.
     """
-    if _CONTROL_CHARACTER(caller.project):
+    if not can_be_callers(caller.project):
         raise InvalidInput("The project's id must not contain control characters.")
     permitted = caller.permitted
     if permitted is None:

@@ -6,6 +6,7 @@ have queues too, in a namespace of their own: a topic is told from a queue of it
 project.
 """
 
+import re
 from typing import Literal
 
 from nuska.domain.messages import QueueRef
@@ -13,7 +14,14 @@ from nuska.domain.messages import QueueRef
 SEPARATOR = "\x1f"
 """Between the parts of a name or a key; no name that a caller can choose has it."""
 
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]").search
+
 Kind = Literal["letters", "retries", "attempts", "dead", "topics", "subscriptions"]
+
+
+def can_be_callers(project: str) -> bool:
+    """Whether a project can be a caller's: no id of one has control characters."""
+    return _CONTROL_CHARACTER(project) is None
 
 
 def internal(kind: Kind, queue: QueueRef) -> QueueRef:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from nuska.domain.errors import NotAuthenticated
 from nuska.domain.keys import is_key
-from nuska.interfaces.identity import Credentials, Verified
+from nuska.interfaces.identity import Credentials, Verified, Watch
 
 
 class TokenVerifier(Protocol):
@@ -21,6 +21,10 @@ class TokenVerifier(Protocol):
 
     async def verify(self, token: str) -> Verified:
         """Who it is. Raises ``NotAuthenticated``, or ``Unavailable`` within seconds."""
+        ...
+
+    def watch(self, token: str, verified: Verified) -> Watch:
+        """Who it is from now on, of a token that has just been accepted."""
         ...
 
 
@@ -41,9 +45,9 @@ class ChosenIdentity:
         verifier, shown = self._shown(credentials)
         return verifier.cached(shown) or self._ask(verifier, shown)
 
-    def still_holds(self, credentials: Credentials) -> bool:
+    def watch(self, credentials: Credentials, verified: Verified) -> Watch:
         verifier, shown = self._shown(credentials)
-        return verifier.cached(shown) is not None
+        return verifier.watch(shown, verified)
 
     def _shown(self, credentials: Credentials) -> tuple[TokenVerifier, str]:
         """What is shown, and who knows about it. Raises ``NotAuthenticated``."""

@@ -1,12 +1,14 @@
 """API keys of the service's own as a proof of who is calling. What is kept of one is read anew
 after a second of use, so that one revoked on another node is refused here soon after."""
 
+from collections.abc import Callable
+
 from nuska.core.key_uses import KeyUses
 from nuska.core.keys import GRANT, KeyService
 from nuska.domain.moments import seconds
 from nuska.identity.remembered import Belief, Remembered
 from nuska.interfaces.clock import Clock
-from nuska.interfaces.identity import Verified
+from nuska.interfaces.identity import Verified, Watch
 from nuska.interfaces.storage import RandomBytes
 
 BELIEF = Belief(
@@ -36,6 +38,9 @@ class KeyTokens:
         self._note(verified)
         return verified
 
+    def watch(self, token: str, verified: Verified) -> Watch:
+        return _InUse(self._remembered.watch(token, verified), self._note)
+
     async def close(self) -> None:
         await self._remembered.close()
 
@@ -47,3 +52,17 @@ class KeyTokens:
     def _forget(self, id_: str) -> None:
         grant = f"{GRANT}{id_}"
         self._remembered.forget(lambda known: known.grant is not None and known.grant.id == grant)
+
+
+class _InUse:
+    """A key is used for as long as something rests on it."""
+
+    def __init__(self, watch: Watch, note: Callable[[Verified], None]) -> None:
+        self._watch = watch
+        self._note = note
+
+    def look(self) -> Verified | None:
+        verified = self._watch.look()
+        if verified is not None:
+            self._note(verified)
+        return verified

@@ -9,6 +9,8 @@ is known here by a keyed hash alone: what is kept is of no use to anybody who re
 - Used after ``recheck_after``, it is asked about again in the background.
 - A refused one stays refused for ``refused_for`` without asking.
 - Of those who bring the same token, one asks; a client that goes away takes nobody's answer along.
+- A token by which a connection lasts is *watched*: what is known of it stays for as long as the
+  connection does, however many others are remembered, and is asked about again in time.
 
 It never takes silence for a yes: what is not known and cannot be asked is ``Unavailable``.
 """
@@ -17,10 +19,12 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
+from weakref import WeakValueDictionary
 
 from msgspec import Struct
 
 from nuska.domain.errors import NotAuthenticated, Unavailable
+from nuska.domain.internal import can_be_callers
 from nuska.domain.moments import Duration, Moment, after, seconds
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.identity import Verified
@@ -28,10 +32,14 @@ from nuska.interfaces.storage import RandomBytes
 
 MAX_ASKING = 500
 """Tokens that are asked about at the same time; a further one is told to come again."""
+MAX_ASKING_ASIDE = 250
+"""Of these in the background at most, so that there is room for whoever waits."""
 MAX_REFUSED = 10_000
 """Refused tokens remembered, apart from the accepted ones, so that guesses crowd out nobody."""
 RECHECK_PAUSE = seconds(5)
 """After a question in the background that was not answered."""
+EXPIRED = "The token has expired."
+NO_PROJECT = "The token's project has an id with control characters."
 KEY_BYTES = 32
 DIGEST_BYTES = 16
 
@@ -62,6 +70,26 @@ class _Known:
         self.ends = ends
 
 
+class Watched:
+    """Implements ``Watch``: one token, for all that last by it."""
+
+    __slots__ = ("__weakref__", "_owner", "key", "known", "refusal", "token")
+
+    def __init__(self, owner: "Remembered", key: bytes, token: str, known: _Known) -> None:
+        self._owner = owner
+        self.key = key
+        self.token = token
+        self.known = known
+        self.refusal: str | None = None
+        """Why it is not good any more."""
+
+    def look(self) -> Verified | None:
+        return self._owner.look(self)
+
+    def __repr__(self) -> str:
+        return "Watched(…)"
+
+
 class Remembered:
     """Implements ``TokenVerifier``, asking by ``ask``."""
 
@@ -73,6 +101,9 @@ class Remembered:
         self._accepted: dict[bytes, _Known] = {}
         self._refused: dict[bytes, tuple[Moment, str]] = {}
         self._asking: dict[bytes, asyncio.Task[Verified]] = {}
+        self._watched: WeakValueDictionary[bytes, Watched] = WeakValueDictionary()
+        self._forgotten = 0
+        """How often something was: an answer to a question from before then is not kept."""
 
     def cached(self, token: str) -> Verified | None:
         """Who it is, if that is known without asking."""
@@ -104,14 +135,45 @@ class Remembered:
             asking = self._start(key, token)
         return await asyncio.shield(asking)
 
+    def watch(self, token: str, verified: Verified) -> Watched:
+        """A token that has just been accepted, for as long as somebody holds on to the answer."""
+        key = self._key(token)
+        watched = self._watched.get(key)
+        if watched is None or watched.refusal is not None:
+            known = self._accepted.get(key) or self._believed(verified, self._clock.now())
+            watched = self._watched[key] = Watched(self, key, token, known)
+        return watched
+
+    def look(self, watched: Watched) -> Verified | None:
+        """What is known of a token that is watched: see ``Watch``."""
+        if watched.refusal is not None:
+            raise NotAuthenticated(description=watched.refusal)
+        known, now = watched.known, self._clock.now()
+        if known.verified.expires_at is not None and known.verified.expires_at <= now:
+            raise NotAuthenticated(description=EXPIRED)
+        if now >= known.recheck_at:
+            self._recheck(watched.key, watched.token, known, now)
+        return known.verified if now < known.ends else None
+
     def forget(self, is_meant: Callable[[Verified], bool]) -> None:
         """Believe those tokens no longer."""
+        self._forgotten += 1
         for key in [key for key, known in self._accepted.items() if is_meant(known.verified)]:
             del self._accepted[key]
+        now = self._clock.now()
+        for watched in self._watched.values():
+            if is_meant(watched.known.verified):
+                watched.known = _Known(watched.known.verified, recheck_at=now, ends=now)
 
     def forget_all(self) -> None:
+        """Ask about every token again. Those that are watched are believed until then: it was
+        not said that any of them is bad."""
+        self._forgotten += 1
         self._accepted.clear()
         self._refused.clear()
+        now = self._clock.now()
+        for watched in self._watched.values():
+            watched.known.recheck_at = now
 
     async def close(self) -> None:
         asking = tuple(self._asking.values())
@@ -125,8 +187,10 @@ class Remembered:
         ).digest()
 
     def _recheck(self, key: bytes, token: str, known: _Known, now: Moment) -> None:
-        known.recheck_at = after(now, RECHECK_PAUSE)
-        if key not in self._asking and len(self._asking) < MAX_ASKING:
+        if key in self._asking:
+            return
+        if len(self._asking) < MAX_ASKING_ASIDE:
+            known.recheck_at = after(now, RECHECK_PAUSE)
             self._start(key, token)
 
     def _start(self, key: bytes, token: str) -> asyncio.Task[Verified]:
@@ -141,32 +205,46 @@ class Remembered:
             task.exception()  # whoever waited for it was told; perhaps nobody did
 
     async def _ask_and_keep(self, key: bytes, token: str) -> Verified:
-        began = self._clock.now()
+        began, forgotten = self._clock.now(), self._forgotten
         try:
             verified = await self._ask(token)
+            if verified.project is not None and not can_be_callers(verified.project):
+                raise NotAuthenticated(description=NO_PROJECT)
         except NotAuthenticated as error:
-            self._accepted.pop(key, None)
-            if len(self._refused) >= MAX_REFUSED:
-                del self._refused[next(iter(self._refused))]
-            until = after(self._clock.now(), self._belief.refused_for)
-            self._refused[key] = until, error.description
+            if forgotten == self._forgotten:
+                self._refuse(key, error.description)
             raise
         except Unavailable:
             raise
         except Exception as error:
             log.exception("a token could not be checked")
             raise Unavailable("The token could not be checked.") from error
-        self._keep(key, verified, began)
+        if verified.expires_at is not None and verified.expires_at <= self._clock.now():
+            raise NotAuthenticated(description=EXPIRED)
+        if forgotten == self._forgotten:
+            self._keep(key, self._believed(verified, began))
         return verified
 
-    def _keep(self, key: bytes, verified: Verified, began: Moment) -> None:
+    def _refuse(self, key: bytes, reason: str) -> None:
+        self._accepted.pop(key, None)
+        if len(self._refused) >= MAX_REFUSED:
+            del self._refused[next(iter(self._refused))]
+        self._refused[key] = after(self._clock.now(), self._belief.refused_for), reason
+        if (watched := self._watched.get(key)) is not None:
+            watched.refusal = reason
+
+    def _believed(self, verified: Verified, began: Moment) -> _Known:
+        """What was said to a question from this moment."""
         ends = after(began, self._belief.believed_for)
         if verified.expires_at is not None:
-            if verified.expires_at <= self._clock.now():
-                raise NotAuthenticated(description="The token has expired.")
             ends = min(ends, verified.expires_at)
+        return _Known(verified, min(after(began, self._belief.recheck_after), ends), ends)
+
+    def _keep(self, key: bytes, known: _Known) -> None:
         self._accepted.pop(key, None)  # to stand at the end
         if len(self._accepted) >= self._belief.max_kept:
             del self._accepted[next(iter(self._accepted))]
-        recheck_at = after(began, self._belief.recheck_after)
-        self._accepted[key] = _Known(verified, recheck_at, ends)
+        self._accepted[key] = known
+        if (watched := self._watched.get(key)) is not None:
+            watched.known = known
+            watched.refusal = None

@@ -76,6 +76,20 @@ class Caller(Struct, frozen=True, gc=False):
     """When what he has shown is over: a connection that lasts ends then."""
 
 
+class Watch(Protocol):
+    """What is known of credentials that were accepted, for whatever lasts longer than a request."""
+
+    def look(self) -> Verified | None:
+        """What they prove by now, as far as that is known, without waiting. What is due to be
+        asked again is asked in the background: look every few seconds.
+
+        None: for longer than an answer is believed nobody could say. Until somebody can, nothing
+        may be done for, or told to, who has shown them. Raises ``NotAuthenticated`` when they
+        hold no more.
+        """
+        ...
+
+
 class Identity(Protocol):
     believes_claims: bool
     """Open mode: the caller says who it is, and ``identify`` answers at once. Otherwise every
@@ -90,7 +104,6 @@ class Identity(Protocol):
         """
         ...
 
-    def still_holds(self, credentials: Credentials) -> bool:
-        """Whether credentials that were good are known to be, without asking or waiting: for
-        connections that last. What was revoked is not, as soon as that is known."""
+    def watch(self, credentials: Credentials, verified: Verified) -> Watch:
+        """From now on, what credentials prove that have just been identified as ``verified``."""
         ...

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from inspect import isawaitable
 
 from nuska.core.access import Access, allow
-from nuska.domain.errors import NotAllowed, NotAuthenticated, Unavailable
+from nuska.domain.errors import InvalidInput, NotAllowed, NotAuthenticated, Unavailable
 from nuska.interfaces.identity import Identity
 from nuska.transport.http.credentials import proofs_in
 
@@ -28,6 +28,8 @@ def judge_by(identity: Identity, access: Access) -> Judge:
             return HTTPStatus.UNAUTHORIZED
         except NotAllowed:
             return HTTPStatus.FORBIDDEN
+        except InvalidInput:
+            return HTTPStatus.BAD_REQUEST
         except Unavailable:
             return HTTPStatus.SERVICE_UNAVAILABLE
         return HTTPStatus.OK
