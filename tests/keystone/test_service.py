@@ -13,11 +13,13 @@ from typing import Any
 
 import openstack
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from nuska.testing.keystone_people import SERVICE_PASSWORD, Person, new_person
 from nuska.testing.keystone_server import REGION, KeystoneServer, environment
 from nuska.testing.receiver import receiver
 from nuska.testing.server_process import ServerProcess
+from nuska.testing.websocket_client import talking
 
 pytestmark = [
     pytest.mark.slow,
@@ -245,6 +247,41 @@ class TestTrusts:
         assert told["user"]["id"] == ann.id
         assert told["project"]["id"] == ann.project_id
         assert told["OS-TRUST:trust"]["id"] == trust
+
+    async def test_a_trust_is_made_over_websocket_by_the_token_shown_there(
+        self, server: ServerProcess, keystone: KeystoneServer
+    ) -> None:
+        ann = new_person(keystone, "member")
+        url = server.url.replace("http", "ws", 1) + "/v2/websocket"
+        async with receiver() as listening, talking(url, project=ann.project_id) as talk:
+            hook = {"subscriber": f"trust+{listening.url('/ok')}", "ttl": 600}
+            shown = {"X-Auth-Token": ann.token()}
+            assert (await talk.ask("authenticate", shown)).status == 200
+            made = await talk.ask("subscription_create", queue_name="jobs", **hook)
+            assert made.status == 201, made.body
+            posted = await talk.ask("message_post", queue_name="jobs", messages=[{"body": "hello"}])
+            assert posted.status == 201
+            await listening.wait_for(1, within=SOON)
+        (notification,) = listening.requests
+        told = keystone.look_at(notification.headers["x-auth-token"])
+        assert told["user"]["id"] == ann.id
+        assert told["project"]["id"] == ann.project_id
+
+    async def test_a_revoked_token_closes_an_open_websocket(
+        self, server: ServerProcess, keystone: KeystoneServer
+    ) -> None:
+        ann = new_person(keystone, "member")
+        url = server.url.replace("http", "ws", 1) + "/v2/websocket"
+        async with talking(url, project=ann.project_id) as talk:
+            token = ann.token()
+            assert (await talk.ask("authenticate", {"X-Auth-Token": token})).status == 200
+            made = await talk.ask("subscription_create", queue_name="jobs")
+            assert made.status == 201, made.body
+            keystone.revoke(token)
+            with pytest.raises(ConnectionClosed) as closed:
+                await talk.next()
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 4003
 
     def test_nobody_uses_a_trust_that_another_gave(
         self, server: ServerProcess, keystone: KeystoneServer

@@ -10,16 +10,18 @@ import msgspec
 import pytest
 
 from nuska.core import Core, build_core
+from nuska.core.access import Access
 from nuska.core.live import LiveBounds
 from nuska.core.messages import Draft
 from nuska.domain.messages import QueueRef
 from nuska.identity.none import NoAuthentication
-from nuska.interfaces.identity import Caller
+from nuska.interfaces.identity import Caller, Identity, Verified
 from nuska.stores.memory import MemoryStore
 from nuska.system import SystemClock
 from nuska.testing.clock import seeded_bytes
 from nuska.testing.event_source import EventSource
 from nuska.testing.raw_http import converse
+from nuska.testing.tokens import Tokens
 from nuska.transport.http import build_app
 from nuska.transport.http.event_stream import EventStream
 
@@ -37,13 +39,25 @@ class Service:
         self._stack = stack
         self.port = 0
 
-    async def start(self, *, app: Any = None, server: Any = None, **live: Any) -> "Service":
+    async def start(
+        self,
+        *,
+        app: Any = None,
+        server: Any = None,
+        identity: Identity | None = None,
+        access: Access | None = None,
+        **live: Any,
+    ) -> "Service":
         clock = SystemClock()
         store = MemoryStore(now=clock.now(), random_bytes=seeded_bytes(1))
         self.core: Core = build_core(
-            store=store, clock=clock, random_bytes=seeded_bytes(2), live=LiveBounds(**live)
+            store=store,
+            clock=clock,
+            random_bytes=seeded_bytes(2),
+            live=LiveBounds(**live),
+            access=access,
         )
-        application = build_app(self.core, NoAuthentication(), **(app or {}))
+        application = build_app(self.core, identity or NoAuthentication(), **(app or {}))
         self.served = await self._serve(application, **(server or {}))
         self.port = self.served.port
         self._stack.push_async_callback(self.core.live.stop)
@@ -383,3 +397,48 @@ async def test_a_busy_stream_ends_too_when_what_was_shown_is_good_no_longer(
     await stream.close()
     assert len(pieces) > 5
     assert b'"reason":"expired"' in pieces[-1].replace(b" ", b"")
+
+
+MEMBER = Verified(project="acme", roles=frozenset({"member"}))
+LISTENING = {"Client-ID": "0f8fad5b-d9cb-469f-a165-70867728950e", "X-Auth-Token": "t"}
+
+
+async def watched(service: Service, tokens: Tokens) -> EventSource:
+    access = Access({"messages:get_all": "role:member"})
+    await service.start(identity=tokens, access=access, stream_heartbeat=0.05)
+    return await service.open(**LISTENING)
+
+
+@pytest.mark.parametrize("change", ["revoked", "fewer roles", "another project"])
+async def test_a_stream_ends_when_its_token_is_good_for_it_no_longer(
+    service: Service, change: str
+) -> None:
+    tokens = Tokens({"t": MEMBER})
+    source = await watched(service, tokens)
+    await service.post("before")
+    assert (await source.next()).json["body"] == "before"
+    if change == "revoked":
+        tokens.known.clear()
+    elif change == "fewer roles":
+        tokens.known["t"] = Verified(project="acme", roles=frozenset({"reader"}))
+    else:
+        tokens.known["t"] = Verified(project="other", roles=MEMBER.roles)
+    notice = (await source.rest())[-1]
+    assert (notice.type, notice.json["reason"]) == ("notice", "expired")
+    await service.nobody_listens()
+
+
+async def test_a_stream_is_told_nothing_while_nobody_can_say_whose_it_is_and_loses_nothing(
+    service: Service,
+) -> None:
+    tokens = Tokens({"t": MEMBER})
+    source = await watched(service, tokens)
+    tokens.is_down = True
+    await asyncio.sleep(0.3)
+    await service.post("meanwhile")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await source.next()
+    assert source.comments > 2, "it gives signs of life"
+    tokens.is_down = False
+    assert (await source.next()).json["body"] == "meanwhile"

@@ -15,7 +15,7 @@ from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.domain.signing import SignedTerms, Signer, covering
 from nuska.interfaces.clock import Clock
-from nuska.interfaces.identity import Grant, Verified
+from nuska.interfaces.identity import Caller, Grant, Verified
 
 ACTIONS: dict[str, dict[str, frozenset[str]]] = {
     "messages": {
@@ -120,6 +120,13 @@ class SignatureDesk:
         for name in grant.queues or ():
             return await self._grants.get(QueueRef(project, name), grant.id) is not None
         return False
+
+    async def is_still_good_for(self, caller: Caller) -> bool:
+        """Whether somebody whom a signature has made a caller would be one again."""
+        ends = caller.expires_at
+        if ends is not None and ends <= self._clock.now():
+            return False
+        return caller.grant is None or await self.is_still_good(caller.project, caller.grant)
 
     def _verify(self, terms: SignedTerms) -> _Genuine | None:
         if self._signer is None:

@@ -9,12 +9,23 @@ from typing import Any
 
 import pytest
 
-from nuska.core import Core
+from nuska.core import Core, build_core
+from nuska.core.access import Access
+from nuska.core.messages import Draft
+from nuska.core.sharing import SharingRules
 from nuska.domain.limits import DEAD_LETTERS_PER_CLAIM
+from nuska.domain.signing import Signer
+from nuska.interfaces.identity import Caller, Verified
 from nuska.stores.memory import MemoryStore
 from nuska.testing.asgi import AsgiDriver, Connection, Reply
 from nuska.testing.clock import ManualClock
+from nuska.testing.tokens import Tokens
+from nuska.transport.http import build_app
 
+from .signed import headers_of
+
+SIGNER = Signer("long-poll-signing-key")
+HEADERS = {"Client-ID": "0f8fad5b-d9cb-469f-a165-70867728950e"}
 QUEUE = "/v2/queues/jobs"
 MESSAGES = f"{QUEUE}/messages"
 CLAIM = ("POST", f"{QUEUE}/claims?limit=1&wait=30")
@@ -399,3 +410,65 @@ async def test_two_hundred_polls_cut_at_any_moment_lose_nothing(
     assert got, "some polls were answered"
     assert rest, "some messages were left"
     assert sorted(got + rest) == list(range(200))
+
+
+# What was shown may be over when the wait is
+
+MEMBER = Verified(project="acme", roles=frozenset({"member"}))
+PERMISSIONS = ("claims:create", "messages:delete_all", "messages:get_all")
+
+
+@pytest.fixture
+def tokens() -> Tokens:
+    return Tokens({"t": MEMBER})
+
+
+@pytest.fixture
+def closed(store: MemoryStore, clock: ManualClock) -> Core:
+    access = Access(dict.fromkeys(PERMISSIONS, "role:member"))
+    sharing = SharingRules(signer=SIGNER)
+    return build_core(store=store, clock=clock, access=access, sharing=sharing)
+
+
+@pytest.mark.parametrize("poll", [CLAIM, POP, LIST], ids=["claim", "pop", "list"])
+@pytest.mark.parametrize(
+    ("change", "status"), [("revoked", 401), ("fewer roles", 403), ("nobody can say", 503)]
+)
+async def test_who_is_nobody_any_more_gets_nothing_that_he_waited_for(
+    closed: Core, tokens: Tokens, poll: tuple[str, str], change: str, status: int
+) -> None:
+    api = AsgiDriver(build_app(closed, tokens), {**HEADERS, "X-Auth-Token": "t"})
+    connection, call = api.open(*poll)
+    waiting = Poll(connection, asyncio.ensure_future(call))
+    await until(lambda: closed.wakeups.waiters > 0)
+    if change == "revoked":
+        tokens.known.clear()
+    elif change == "fewer roles":
+        tokens.known["t"] = Verified(project="acme", roles=frozenset({"reader"}))
+    else:
+        tokens.is_down = True
+    await closed.messages.post(Caller("acme", client=b"x"), "jobs", [Draft(b"1")])
+    reply = await waiting.reply()
+    assert reply.status == status
+    assert "location" not in reply.headers
+    counted = await closed.queues.stats(Caller("acme"), "jobs")
+    assert (counted.stats.ready, counted.stats.claimed) == (1, 0)
+
+
+@pytest.mark.parametrize("poll", [POP, LIST], ids=["pop", "list"])
+async def test_a_signature_that_ends_during_the_wait_gets_nothing(
+    closed: Core, tokens: Tokens, clock: ManualClock, poll: tuple[str, str]
+) -> None:
+    document = {"paths": ["messages"], "methods": ["GET", "DELETE"]}
+    shown = {**HEADERS, "X-Auth-Token": "t"}
+    shared = await AsgiDriver(build_app(closed, tokens), shown).post(f"{QUEUE}/share", document)
+    assert shared.status == 200
+    api = AsgiDriver(build_app(closed, tokens), {**HEADERS, **headers_of(shared.json())})
+    connection, call = api.open(*poll)
+    waiting = Poll(connection, asyncio.ensure_future(call))
+    await until(lambda: closed.wakeups.waiters > 0)
+    clock.advance(seconds=2 * 86_400)
+    await closed.messages.post(Caller("acme", client=b"x"), "jobs", [Draft(b"1")])
+    assert (await waiting.reply()).status == 404
+    counted = await closed.queues.stats(Caller("acme"), "jobs")
+    assert counted.stats.ready == 1

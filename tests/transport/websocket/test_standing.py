@@ -1,6 +1,5 @@
 """Who speaks on a connection where that must be shown (contract websocket-v2 §4, S1, S2)."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,58 +8,37 @@ from websockets.exceptions import ConnectionClosed
 
 from nuska.core.access import Access
 from nuska.core.sharing import SharingRules
-from nuska.domain.errors import NotAuthenticated, Unavailable
 from nuska.domain.moments import Moment, after, seconds
 from nuska.domain.signing import SignedTerms, Signer
-from nuska.interfaces.identity import Credentials, Grant, Verified
+from nuska.interfaces.identity import Grant, Verified
 from nuska.testing.clock import ManualClock
+from nuska.testing.tokens import Tokens
 from nuska.testing.websocket_client import Talk, talking
 
 SIGNER = Signer("nuska-demo-secret")
 MESSAGES = "/v2/queues/jobs/messages"
 
 
-class Tokens:
-    """An identity that knows some tokens, and asks somebody else of one."""
-
-    believes_claims = False
-
-    def __init__(self, clock: ManualClock) -> None:
-        self._known = {
-            "alice": Verified(project="acme", user="alice", roles=frozenset({"member"})),
-            "reader": Verified(project="acme", roles=frozenset({"reader"})),
-            "other": Verified(project="other", roles=frozenset({"member"})),
-            "narrow": Verified(
-                project="acme",
-                roles=frozenset({"member"}),
-                grant=Grant(
-                    id="k", actions=frozenset({"messages:create"}), queues=frozenset({"in"})
-                ),
-            ),
-            "short": Verified(
-                project="acme",
-                roles=frozenset({"member"}),
-                expires_at=after(clock.now(), seconds(60)),
-            ),
-        }
-
-    async def identify(self, credentials: Credentials) -> Verified:
-        await asyncio.sleep(0.01)
-        if credentials.token == "down":
-            raise Unavailable("Nobody can say.")
-        found = self._known.get(credentials.token or credentials.key or "")
-        if found is None:
-            raise NotAuthenticated("Keystone")
-        return found
-
-    def still_holds(self, credentials: Credentials) -> bool:
-        return True
+def known(clock: ManualClock) -> dict[str, Verified]:
+    member = frozenset({"member"})
+    return {
+        "alice": Verified(project="acme", user="alice", roles=member),
+        "reader": Verified(project="acme", roles=frozenset({"reader"})),
+        "other": Verified(project="other", roles=member),
+        "narrow": Verified(
+            project="acme",
+            roles=member,
+            grant=Grant(id="k", actions=frozenset({"messages:create"}), queues=frozenset({"in"})),
+        ),
+        "short": Verified(project="acme", roles=member, expires_at=after(clock.now(), seconds(60))),
+    }
 
 
 @pytest.fixture
 async def guarded(serve: Any, clock: ManualClock) -> Any:
     return await serve(
-        identity=Tokens(clock), core={"access": Access(), "sharing": SharingRules(signer=SIGNER)}
+        identity=Tokens(known(clock)),
+        core={"access": Access(), "sharing": SharingRules(signer=SIGNER)},
     )
 
 

@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 
 from falcon.util.mediatypes import quality
 
+from nuska.core import Core
 from nuska.core.access import Access, allow
 from nuska.core.rates import Rates
 from nuska.core.signatures import Admitted, SignatureDesk
@@ -97,6 +98,7 @@ class Authentication:
     def __call__(self, req: ApiRequest) -> Awaitable[None] | None:
         if req.path in self._open_paths or is_signed(req):
             return None
+        req.identity = self._identity
         found = self._identity.identify(proofs_of(req))
         if isinstance(found, Verified):
             req.verified = found
@@ -266,3 +268,20 @@ def check_permission(req: ApiRequest, action: str) -> None:
         if req.signed is not None:
             raise no_such_route() from None
         raise
+
+
+async def check_again(core: Core, req: ApiRequest, action: str) -> None:
+    """Steps 3, 5 and 12 once more, for a sender who has waited: what he has shown may be revoked
+    by now, or good for less."""
+    caller = req.caller
+    if req.signed is not None:
+        if not await core.desk.is_still_good_for(caller):
+            raise no_such_route()
+        return
+    if req.identity is None:
+        return
+    found = req.identity.identify(proofs_of(req))
+    verified = found if isinstance(found, Verified) else await found
+    if verified.project != caller.project:
+        raise NotAllowed("What you have shown is good for another project by now.")
+    allow(core.access.caller(verified, caller.project, caller.client), action, req.place)

@@ -1,5 +1,7 @@
 """Handlers for claims: decode, call, encode."""
 
+from functools import partial
+
 from falcon.asgi import Response
 
 from nuska.core import Core
@@ -21,17 +23,19 @@ async def post_claim(core: Core, req: ApiRequest, resp: Response) -> None:
         limit=req.asked.integer("limit"),
         highest=core.limits.max_messages_per_claim_or_pop,
     )
-    with LongPoll(req, core.limits) as poll:
+    with LongPoll(req, core, "claims:create") as poll:
         taken = await core.claims.create(req.caller, req.queue, terms, patience=poll.patience)
         if taken is None:
             resp.status = 204
             return
+        undo = partial(core.claims.undo, req.caller, req.queue, taken.id)
+        await poll.check_again(undo)
         resp.status = 201
         resp.set_header("location", wire.location_of(req.base, taken.id))
         resp.data = wire.encode_taken(taken, req.base, core.clock.now(), shown_to(req, core))
         await put_in_format(req, resp)
         if await poll.lost_client():
-            await core.claims.undo(req.caller, req.queue, taken.id)
+            await undo()
 
 
 async def get_claim(core: Core, req: ApiRequest, resp: Response) -> None:

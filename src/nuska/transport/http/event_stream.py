@@ -21,8 +21,9 @@ RETRY_AFTER = (1_000, 3_000)
 RETRY_AFTER_STOP = (500, 8_000)
 """Milliseconds, between which each client's own are chosen: not all come back at once."""
 
-StillGood = Callable[[], Awaitable[bool]]
-"""Whether the client may go on listening."""
+StillGood = Callable[[], Awaitable[bool | None]]
+"""Whether the client may go on listening; None: nobody can say, so that it is told nothing until
+somebody can."""
 
 
 class EventStream:
@@ -56,6 +57,8 @@ class EventStream:
         self._told = ""
         """The marker that the client was told last."""
         self._ended = False
+        self._doubted = False
+        """Nobody could say whether the client may go on."""
         self._asked_at = self._loop_time()
         """When it was asked last whether what the client has shown is good."""
         self._news = asyncio.Event()
@@ -95,20 +98,22 @@ class EventStream:
         return self
 
     async def __anext__(self) -> bytes:
-        while not self._outbox:
+        while not self._outbox or self._doubted:
             if self._ended:
                 raise StopAsyncIteration
             self._news.clear()
-            if self._listening is not None:
+            if self._listening is not None and not self._doubted:
                 self._listening.go_on()
             try:
                 async with asyncio.timeout(self._heartbeat):
                     await self._news.wait()
             except TimeoutError:
                 await self._give_sign_of_life()
+                if self._doubted:
+                    return wire.HEARTBEAT
         if not self._ended and self._loop_time() >= self._asked_at + self._heartbeat:
             await self._ask_whether_good()
-        return self._next_piece()
+        return wire.HEARTBEAT if self._doubted else self._next_piece()
 
     async def close(self) -> None:
         """The answer has ended, one way or the other."""
@@ -145,10 +150,17 @@ class EventStream:
         return asyncio.get_running_loop().time()
 
     async def _ask_whether_good(self) -> bool:
-        """Once in a heartbeat, whatever there is to tell; what was not told yet is not told."""
+        """Once in a heartbeat, whatever there is to tell; what was not told yet waits while that
+        is in doubt, and is not told when the answer is no."""
         self._asked_at = self._loop_time()
-        if await self._still_good():
+        good = await self._still_good()
+        self._doubted = good is None and not self._ended
+        if good:
             return True
+        if good is None:
+            if self._listening is not None:
+                self._listening.hold()
+            return False
         self._outbox.clear()
         self._waiting = 0
         self._say_goodbye("expired", "What you have shown is not good any more.")

@@ -45,7 +45,7 @@ async def _get_by_ids(core: Core, req: ApiRequest, resp: Response, ids: list[str
 
 async def _list(core: Core, req: ApiRequest, resp: Response) -> None:
     asked = req.asked
-    with LongPoll(req, core.limits) as poll:
+    with LongPoll(req, core, "messages:get_all") as poll:
         listing = await messages_at(core, req).page(
             req.caller,
             req.queue,
@@ -56,6 +56,7 @@ async def _list(core: Core, req: ApiRequest, resp: Response) -> None:
             include_delayed=asked.boolean("include_delayed"),
             patience=poll.patience,
         )
+        await poll.check_again()
     links = NO_LINKS
     if listing.messages:
         again = asked.repeated()
@@ -91,16 +92,21 @@ async def delete_messages(core: Core, req: ApiRequest, resp: Response) -> None:
 
 
 async def _pop(core: Core, req: ApiRequest, resp: Response, count: int) -> None:
-    with LongPoll(req, core.limits) as poll:
-        popped = await messages_at(core, req).pop(
-            req.caller, req.queue, count, patience=poll.patience
-        )
+    service = messages_at(core, req)
+    with LongPoll(req, core, "messages:delete_all") as poll:
+        popped = await service.pop(req.caller, req.queue, count, patience=poll.patience)
+
+        async def undo() -> None:
+            if popped:
+                await service.undo_pop(req.caller, req.queue, popped)
+
+        await poll.check_again(undo)
         now, shown = core.clock.now(), shown_to(req, core)
         items = b", ".join([wire.encode_popped(message, now, shown) for message in popped])
         resp.data = b'{"messages": [' + items + b"]}"
         await put_in_format(req, resp)
         if popped and await poll.lost_client():
-            await messages_at(core, req).undo_pop(req.caller, req.queue, popped)
+            await undo()
 
 
 def messages_at(core: Core, req: ApiRequest) -> MessageService:

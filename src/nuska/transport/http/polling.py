@@ -1,11 +1,17 @@
-"""The HTTP side of long polls: how long the client waits, and whether it is still there."""
+"""The HTTP side of long polls: how long the client waits, whether it is still there, and whether
+it may still have what it waited for."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 
+from nuska.core import Core
 from nuska.core.waiting import Patience
-from nuska.domain.limits import Limits
+from nuska.transport.http.checks import check_again
 from nuska.transport.http.request import ApiRequest
+
+Undo = Callable[[], Awaitable[None]]
+"""Gives back what was taken."""
 
 
 class LongPoll:
@@ -14,13 +20,16 @@ class LongPoll:
     It owns one task, which ends with the block.
     """
 
-    __slots__ = ("_req", "_watcher", "patience")
+    __slots__ = ("_action", "_core", "_req", "_watcher", "patience")
 
-    def __init__(self, req: ApiRequest, limits: Limits) -> None:
+    def __init__(self, req: ApiRequest, core: Core, action: str) -> None:
+        """``action``: the permission that it takes."""
         seconds = req.asked.integer("wait") or 0
         self._req = req
+        self._core = core
+        self._action = action
         self._watcher: asyncio.Task[None] | None = None
-        self.patience = Patience(min(seconds, limits.max_wait)) if seconds else None
+        self.patience = Patience(min(seconds, core.limits.max_wait)) if seconds else None
 
     def __enter__(self) -> "LongPoll":
         if self.patience is not None:
@@ -35,6 +44,18 @@ class LongPoll:
     ) -> None:
         if self._watcher is not None:
             self._watcher.cancel()
+
+    async def check_again(self, undo: Undo | None = None) -> None:
+        """Before the answer: raise what a client that has waited would be refused with by now,
+        after ``undo``."""
+        if self.patience is None:
+            return
+        try:
+            await check_again(self._core, self._req, self._action)
+        except Exception:
+            if undo is not None:
+                await undo()
+            raise
 
     async def lost_client(self) -> bool:
         """Whether the client has gone. Ask last: nothing may be awaited between a "no" and

@@ -14,7 +14,7 @@ from nuska.domain.errors import InvalidBody, InvalidInput
 from nuska.domain.internal import topic
 from nuska.domain.messages import QueueRef
 from nuska.domain.signing import SignedTerms
-from nuska.interfaces.identity import Caller, Verified
+from nuska.interfaces.identity import Caller, Identity, Verified
 from nuska.transport.http.query import NOTHING_ASKED, Asked
 from nuska.transport.wire import msgpack
 
@@ -40,6 +40,7 @@ class ApiRequest(Request):
         "_wait_for_event",
         "asked",
         "caller",
+        "identity",
         "malformed_query",
         "path_fields",
         "queue",
@@ -52,6 +53,8 @@ class ApiRequest(Request):
     caller: Caller
     queue: str
     path_fields: dict[str, str]
+    identity: Identity | None
+    """Whom to ask again what the sender has proved; None where nobody was asked."""
     verified: Verified | None
     """What the sender has proved; None until then, and where its claims are believed."""
     signed: SignedTerms | None
@@ -74,6 +77,7 @@ class ApiRequest(Request):
         self._event: Event = first_event or {}
         self._wait_for_event = receive
         self.asked: Asked = NOTHING_ASKED
+        self.identity = None
         self.verified = None
         self.signed = None
         self.wants_msgpack = False

@@ -3,15 +3,24 @@
 from falcon.asgi import Response
 
 from nuska.core import Core
-from nuska.domain.errors import InvalidInput, InvalidParameter
+from nuska.core.access import allow
+from nuska.domain.errors import (
+    InvalidInput,
+    InvalidParameter,
+    NotAllowed,
+    NotAuthenticated,
+    Unavailable,
+)
 from nuska.domain.filters import MAX_FILTER, Filter, parse_filter
 from nuska.domain.markers import Marker, parse_live_marker
-from nuska.interfaces.identity import Caller
+from nuska.transport.http.credentials import proofs_of
 from nuska.transport.http.event_stream import EventStream, StillGood
 from nuska.transport.http.request import ApiRequest
 from nuska.transport.wire.events import CONTENT_TYPE
 from nuska.transport.wire.json import decode_document
 
+LISTEN = "messages:get_all"
+"""The permission by which a client is told, for as long as it is."""
 LAST_EVENT_ID = b"last-event-id"
 MOST_PER_ESCAPE = 3
 """How much longer a filter may be in a query than it is."""
@@ -30,7 +39,7 @@ async def stream_messages(core: Core, req: ApiRequest, resp: Response) -> None:
         most=bounds.stream_unsent,
         heartbeat=bounds.stream_heartbeat,
         until_gone=req.until_gone,
-        still_good=_still_good(core, caller),
+        still_good=_still_good(core, req),
     )
     client = req.scope.get("client")
     listening = await live.listen(
@@ -75,16 +84,31 @@ def _filter(req: ApiRequest) -> Filter | None:
     return parse_filter(decode_document(data))
 
 
-def _still_good(core: Core, caller: Caller) -> StillGood:
-    """Asked now and then: what the caller has shown may end, or be revoked."""
+def _still_good(core: Core, req: ApiRequest) -> StillGood:
+    """Asked now and then: what the caller has shown may end, be revoked, or be good for less."""
+    caller, grant, place = req.caller, req.caller.grant, req.place
+    watch = None
+    if grant is None and req.identity is not None and req.verified is not None:
+        watch = req.identity.watch(proofs_of(req), req.verified)
 
-    async def still_good() -> bool:
+    async def still_good() -> bool | None:
         if caller.expires_at is not None and core.clock.now() >= caller.expires_at:
             return False
-        grant = caller.grant
-        return grant is None or (
-            await core.desk.is_still_good(caller.project, grant)
-            and await core.keys.is_still_good(grant)
-        )
+        try:
+            if grant is not None:
+                return await core.desk.is_still_good(
+                    caller.project, grant
+                ) and await core.keys.is_still_good(grant)
+            if watch is None:
+                return True
+            verified = watch.look()
+            if verified is None or verified.project != caller.project:
+                return None if verified is None else False
+            allow(core.access.caller(verified, caller.project, b""), LISTEN, place)
+        except Unavailable:
+            return None
+        except (NotAllowed, NotAuthenticated):
+            return False
+        return True
 
     return still_good

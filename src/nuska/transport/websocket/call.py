@@ -1,7 +1,7 @@
 """One request that is carried out: who asks, for which queue, with what, and for how long."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LONGEST_ASKED = 2**31 - 1
 """Seconds of ``wait``, as on HTTP."""
+Undo = Callable[[], Awaitable[None]]
+"""Gives back what was taken."""
 
 
 class Call:
@@ -86,6 +88,21 @@ class Call:
             yield patience
         finally:
             self.session.waits.discard(patience)
+
+    async def check_again(self, undo: Undo | None = None) -> None:
+        """Before the answer to a request that may have waited: raise what it would be refused
+        with by now, after ``undo``."""
+        action = self.turn.action
+        assert action is not None
+        if not self.turn.waits:
+            return
+        try:
+            standing = self.session.standing
+            await standing.check_again(self.caller, action, self.headers, self.queue)
+        except Exception:
+            if undo is not None:
+                await undo()
+            raise
 
     @property
     def turnstile(self) -> asyncio.Lock:

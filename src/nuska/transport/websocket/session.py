@@ -19,8 +19,9 @@ from typing import Protocol, TypeAlias
 from msgspec import Struct
 
 from nuska.core import Core
+from nuska.core.connected import Connected
 from nuska.core.waiting import Patience
-from nuska.domain.errors import Conflict, InvalidInput
+from nuska.domain.errors import Conflict, InvalidInput, NotAuthenticated
 from nuska.domain.moments import Moment
 from nuska.interfaces.identity import Caller
 from nuska.transport.websocket.actions.rows import Action, unknown
@@ -32,6 +33,8 @@ from nuska.transport.websocket.standing import Standing
 
 MAX_HELD = 256
 """Pushes that wait for replies to go first; then those who push are told to wait."""
+SUBSCRIBE = "subscription:create"
+"""The permission by which a connection is told of messages, for as long as it is."""
 EXPIRED = 4003
 """The close code for authentication that is over."""
 
@@ -73,6 +76,7 @@ class Turn:
         "ordered",
         "refusal",
         "reply",
+        "size",
         "waits",
     )
 
@@ -91,6 +95,8 @@ class Turn:
         self.ordered = True
         self.waits = False
         self.reply: bytes | None = None
+        self.size = 0
+        """Bytes of its message."""
 
     @property
     def joins(self) -> bool:
@@ -113,8 +119,8 @@ class Session:
         self._max_queues = max_queues
         self.name = name
         self.standing = standing
-        self.project: str | None = None
-        """For whose limit the connection counts; None: it has said nothing yet."""
+        self.projects: dict[str, None] = {}
+        """For whose limits the connection counts, in the order in which it spoke for them."""
         self.turnstile = asyncio.Lock()
         self.waits: set[Patience] = set()
         """Of requests that wait for messages now."""
@@ -130,6 +136,8 @@ class Session:
         """When the first of the subscriptions ends."""
         self.in_flight = 0
         """Requests received and not yet answered."""
+        self.has_in_hand = 0
+        """Bytes of them."""
         self._line: deque[Turn] = deque()
         """Turns that begin one after the other."""
         self._aside: list[Turn] = []
@@ -148,6 +156,14 @@ class Session:
     def is_subscribed(self) -> bool:
         return bool(self.listeners)
 
+    def is_subscribed_in(self, project: str) -> bool:
+        return any(owner == project for owner, _ in self._queues)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether somebody has shown on it who he is, if that is asked for at all."""
+        return bool(self.projects) or self.standing.is_known
+
     @property
     def has_an_end(self) -> bool:
         """Whether something of this connection is over one day: then ``tick`` is to be called."""
@@ -158,7 +174,9 @@ class Session:
     def received(self, data: bytes, *, binary: bool) -> None:
         """A whole message has come."""
         turn = _read(data, binary=binary)
+        turn.size = len(data)
         self.in_flight += 1
+        self.has_in_hand += turn.size
         self._settling += turn.settles_who
         if not turn.ordered:
             self._aside.append(turn)
@@ -170,6 +188,7 @@ class Session:
     def finished(self, turn: Turn, reply: bytes) -> None:
         """A turn that was started has been carried out."""
         self.in_flight -= 1
+        self.has_in_hand -= turn.size
         self._settling -= turn.settles_who
         turn.reply = reply
         if turn.ordered:
@@ -195,15 +214,38 @@ class Session:
         """End what is over."""
         now = self._core.clock.now()
         ends_at = self.standing.ends_at
-        if ends_at is not None and ends_at <= now and self.standing.is_over(now):
+        if ends_at is not None and ends_at <= now and not self._still_stands(now):
             self.outlet.close(EXPIRED, "Authentication expired.")
         elif self._ends_at is not None and self._ends_at <= now:
-            for listener in list(self.listeners.values()):
-                connected = listener.connected
-                assert connected is not None
-                if connected.subscriptions[0].expires_at <= now:
-                    self._core.connected.remove(connected)
-                    self.forget(connected.id)
+            self._end_those(lambda connected: connected.subscriptions[0].expires_at <= now)
+
+    def _still_stands(self, now: Moment) -> bool:
+        """Go by what is known by now of who speaks; False when that is nobody any more."""
+        standing = self.standing
+        before, doubted = standing.verified, standing.in_doubt
+        try:
+            standing.look(now)
+        except NotAuthenticated:
+            return False
+        if standing.verified != before:
+            self._end_those(self._is_beyond_right)
+        if standing.in_doubt:
+            self._hold()
+        elif doubted:
+            self._begin_all()
+        return True
+
+    def _is_beyond_right(self, connected: Connected) -> bool:
+        return not all(
+            self.standing.may_go_on(SUBSCRIBE, found.queue) for found in connected.subscriptions
+        )
+
+    def _end_those(self, is_over: Callable[[Connected], bool]) -> None:
+        for listener in list(self.listeners.values()):
+            connected = listener.connected
+            if connected is not None and is_over(connected):
+                self._core.connected.remove(connected)
+                self.forget(connected.id)
 
     def lost(self) -> None:
         """The connection is closed, or about to be: nobody waits on it any more."""
@@ -248,7 +290,7 @@ class Session:
 
     def begin(self, listener: Listener) -> None:
         has_room = not self._stalled and len(self._held) < MAX_HELD
-        if has_room and listener.connected is not None:
+        if has_room and not self.standing.in_doubt and listener.connected is not None:
             listener.connected.listening.go_on()
 
     def forget(self, id_: str) -> None:
@@ -264,10 +306,7 @@ class Session:
 
     def end_subscriptions(self) -> None:
         """All of them; the client is told."""
-        for listener in list(self.listeners.values()):
-            if listener.connected is not None:
-                self._core.connected.remove(listener.connected)
-                self.forget(listener.connected.id)
+        self._end_those(lambda _: True)
 
     def _find_end(self) -> None:
         ends = [

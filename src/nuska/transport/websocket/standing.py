@@ -1,8 +1,9 @@
 """Who speaks on a connection, as far as that has been shown.
 
 Every request names its project. Without authentication that is believed, as on HTTP; with it,
-the project must be the one of the token that ``authenticate`` has shown on this connection. A
-request with a signature stands for itself, and is verified or refused (S1, S2).
+the project must be the one of the token that ``authenticate`` has shown on this connection. What
+that token is good for is looked at every few seconds: roles come and go while a connection lasts.
+A request with a signature stands for itself, and is verified or refused (S1, S2).
 """
 
 from collections.abc import Mapping
@@ -10,11 +11,13 @@ from http import HTTPStatus
 from inspect import isawaitable
 
 from nuska.core import Core
-from nuska.domain.errors import InvalidHeader, NotAuthenticated
+from nuska.core.access import allow
+from nuska.domain.errors import InvalidHeader, NotAllowed, NotAuthenticated, Unavailable
+from nuska.domain.messages import QueueRef
 from nuska.domain.metadata import is_queue_name
 from nuska.domain.moments import Moment, after, seconds
 from nuska.domain.signing import SignedTerms
-from nuska.interfaces.identity import Caller, Credentials, Identity, Verified
+from nuska.interfaces.identity import Caller, Credentials, Identity, Verified, Watch
 from nuska.transport.websocket.actions.rows import CLIENT_ID, PROJECT_ID, TOKEN, Action
 from nuska.transport.websocket.frames import refused
 from nuska.transport.wire.callers import client_of
@@ -29,7 +32,8 @@ PATHS = "URL-Paths"
 _WHO = (PROJECT_ID, CLIENT_ID, ROLES)
 """Headers that say who sends a request, besides a signature."""
 LOOKED_AT_EVERY = seconds(2)
-"""Whether a token or key is still good, for as long as its connection lasts."""
+"""What a token or key is good for, for as long as its connection lasts."""
+IN_DOUBT = "Who you are cannot be checked now."
 NOT_AUTHENTICATED = "Not authentified."
 OTHER_PROJECT = "Not authenticated."
 Headers = Mapping[str, object]
@@ -45,6 +49,8 @@ class Standing:
         "_look_at",
         "_proofs",
         "_said",
+        "_watch",
+        "in_doubt",
         "source",
         "verified",
     )
@@ -55,31 +61,81 @@ class Standing:
         self._identity = identity
         self.source = source
         self.verified: Verified | None = None
-        """By the token shown last."""
+        """By the token shown last, as far as that is known by now."""
+        self.in_doubt = False
+        """Nobody could say for too long whether that still holds."""
         self._proofs = Credentials()
+        self._watch: Watch | None = None
         self._look_at = Moment(0)
         self._said: tuple[object, ...] | None = None
         """By the last request of one who is named in ``_caller``."""
         self._caller = Caller("")
 
     @property
+    def token(self) -> str | None:
+        """The one shown last, for who can act by it alone."""
+        return self._proofs.token
+
+    @property
+    def is_known(self) -> bool:
+        return self.verified is not None or self._identity.believes_claims
+
+    @property
     def ends_at(self) -> Moment | None:
-        """When it is to be seen again whether what was shown is over: see ``is_over``."""
+        """When to look again at what was shown: see ``look``."""
         if self.verified is None:
             return None
         ends = self.verified.expires_at
         return self._look_at if ends is None else min(ends, self._look_at)
 
-    def is_over(self, now: Moment) -> bool:
-        """Whether what was shown has expired, or is known to be revoked."""
-        if self.verified is None:
-            return False
-        if self.verified.expires_at is not None and self.verified.expires_at <= now:
-            return True
+    def look(self, now: Moment) -> None:
+        """Learn what was shown is good for by now. Raises ``NotAuthenticated`` when that is over:
+        it has expired, is known to be revoked, or stands for another project."""
+        before = self.verified
+        if before is None or self._watch is None:
+            return
+        if before.expires_at is not None and before.expires_at <= now:
+            raise NotAuthenticated("")
         if now < self._look_at:
-            return False
+            return
         self._look_at = after(now, LOOKED_AT_EVERY)
-        return not self._identity.still_holds(self._proofs)
+        self._said = None  # whoever asks next is made out anew
+        found = self._watch.look()
+        self.in_doubt = found is None
+        if found is None:
+            return
+        if found.project != before.project:
+            raise NotAuthenticated("")
+        self.verified = found
+
+    def may_go_on(self, action: str, queue: QueueRef) -> bool:
+        """Whether the holder of the token may do by now what he was allowed to begin."""
+        if self.verified is None or self._identity.believes_claims:
+            return True
+        project = self.verified.project or ""
+        try:
+            allow(self._core.access.caller(self.verified, project, b""), action, queue)
+        except NotAllowed:
+            return False
+        return True
+
+    async def check_again(
+        self, caller: Caller, action: Action, headers: Headers, queue: str
+    ) -> None:
+        """For a request that has waited: raise what it would be refused with by now."""
+        if SIGNATURE in headers:
+            if not await self._core.desk.is_still_good_for(caller):
+                raise refused(HTTPStatus.FORBIDDEN, NOT_AUTHENTICATED)
+            return
+        if self._identity.believes_claims:
+            return
+        if self.in_doubt:
+            raise Unavailable(IN_DOUBT)
+        if self.verified is None or self.verified.project != caller.project:
+            raise refused(HTTPStatus.FORBIDDEN, OTHER_PROJECT)
+        if action.permission is not None:
+            now = self._core.access.caller(self.verified, caller.project, caller.client)
+            allow(now, action.permission, QueueRef(caller.project, queue))
 
     async def authenticate(self, headers: Headers) -> None:
         """Speak for the holder of a token from now on. Raises ``NotAuthenticated``."""
@@ -93,7 +149,9 @@ class Standing:
             raise NotAuthenticated("")
         self.verified = verified
         self._said = None
+        self.in_doubt = False
         self._proofs = proofs
+        self._watch = self._identity.watch(proofs, verified)
         self._look_at = after(self._core.clock.now(), LOOKED_AT_EVERY)
 
     async def caller(self, action: Action, headers: Headers, queue: str) -> Caller:
@@ -117,6 +175,8 @@ class Standing:
             verified = await found if isawaitable(found) else found
         elif self.verified is None:
             raise refused(HTTPStatus.FORBIDDEN, NOT_AUTHENTICATED)
+        elif self.in_doubt:
+            raise Unavailable(IN_DOUBT)
         else:
             verified = self.verified
         if verified.project != project:

@@ -1,5 +1,7 @@
 """Actions on claims."""
 
+from functools import partial
+
 from nuska.core.claims import ClaimTerms
 from nuska.transport.websocket.actions.rows import (
     ATTRIBUTES,
@@ -27,8 +29,10 @@ async def claim_create(call: Call) -> Reply:
         )
     if taken is None:
         return _NOTHING
+    undo = partial(call.core.claims.undo, call.caller, call.queue, taken.id)
+    await call.check_again(undo)
     if call.has_gone():
-        await call.core.claims.undo(call.caller, call.queue, taken.id)
+        await undo()
     return Reply(201, wire.encode_bare_taken(taken, call.core.clock.now(), call.shown()))
 
 

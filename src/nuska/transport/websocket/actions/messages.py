@@ -74,6 +74,7 @@ async def message_list(call: Call) -> Reply:
             include_delayed=call.flag("include_delayed"),
             patience=patience,
         )
+    await call.check_again()
     items = wire.encode_bare_messages(listing.messages, call.core.clock.now(), call.shown())
     marker = b', "marker": ' + encode(listing.marker) if listing.messages else b""
     return Reply(200, b"".join((b'{"messages": [', items, b"]", marker, b"}")))
@@ -116,8 +117,14 @@ async def message_delete_many(call: Call) -> Reply:
 async def _pop(call: Call, count: int) -> Reply:
     with call.patience() as patience:
         popped = await call.core.messages.pop(call.caller, call.queue, count, patience=patience)
-    if popped and call.has_gone():
-        await call.core.messages.undo_pop(call.caller, call.queue, popped)
+
+    async def undo() -> None:
+        if popped:
+            await call.core.messages.undo_pop(call.caller, call.queue, popped)
+
+    await call.check_again(undo)
+    if call.has_gone():
+        await undo()
     now, shown = call.core.clock.now(), call.shown(checksum=True)
     items = b", ".join([wire.encode_popped(message, now, shown) for message in popped])
     return Reply(200, b'{"messages": [' + items + b"]}")

@@ -41,7 +41,9 @@ async def subscription_create(call: Call) -> Reply:
         options=options if isinstance(options, dict) else None,
     )
     try:
-        made = await call.core.subscriptions.create(call.caller, call.queue, draft, again=False)
+        made = await call.core.subscriptions.create(
+            call.caller, call.queue, draft, again=False, token=call.session.standing.token
+        )
     except Conflict:
         return Reply(409, encode(f"Subscription {call.queue} not created."))
     return Reply(
