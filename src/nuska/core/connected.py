@@ -6,6 +6,7 @@ shows those of its own connections, under a subscriber that says nothing (contra
 client that comes back goes on where it was.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
@@ -14,7 +15,7 @@ from nuska.core.access import allow
 from nuska.core.live import Listening, Live, Receiver
 from nuska.core.terms import subscription_ttl
 from nuska.core.usage import Usage
-from nuska.domain.errors import InvalidInput
+from nuska.domain.errors import InvalidInput, Unavailable
 from nuska.domain.filters import KEY as FILTER_KEY
 from nuska.domain.filters import parse_filter
 from nuska.domain.limits import Limits
@@ -37,6 +38,10 @@ from nuska.interfaces.wakeups import Wakeups
 SINCE_KEY = "since"
 DETAILED_KEY = "detailed"
 SCHEME = "ws"
+MAX_OPTIONS = 65_536
+"""Bytes of the options of one connection's subscriptions."""
+MAX_OPTIONS_IN_ALL = 64 * 1024 * 1024
+"""Bytes of those of all connections of a process."""
 
 
 class ConnectionDraft(Struct, frozen=True, kw_only=True):
@@ -62,6 +67,9 @@ class Connected(Struct, frozen=True, kw_only=True, eq=False):
     ended: Callable[[], None]
     begun: Mapping[QueueRef, Moment]
     """Of each queue, the last purge of its subscriptions from before this began."""
+    connection: str
+    size: int
+    """Bytes of the options."""
 
     @property
     def id(self) -> SubscriptionId:
@@ -97,6 +105,9 @@ class ConnectedSubscriptions:
         self._random_bytes = random_bytes
         self._usage = usage
         self._of: dict[QueueRef, dict[str, Connected]] = {}
+        self._sizes: Counter[str] = Counter()
+        """Bytes of options, by connection."""
+        self._size = 0
 
     async def create(self, caller: Caller, draft: ConnectionDraft, receiver: Receiver) -> Connected:
         """Subscribe a connection; missing queues are created. It is told nothing before
@@ -104,7 +115,22 @@ class ConnectedSubscriptions:
         refs = tuple(draft.place(caller.project, name) for name in draft.queues)
         for ref in refs:
             allow(caller, "subscription:create", ref)
-        check_options(draft.options)
+        size = check_options(draft.options)
+        self._reserve(draft.connection, size)
+        try:
+            return await self._create(caller, draft, receiver, refs, size)
+        except BaseException:
+            self._unreserve(draft.connection, size)
+            raise
+
+    async def _create(
+        self,
+        caller: Caller,
+        draft: ConnectionDraft,
+        receiver: Receiver,
+        refs: tuple[QueueRef, ...],
+        size: int,
+    ) -> Connected:
         markers = _since(draft.options, refs)
         now = self._clock.now()
         ttl = subscription_ttl(draft.ttl, self._limits, now)
@@ -139,6 +165,8 @@ class ConnectedSubscriptions:
             listening=listening,
             ended=draft.ended,
             begun={ref: member.reader.purges.last for ref, member in listening.members.items()},
+            connection=draft.connection,
+            size=size,
         )
         for ref in refs:
             self._of.setdefault(ref, {})[id_] = made
@@ -183,12 +211,31 @@ class ConnectedSubscriptions:
     def remove(self, connected: Connected) -> None:
         """It is over. A second call does nothing."""
         connected.listening.close()
+        was_there = False
         for subscription in connected.subscriptions:
             there = self._of.get(subscription.queue)
             if there is not None:
-                there.pop(connected.id, None)
+                was_there |= there.pop(connected.id, None) is not None
                 if not there:
                     del self._of[subscription.queue]
+        if was_there:
+            self._unreserve(connected.connection, connected.size)
+
+    def _reserve(self, connection: str, size: int) -> None:
+        if self._sizes[connection] + size > MAX_OPTIONS:
+            raise InvalidInput(
+                f"The options of a connection's subscriptions may have {MAX_OPTIONS} bytes in all."
+            )
+        if self._size + size > MAX_OPTIONS_IN_ALL:
+            raise Unavailable("Too much is kept for subscriptions of connections already.")
+        self._sizes[connection] += size
+        self._size += size
+
+    def _unreserve(self, connection: str, size: int) -> None:
+        self._size -= size
+        self._sizes[connection] -= size
+        if not self._sizes[connection]:
+            del self._sizes[connection]
 
 
 def _since(options: Mapping[str, object], queues: Sequence[QueueRef]) -> dict[QueueRef, Marker]:

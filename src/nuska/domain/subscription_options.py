@@ -17,9 +17,11 @@ ORDERED_KEY = "ordered"
 TRUST_KEY = "trust_id"
 
 
-def check_options(options: Options) -> None:
-    """Raise ``InvalidInput`` naming the first option whose value is not allowed."""
-    if len(msgspec.json.encode(options)) > MAX_SUBSCRIPTION_OPTIONS:
+def check_options(options: Options) -> int:
+    """How many bytes they are. Raises ``InvalidInput`` naming the first option whose value is not
+    allowed."""
+    size = len(msgspec.json.encode(options))
+    if size > MAX_SUBSCRIPTION_OPTIONS:
         raise InvalidInput(
             f"The options are too large: the maximum is {MAX_SUBSCRIPTION_OPTIONS} bytes."
         )
@@ -31,3 +33,4 @@ def check_options(options: Options) -> None:
         raise InvalidInput(f"The value of {TRUST_KEY} in options must be text.")
     if not isinstance(options.get(ORDERED_KEY), bool | None):
         raise InvalidInput(f"The value of {ORDERED_KEY} in options must be true or false.")
+    return size

@@ -1,5 +1,6 @@
 """The API in the test's own loop, over real sockets: HTTP and WebSockets on one port."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -15,6 +16,8 @@ from nuska.interfaces.identity import Identity
 from nuska.stores.memory import MemoryStore
 from nuska.system import SystemClock
 from nuska.testing.clock import ManualClock, seeded_bytes
+from nuska.testing.raw_websocket import Raw
+from nuska.testing.websocket_frames import handshake
 from nuska.transport.http import build_app
 from nuska.transport.server.bounds import Bounds
 from nuska.transport.server.ports import open_port
@@ -107,3 +110,22 @@ async def serve(store: MemoryStore, clock: ManualClock) -> AsyncIterator[Serve]:
 @pytest.fixture
 async def served(serve: Serve) -> Served:
     return await serve()
+
+
+@pytest.fixture
+async def dial() -> AsyncIterator[Callable[..., Any]]:
+    """``await dial(port)``: a raw connection after its handshake; ``sent`` comes with it."""
+    writers = []
+
+    async def start(port: int, *, sent: bytes = b"", opened: bool = True) -> Raw:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writers.append(writer)
+        raw = Raw(reader, writer)
+        if opened:
+            writer.write(handshake("/v2") + sent)
+            assert (await raw.head()).startswith("HTTP/1.1 101 ")
+        return raw
+
+    yield start
+    for writer in writers:
+        writer.transport.abort()

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -14,73 +14,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from nuska.domain.quotas import Quota
 from nuska.testing.raw_http import converse
-from nuska.testing.websocket_client import CLIENT, talking
+from nuska.testing.raw_websocket import LIST, WITHIN, request
+from nuska.testing.websocket_client import talking
 from nuska.testing.websocket_frames import frame, handshake
-
-WITHIN = 20.0
-
-
-def request(action: str, **body: Any) -> bytes:
-    headers = {"Client-ID": CLIENT, "X-Project-ID": "acme"}
-    return json.dumps({"action": action, "headers": headers, "body": body}).encode()
-
-
-LIST = request("queue_list")
-
-
-class Raw:
-    """A connection of which the test writes every byte."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    async def head(self) -> str:
-        async with asyncio.timeout(WITHIN):
-            return (await self.reader.readuntil(b"\r\n\r\n")).decode()
-
-    async def frame(self) -> tuple[int, bytes]:
-        """Opcode and payload of the next frame of the server."""
-        async with asyncio.timeout(WITHIN):
-            first, second = await self.reader.readexactly(2)
-            size = second & 0x7F
-            if size == 126:
-                [size] = struct.unpack("!H", await self.reader.readexactly(2))
-            elif size == 127:
-                [size] = struct.unpack("!Q", await self.reader.readexactly(8))
-            return first & 0x0F, await self.reader.readexactly(size)
-
-    async def close_code(self) -> int:
-        """Read on to the close frame, and its code."""
-        while True:
-            opcode, payload = await self.frame()
-            if opcode == 8:
-                return int.from_bytes(payload[:2], "big")
-
-    async def ended(self) -> None:
-        async with asyncio.timeout(WITHIN):
-            with contextlib.suppress(ConnectionError):
-                await self.reader.read()
-        self.writer.close()
-
-
-@pytest.fixture
-async def dial() -> AsyncIterator[Callable[..., Any]]:
-    """``await dial(port)``: a raw connection after its handshake; ``sent`` comes with it."""
-    writers = []
-
-    async def start(port: int, *, sent: bytes = b"", opened: bool = True) -> Raw:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writers.append(writer)
-        raw = Raw(reader, writer)
-        if opened:
-            writer.write(handshake("/v2") + sent)
-            assert (await raw.head()).startswith("HTTP/1.1 101 ")
-        return raw
-
-    yield start
-    for writer in writers:
-        writer.transport.abort()
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -21,6 +21,10 @@ FRAMING_PER_BYTE = 16
 MAX_UNSENT = 256 * 1024 * 1024
 """Bytes of answers that clients do not read, over all connections; beyond it those that have
 not been reading for longest are dropped before their time."""
+UNPACKED_AT_ONCE = 1024
+"""Bytes of compressed input; a thousand times as much may come out of it."""
+MAX_IN_HAND = 4 * 1024 * 1024
+"""Bytes of the requests of one WebSocket connection that are carried out at a time."""
 LINGER = 5.0
 """Seconds for which input is still taken (and thrown away) after the last answer."""
 
@@ -39,7 +43,11 @@ class Bounds(Struct, frozen=True, kw_only=True):
         Seconds, Meta(description="From a request's first byte to the end of its head, seconds.")
     ] = 10.0
     body_timeout: Annotated[
-        Seconds, Meta(description="From the end of a request's head to the end of its body.")
+        Seconds,
+        Meta(
+            description="From the end of a request's head to the end of its body; of a WebSocket "
+            "message from its beginning to its end."
+        ),
     ] = 60.0
     idle_timeout: Annotated[
         Seconds, Meta(description="A connection without a request is closed after this.")

@@ -46,6 +46,11 @@ class Incoming:
         self._to_library = False
         """Everything from now on: it has found a fault, or the connection ends."""
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a frame, or a message, is not complete yet."""
+        return self._rest is not None or self._in_pieces
+
     def feed(self, data: bytes) -> list[Message | Frame]:
         """What is complete with ``data``, in the order in which it came."""
         rest = self._rest

@@ -16,6 +16,13 @@ class SocketBounds(Struct, frozen=True, kw_only=True):
     ping_timeout: Annotated[
         Seconds, Meta(description="A connection that does not answer a ping is closed after this.")
     ] = 20.0
+    websocket_authenticate_timeout: Annotated[
+        Seconds,
+        Meta(
+            description="Where callers must prove who they are: a connection on which nobody has "
+            "done so is closed after this."
+        ),
+    ] = 30.0
     websocket_idle_timeout: Annotated[
         Seconds,
         Meta(description="A connection without a subscription and without requests is closed."),

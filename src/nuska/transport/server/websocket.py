@@ -4,7 +4,8 @@ Frames are the ``websockets`` library's, what they say is the session's. Here is
 connection from costing more than it should: a client that does not read is not read from, and
 one that gets pushes and does not read them is closed, with a reason, when a bound is reached;
 one that does not answer pings is gone; nothing is read while as many requests are under way as
-may be.
+may be, and what is packed is unpacked only as far as there is room for it; a message that is not
+finished in time, and a client that does not say in time who it is, end the connection.
 """
 
 import asyncio
@@ -20,8 +21,8 @@ from websockets.server import ServerProtocol
 
 from nuska.core.live import Announced
 from nuska.transport.server import bounds as at_most
-from nuska.transport.server.framing import framed, framing_of
-from nuska.transport.server.incoming import Incoming
+from nuska.transport.server.framing import PLAIN, framed, framing_of
+from nuska.transport.server.incoming import Incoming, Message
 from nuska.transport.server.shared import Shared
 from nuska.transport.server.sockets import (
     CLOSE_TIMEOUT,
@@ -32,10 +33,11 @@ from nuska.transport.server.sockets import (
     TOO_LARGE,
     UNANSWERED,
     UNEXPECTED,
+    UNFINISHED,
     Sockets,
 )
 from nuska.transport.websocket.pushes import Notice, Pushes, encode_push, in_encoding
-from nuska.transport.websocket.session import Answer, Turn
+from nuska.transport.websocket.session import EXPIRED, Answer, Turn
 
 _END = b""
 """What the library writes for "end our side"."""
@@ -49,6 +51,7 @@ class WebSocketConnection(asyncio.Protocol):
     __slots__ = (
         "_address",
         "_backlog",
+        "_begun",
         "_closing_since",
         "_drained",
         "_fragments",
@@ -56,6 +59,8 @@ class WebSocketConnection(asyncio.Protocol):
         "_framing",
         "_heard",
         "_incoming",
+        "_opened",
+        "_packed",
         "_pinged",
         "_protocol",
         "_reading",
@@ -88,11 +93,15 @@ class WebSocketConnection(asyncio.Protocol):
         self._incoming = Incoming(protocol, sockets.max_message)
         self._framing = framing_of(protocol.extensions)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._backlog: deque[tuple[bytes, bool]] = deque()
+        self._backlog: deque[Message] = deque()
         """Messages that have come and must wait until others have been answered."""
+        self._packed = bytearray()
+        """Input in which messages are packed, and not unpacked yet."""
         self._fragments: list[bytes] = []
         self._fragments_binary = False
-        self._heard = self._requested = shared.now
+        self._heard = self._requested = self._opened = shared.now
+        self._begun = 0.0
+        """Since when a message is on its way; 0.0: none is."""
         self._pinged = self._stalled_since = self._closing_since = 0.0
         """Since when; 0.0: not so."""
         self._drained = 0
@@ -111,15 +120,11 @@ class WebSocketConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._heard = self._shared.now
         self._pinged = 0.0
-        found = self._incoming.feed(data)
-        if self._closing_since:
-            self._drain(len(data))
+        if self._framing == PLAIN or self._closing_since:
+            self._read(data)
         else:
-            for one in found:
-                if isinstance(one, Frame):
-                    self._take(one)
-                else:
-                    self._backlog.append(one)
+            self._packed += data
+            self._unpack()
         self._write_protocol()
         self._go_on()
 
@@ -148,7 +153,7 @@ class WebSocketConnection(asyncio.Protocol):
         shared.connections.discard(self)
         shared.flowing(self)
         self._sockets.remove(self, self._address)
-        self._backlog.clear()
+        self._drop_backlog()
         self._sockets.service.closed(self.session)
         if shared.stopping and not shared.connections:
             shared.deserted.set()
@@ -194,6 +199,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._pinged = now
             self._protocol.send_ping(b"")
             self._write_protocol()
+        self._check_beginnings(now)
         if not session.in_flight and not session.is_subscribed:
             if now - self._requested > bounds.websocket_idle_timeout:
                 self.close(IDLE, "idle")
@@ -202,19 +208,68 @@ class WebSocketConnection(asyncio.Protocol):
         if session.has_an_end:
             session.tick()
 
+    def _check_beginnings(self, now: float) -> None:
+        """Whoever begins goes on to say who it is, and to the end of its message."""
+        session = self.session
+        if self._begun and not self._reading:
+            self._begun = now  # we made the client wait
+        elif self._begun and now - self._begun > self._shared.bounds.body_timeout:
+            self.close(UNFINISHED, "a message was not finished in time")
+        elif session.is_known or session.in_flight:
+            pass
+        elif now - self._opened > self._sockets.bounds.websocket_authenticate_timeout:
+            self.close(EXPIRED, "Nobody has authenticated in time.")
+
     def shutdown(self) -> None:
         """The server is stopping: answer what has begun, then end."""
         self._stopping = True
-        self._backlog.clear()
+        self._drop_backlog()
         self._go_on()
 
     # How it is done
+
+    def _read(self, data: bytes) -> None:
+        """Take what is complete of the frames that have come."""
+        found = self._incoming.feed(data)
+        if self._closing_since:
+            self._drain(len(data))
+            return
+        for one in found:
+            if isinstance(one, Frame):
+                self._take(one)
+            else:
+                self._put(one)
+        if not self._incoming.has_begun:
+            self._begun = 0.0
+        elif not self._begun:
+            self._begun = self._shared.now
+
+    def _unpack(self) -> None:
+        """A little at a time: a small message may be a large one when it is unpacked."""
+        highest, packed = self._sockets.max_message, self._packed
+        while packed and self._waiting_bytes < highest and not self._closing_since:
+            piece = bytes(packed[: at_most.UNPACKED_AT_ONCE])
+            del packed[: at_most.UNPACKED_AT_ONCE]
+            self._read(piece)
+
+    @property
+    def _waiting_bytes(self) -> int:
+        return sum(len(message) for message, _ in self._backlog)
+
+    def _put(self, message: Message) -> None:
+        """A whole one has come."""
+        self._backlog.append(message)
+        self._begun = 0.0
+
+    def _drop_backlog(self) -> None:
+        self._backlog.clear()
+        self._packed.clear()
 
     def _take(self, frame: Frame) -> None:
         if frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
             binary = frame.opcode is Opcode.BINARY
             if frame.fin:
-                self._backlog.append((bytes(frame.data), binary))
+                self._put((bytes(frame.data), binary))
             else:
                 self._fragments = [bytes(frame.data)]
                 self._fragments_binary = binary
@@ -224,19 +279,19 @@ class WebSocketConnection(asyncio.Protocol):
                 self._protocol.fail(TOO_LARGE, "too many pieces")
                 self._write_protocol()
             elif frame.fin:
-                self._backlog.append((b"".join(self._fragments), self._fragments_binary))
+                self._put((b"".join(self._fragments), self._fragments_binary))
                 self._fragments = []
 
     def _go_on(self) -> None:
         """Take up what may begin, and send what may be sent."""
-        session, backlog = self.session, self._backlog
+        session = self.session
         if session.closed:
             return
-        highest = self._sockets.bounds.max_in_flight
-        while backlog and session.in_flight < highest and not self._stalled_since:
-            message, binary = backlog.popleft()
-            self._sockets.counters.received += 1
-            session.received(message, binary=binary)
+        self._take_up()
+        while self._packed and not self._backlog:
+            self._unpack()
+            self._write_protocol()
+            self._take_up()
         for turn in session.to_start():
             self._start(self._carry_out(turn))
         if not session.in_flight:
@@ -248,6 +303,18 @@ class WebSocketConnection(asyncio.Protocol):
         self._mind_reading()
         if self._stopping and not session.in_flight and self._protocol.state is OPEN:
             self.close(RESTART, "the server restarts")
+
+    def _take_up(self) -> None:
+        """Hand on what has come, as far as may be carried out at a time."""
+        session, backlog = self.session, self._backlog
+        highest = self._sockets.bounds.max_in_flight
+        while backlog and session.in_flight < highest and not self._stalled_since:
+            message, binary = backlog[0]
+            if session.in_flight and session.has_in_hand + len(message) > at_most.MAX_IN_HAND:
+                break
+            backlog.popleft()
+            self._sockets.counters.received += 1
+            session.received(message, binary=binary)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -297,7 +364,8 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _mind_reading(self) -> None:
         """Read on, or let the client wait, as the work in hand demands."""
-        reads = not (self._backlog or self._stalled_since) or bool(self._closing_since)
+        waits = self._backlog or self._packed or self._stalled_since
+        reads = not waits or bool(self._closing_since)
         if reads is self._reading or self.transport.is_closing():
             return
         self._reading = reads
@@ -326,7 +394,7 @@ class WebSocketConnection(asyncio.Protocol):
     def _begin_to_close(self) -> None:
         if not self._closing_since:
             self._closing_since = self._shared.now
-            self._backlog.clear()
+            self._drop_backlog()
             self.session.lost()
             self._mind_reading()
 

@@ -38,6 +38,10 @@ MAX_QUEUES = 100
 READS = (":get", ":get_all", ":stats")
 """How permissions end that change nothing."""
 REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+MAX_PROJECTS = 100
+"""For which one connection counts at a time, besides those that it is subscribed in. Only where
+callers are believed can it speak for more."""
+FULL = "this project has as many connections as it may have"
 TOO_MANY = 1008
 """The close code for a connection beyond a project's limit."""
 
@@ -158,27 +162,35 @@ class WebSocketService:
     def closed(self, session: Session) -> None:
         """The connection of a session is closed."""
         session.lost()
-        if session.project is not None:
-            self._of_project[session.project] -= 1
-            if not self._of_project[session.project]:
-                del self._of_project[session.project]
-            session.project = None
+        for project in session.projects:
+            self._uncount(project)
+        session.projects.clear()
 
     def _count(self, session: Session, project: str) -> None:
-        """A connection is counted for the project that it first speaks for."""
-        if session.project is not None or session.closed:
+        """A connection is counted for every project that it speaks for, up to the last
+        ``MAX_PROJECTS``."""
+        projects = session.projects
+        if project in projects or session.closed:
             return
         book = self._core.quota_book
         limit = book.of(project).connections
         if limit is not None and self._of_project[project] >= limit:
             book.count_refusal("connections", project)
-            session.outlet.close(TOO_MANY, "this project has as many connections as it may have")
-            raise Unavailable(
-                "This project has as many connections as it may have: connections is limited to "
-                f"{limit}."
-            )
+            if not projects:
+                session.outlet.close(TOO_MANY, FULL)
+            raise Unavailable(f"{FULL.capitalize()}: connections is limited to {limit}.")
+        if len(projects) >= MAX_PROJECTS:
+            idle = next((one for one in projects if not session.is_subscribed_in(one)), None)
+            if idle is not None:
+                del projects[idle]
+                self._uncount(idle)
         self._of_project[project] += 1
-        session.project = project
+        projects[project] = None
+
+    def _uncount(self, project: str) -> None:
+        self._of_project[project] -= 1
+        if not self._of_project[project]:
+            del self._of_project[project]
 
     def _check(
         self, caller: Caller, action: Action, queue: str, body: Mapping[str, object]

@@ -22,6 +22,7 @@ from nuska.core import Core
 from nuska.core.connected import Connected
 from nuska.core.waiting import Patience
 from nuska.domain.errors import Conflict, InvalidInput, NotAuthenticated
+from nuska.domain.internal import owner_of
 from nuska.domain.moments import Moment
 from nuska.interfaces.identity import Caller
 from nuska.transport.websocket.actions.rows import Action, unknown
@@ -157,7 +158,7 @@ class Session:
         return bool(self.listeners)
 
     def is_subscribed_in(self, project: str) -> bool:
-        return any(owner == project for owner, _ in self._queues)
+        return any(owner_of(place) == project for place, _ in self._queues)
 
     @property
     def is_known(self) -> bool:
