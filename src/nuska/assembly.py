@@ -16,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 from msgspec import Struct
 
 from nuska.addresses import Address, UnixAddress
+from nuska.answering import http_api
 from nuska.audit import CannotAudit, audit_to
 from nuska.certificates import CannotEncrypt, Certificate
 from nuska.connecting import connecting
@@ -35,8 +36,6 @@ from nuska.metrics import NuskaCollector, Sources, build_metrics_app
 from nuska.opening import Backend, opened
 from nuska.ports import Ports, guard, is_private, open_ports
 from nuska.settings import Settings
-from nuska.transport.http.app import build_app
-from nuska.transport.http.cors import with_cors
 from nuska.transport.http.proving import judge_by
 from nuska.transport.server.asgi import AsgiApp
 from nuska.transport.server.counters import Counters
@@ -111,15 +110,9 @@ async def assembled(
             audit = audit_to(settings.audit_log, core.clock, messages=settings.audit_messages)
         except CannotAudit as error:
             raise CannotStart(str(error)) from error
-        app = build_app(
-            core,
-            identity,
-            allowed_host=allowed if identity.believes_claims else None,
-            observe=counters.answered,
-            audit=audit,
-            too_many=settings.quotas.quota_too_many,
+        app = http_api(
+            settings, core, identity, allowed_host=allowed, audit=audit, observe=counters.answered
         )
-        app = with_cors(app, settings.cors_origins)
         server = HttpServer(
             app,
             clock=backend.local,

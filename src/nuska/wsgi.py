@@ -23,16 +23,19 @@ import uvloop
 from msgspec.structs import replace
 
 from nuska.addresses import host_guard
+from nuska.answering import http_api
+from nuska.audit import CannotAudit, audit_to
 from nuska.core import Core
 from nuska.delivering import CannotSend
 from nuska.drivers import CannotStart
 from nuska.encrypting import tell_of_missing
 from nuska.identifying import identifying
+from nuska.interfaces.audit import Audit
 from nuska.interfaces.identity import Identity
 from nuska.logs import set_up_logging
 from nuska.opening import ONE_OWNER, opened
 from nuska.settings import Settings, SettingsError, default_data_directory, load_settings
-from nuska.transport.http.app import build_app
+from nuska.system import SystemClock
 
 try:
     from nuska.transport.wsgi import Environ, StartResponse, WsgiApp, bridge, refuse
@@ -73,6 +76,13 @@ class Application:
         _check_threads()
         limits = replace(settings.limits, max_wait=min(settings.limits.max_wait, LONGEST_WAIT))
         self._settings = replace(settings, limits=limits)
+        try:
+            # One for all processes: each line is one write to the end of the file.
+            self._audit = audit_to(
+                settings.audit_log, SystemClock(), messages=settings.audit_messages
+            )
+        except CannotAudit as error:
+            raise CannotStart(str(error)) from error
         self._opening = threading.Lock()
         self._process: _Process | None = None
         self._failed_at = float("-inf")
@@ -97,7 +107,8 @@ class Application:
             if time.monotonic() - self._failed_at < TRY_AGAIN_AFTER:
                 raise CannotStart(self._failure)
             try:
-                self._process = _Process(self._settings, _waiters_at_most(environ))
+                waiters = _waiters_at_most(environ)
+                self._process = _Process(self._settings, self._audit, waiters)
             except CannotStart as error:
                 self._failed_at, self._failure = time.monotonic(), str(error)
                 log.error("the store cannot be opened", extra={"reason": str(error)})
@@ -108,7 +119,7 @@ class Application:
 class _Process:
     """What one process has: a thread with an event loop, and in it the core on an open store."""
 
-    def __init__(self, settings: Settings, max_waiters: int) -> None:
+    def __init__(self, settings: Settings, audit: Audit | None, max_waiters: int) -> None:
         """Returns when the store is open. Raises ``CannotStart``."""
         self.pid = os.getpid()
         self._loop = uvloop.new_event_loop()
@@ -120,12 +131,7 @@ class _Process:
         self._thread.start()
         core, identity = is_open.result()
         allowed = host_guard(settings.names, allow_literals=True)
-        app = build_app(
-            core,
-            identity,
-            allowed_host=allowed if identity.believes_claims else None,
-            too_many=settings.quotas.quota_too_many,
-        )
+        app = http_api(settings, core, identity, allowed_host=allowed, audit=audit)
         self.answer: WsgiApp = bridge(app, self._loop)
         atexit.register(self._end)
 

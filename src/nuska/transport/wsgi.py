@@ -14,6 +14,7 @@ from urllib.parse import quote
 from a2wsgi import ASGIMiddleware
 
 from nuska.transport.server.asgi import AsgiApp
+from nuska.transport.server.refusals import NOSNIFF
 from nuska.transport.wire.errors import error_body
 
 Environ: TypeAlias = dict[str, Any]
@@ -25,6 +26,7 @@ _HOP_BY_HOP = frozenset({b"connection", b"keep-alive"})
 NO_WEBSOCKETS = (
     "A WSGI server has no WebSockets. Connect to a node on the same store that runs nuska serve."
 )
+_NOSNIFF = (NOSNIFF[0].encode(), NOSNIFF[1].encode())
 _ASCII = "".join(map(chr, range(33, 127)))
 
 
@@ -35,7 +37,7 @@ def bridge(app: AsgiApp, loop: asyncio.AbstractEventLoop) -> WsgiApp:
         async def send_on(event: Any) -> None:
             if event["type"] == "http.response.start":
                 kept = [pair for pair in event["headers"] if pair[0].lower() not in _HOP_BY_HOP]
-                event = {**event, "headers": kept}
+                event = {**event, "headers": [*kept, _NOSNIFF]}
             await send(event)
 
         await app(scope, receive, send_on)
@@ -62,7 +64,7 @@ def refuse(
     """An answer from here, in the shape of the API's errors."""
     body = error_body(status.partition(" ")[2], sentence)
     described = [("content-type", "application/json"), ("content-length", str(len(body)))]
-    start_response(status, [*described, *headers])
+    start_response(status, [*described, NOSNIFF, *headers])
     return [body]
 
 

@@ -302,6 +302,65 @@ async def test_what_is_posted_under_wsgi_is_heard_at_a_node_beside_it(
             assert await source.bodies(2) == [1, 2]
 
 
+PAGE = "https://console.example.net"
+
+
+def headers_in(answer: bytes) -> dict[str, str]:
+    head = answer.partition(b"\r\n\r\n")[0].decode("latin-1")
+    pairs = (line.partition(":") for line in head.split("\r\n")[1:])
+    return {name.lower(): value.strip() for name, _, value in pairs}
+
+
+def test_browsers_and_the_audit_log_get_what_they_get_from_our_own_server(
+    tmp_path: Path, url: str, project: str
+) -> None:
+    log = tmp_path / "audit.log"
+    running = Uwsgi(
+        tmp_path,
+        url,
+        NUSKA_STORE=url,
+        NUSKA_INSECURE_OPEN="true",
+        NUSKA_CORS_ORIGINS=json.dumps([PAGE]),
+        NUSKA_AUDIT_LOG=str(log),
+    )
+    host = b"Host: localhost\r\n"
+    who = f"Client-ID: {uuid.uuid4()}\r\nX-Project-Id: {project}\r\n".encode()
+    origin = f"Origin: {PAGE}\r\n".encode()
+    asks = b"Access-Control-Request-Method: PUT\r\n"
+    try:
+        running.ready()
+        preflight = raw(
+            running, b"OPTIONS /v2/queues/q HTTP/1.1\r\n" + host + origin + asks + b"\r\n"
+        )
+        assert preflight.split(b" ")[1] == b"200"
+        assert headers_in(preflight)["access-control-allow-origin"] == PAGE
+        made = raw(
+            running,
+            b"PUT /v2/queues/q HTTP/1.1\r\nContent-Length: 0\r\n" + host + who + origin + b"\r\n",
+        )
+        assert made.split(b" ")[1] == b"201"
+        assert headers_in(made)["access-control-allow-origin"] == PAGE
+        own = raw(running, b"GET /v2/queues HTTP/1.1\r\n" + host + who + b"\r\n")
+        assert "access-control-allow-origin" not in headers_in(own)
+        refused = raw(running, b"GET /v2/pools HTTP/1.1\r\n" + host + who + b"\r\n")
+        unread = raw(
+            running,
+            b"POST /v2/queues/q/messages HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"
+            + host + who + b"\r\n",
+        )  # fmt: skip
+        assert unread.split(b" ")[1] == b"411"
+        for answer in (preflight, made, own, refused, unread):
+            assert headers_in(answer)["x-content-type-options"] == "nosniff"
+    finally:
+        running.kill()
+    [line] = [json.loads(line) for line in log.read_text().splitlines()]
+    assert (line["action"], line["outcome"]) == ("queues:create", "done")
+    assert (line["project"], line["from"]) == (project, "127.0.0.1")
+    assert line["target"] == "/v2/queues/q"
+    assert line["request_id"] == headers_in(made)["x-openstack-request-id"]
+    assert log.stat().st_mode & 0o077 == 0
+
+
 STORE, OPEN = {"NUSKA_STORE": "redis://localhost"}, {"NUSKA_INSECURE_OPEN": "true"}
 
 
@@ -311,6 +370,7 @@ STORE, OPEN = {"NUSKA_STORE": "redis://localhost"}, {"NUSKA_INSECURE_OPEN": "tru
         (OPEN, "this store belongs to one process at a time"),
         (OPEN | {"NUSKA_STORE": "memory:"}, "this store belongs to one process at a time"),
         (STORE, "Set auth_strategy"),
+        (STORE | OPEN | {"NUSKA_AUDIT_LOG": "/nowhere/audit.log"}, "audit_log: /nowhere"),
         (STORE | OPEN | {"NUSKA_STOR": "x"}, "NUSKA_STOR: no such setting; perhaps NUSKA_STORE"),
     ],
 )

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from nuska.domain.quotas import Quota
 from nuska.testing.raw_http import converse
 from nuska.testing.raw_websocket import LIST, WITHIN, request
-from nuska.testing.websocket_client import talking
+from nuska.testing.websocket_client import CLIENT, talking
 from nuska.testing.websocket_frames import frame, handshake
 
 

@@ -8,12 +8,12 @@ from uvicorn._types import ASGIReceiveEvent, ASGISendEvent, HTTPScope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from nuska.transport.server.asgi import AsgiApp
-from nuska.transport.server.refusals import BUG
+from nuska.transport.server.refusals import BUG, NOSNIFF
 
 if TYPE_CHECKING:
     from nuska.transport.server.connection import Connection
 
-NOSNIFF = b"x-content-type-options: nosniff\r\n"
+_NOSNIFF = f"{': '.join(NOSNIFF)}\r\n".encode()
 """On every answer: what somebody posted is data, whatever a browser takes it for."""
 _REQUEST_ID = b"x-openstack-request-id"
 _NO_BODY = frozenset({204, 304})
@@ -127,7 +127,7 @@ class Exchange(RequestResponseCycle):
         self.waiting_for_100_continue = False
         self.status = status
         shared = self.connection.shared
-        lines = [STATUS_LINE[status], shared.date_line, NOSNIFF]
+        lines = [STATUS_LINE[status], shared.date_line, _NOSNIFF]
         has_id = False
         for name, value in headers:
             if name == b"content-length":

@@ -5,6 +5,9 @@ from http import HTTPStatus
 
 from msgspec import Struct
 
+NOSNIFF = ("x-content-type-options", "nosniff")
+"""On every answer, whoever gives it: what it is, is what it says it is."""
+
 
 class Refusal(Struct, frozen=True):
     """An answer after which the connection is closed."""
@@ -20,7 +23,7 @@ class Refusal(Struct, frozen=True):
         head = (
             f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\n"
             "content-type: application/json\r\n"
-            "x-content-type-options: nosniff\r\n"
+            f"{': '.join(NOSNIFF)}\r\n"
             f"content-length: {len(body)}\r\n"
             f"x-openstack-request-id: {request_id}\r\n"
             f"{retry}connection: close\r\n"
