@@ -28,9 +28,10 @@ class CannotEncrypt(Exception):
 
 
 def key_vault(
-    settings: Settings, store: Store, clock: Clock, random_bytes: RandomBytes
+    settings: Settings, store: Store, clock: Clock, random_bytes: RandomBytes, *, alone: bool
 ) -> KeyVault | None:
-    """The vault of a store; None without keys. Raises ``CannotEncrypt``."""
+    """The vault of a store; None without keys. ``alone``: no other process can use the store.
+    Raises ``CannotEncrypt``."""
     keys = _keys(settings)
     if not keys:
         return None
@@ -41,7 +42,7 @@ def key_vault(
     except BadKey as error:
         raise CannotEncrypt(f"The encryption keys cannot be used: {error}") from None
     life = seconds(settings.encryption_key_life)
-    return KeyVault(store.records, operator, clock, random_bytes, key_life=life)
+    return KeyVault(store.records, operator, clock, random_bytes, key_life=life, alone=alone)
 
 
 def tell_of_missing(keys: list[str]) -> None:

@@ -93,15 +93,14 @@ async def opened(
             stack.push_async_callback(together.close)
             store, placement = together, together.placement
         shared = store if isinstance(store, SharedStore) else None
+        alone = settings.store.partition(":")[0] in ONE_PROCESS_ONLY
         try:
-            sharing = sharing_rules(
-                settings, data, embedded=settings.store.partition(":")[0] in ONE_PROCESS_ONLY
-            )
+            sharing = sharing_rules(settings, data, embedded=alone)
             access = access_by(settings.policy_file)
         except (CannotSign, PolicyError) as error:
             raise CannotStart(f"{error}.") from error
         try:
-            vault = key_vault(settings, store, clock, chance)
+            vault = key_vault(settings, store, clock, chance, alone=alone)
         except CannotEncrypt as error:
             raise CannotStart(f"{error}.") from error
         try:

@@ -1,13 +1,15 @@
 """Encrypted queues: nothing plain in the store, plain bodies to every reader, keys that end."""
 
 from base64 import b64encode
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from nuska.core import Core, build_core
 from nuska.core.claims import ClaimTerms
 from nuska.core.messages import Draft
-from nuska.core.vault import REMEMBERED_FOR, KeyVault
+from nuska.core.vault import DATA_KEYS, REMEMBERED_FOR, KeyVault
 from nuska.domain.errors import (
     Conflict,
     InvalidInput,
@@ -239,15 +241,93 @@ async def test_erasing_a_project_s_keys_erases_its_data_and_nobody_else_s(
     assert len(await service.stored()) == 1, "what nobody can open is deleted when it is claimed"
 
 
-async def test_another_node_forgets_an_erased_key_within_a_minute(service: Service) -> None:
+class Elsewhere:
+    """Another node on the same store, whose waits pass at once."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.slept = 0.0
+        self.meanwhile: list[Callable[[], Awaitable[object]]] = []
+        """What happens during the waits, one after the other."""
+        records, chance = service.store.records, seeded_bytes(11)
+        self.vault = KeyVault(
+            records,
+            OperatorKeys((FIRST,)),
+            service.clock,
+            chance,
+            key_life=Duration(LIFE),
+            alone=False,
+            sleep=self.sleep,
+        )
+
+    async def sleep(self, seconds: float) -> None:
+        for _ in range(10):
+            self.slept += seconds / 10
+            self.service.clock.advance(milliseconds=int(seconds * 100))
+            for happens in self.meanwhile:
+                await happens()
+
+
+async def test_an_erasure_has_ended_when_no_node_opens_anything_by_the_keys(
+    service: Service,
+) -> None:
     await service.encrypt()
     (message,) = await service.post(BODY)
-    assert await service.listed() == [BODY]
-    elsewhere = service._vault(FIRST)
-    await elsewhere.erase("acme")
-    service.clock.advance(milliseconds=REMEMBERED_FOR)
+    elsewhere = Elsewhere(service)
+    seen = []
+
+    async def look() -> None:
+        seen.append(await service.listed())
+
+    elsewhere.meanwhile.append(look)
+    assert await elsewhere.vault.erase("acme") == 1
+    assert [BODY] in seen, "it takes a while until they have forgotten the key"
     with pytest.raises(NotFound):
         await service.core.messages.get(BOB, "jobs", message)
+
+
+async def test_what_is_posted_during_an_erasure_elsewhere_after_a_moment_is_kept(
+    service: Service,
+) -> None:
+    await service.encrypt()
+    await service.post(BODY)
+    elsewhere = Elsewhere(service)
+    posted: list[tuple[float, str]] = []
+
+    async def post() -> None:
+        posted.append((elsewhere.slept, (await service.post(b'"new"'))[0]))
+
+    elsewhere.meanwhile.append(post)
+    assert await elsewhere.vault.erase("acme") == 1
+    afterwards = (await service.post(b'"after"'))[0]
+    service.clock.advance(seconds=20)
+    page = await service.core.messages.page(BOB, "jobs", echo=True, limit=20)
+    kept = [str(found.id) for found in page.messages]
+    late = [id_ for slept, id_ in posted if slept > REMEMBERED_FOR / 1000]
+    assert len(late) > 10
+    assert kept[-len(late) - 1 :] == [*late, afterwards]
+
+
+async def test_a_key_that_is_just_being_made_survives_an_erasure(service: Service) -> None:
+    await service.encrypt()
+    await service.post(BODY)
+    elsewhere = Elsewhere(service)
+    records = service.store.records
+    remove = records.remove
+    made: list[str] = []
+
+    async def remove_then_another_is_made(collection: str, key: str, **how: Any) -> bool:
+        if collection == DATA_KEYS and not made:
+            made.extend(await service.post(b'"made just now"'))
+            del_later = await elsewhere.vault.page("acme", after="", limit=10)
+            assert len(del_later) == 2
+        return await remove(collection, key, **how)
+
+    records.remove = remove_then_another_is_made  # type: ignore[method-assign]
+    service.clock.advance(milliseconds=REMEMBERED_FOR)
+    assert await elsewhere.vault.erase("acme") == 1
+    service.clock.advance(milliseconds=REMEMBERED_FOR)
+    assert await service.listed() == [b'"made just now"']
 
 
 async def test_a_message_stays_open_to_readers_in_the_dead_letter_queue(service: Service) -> None:

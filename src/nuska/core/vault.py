@@ -2,12 +2,15 @@
 
 Two collections. ``data_keys``: project, key id -> the wrapped key; it stays as long as the project
 does not have its keys erased, so that whatever names it can be opened. ``sealing_keys``: project,
-queue -> which key seals what is posted now. A process remembers keys for a minute: that long
-after an erasure on another node it may still open what it has opened before.
+queue -> which key seals what is posted now. A process remembers both for ``REMEMBERED_FOR``: for
+that long nobody else's change is noticed, so an erasure waits for it. First no node knows any more
+which keys sealed until then, and new ones are made; only then are the keys themselves removed, and
+when the erasure has ended no node can open anything by them.
 """
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -34,9 +37,9 @@ from nuska.interfaces.vault import Lost
 
 DATA_KEYS = "data_keys"
 SEALING_KEYS = "sealing_keys"
-REMEMBERED_FOR = seconds(60)
-SEALING_REMEMBERED_FOR = seconds(5)
-"""Shorter: what is sealed with a key that was erased elsewhere is lost."""
+REMEMBERED_FOR = seconds(5)
+ON_THEIR_WAY = seconds(1)
+"""For which a body that has just been sealed, or read, may still be on its way."""
 REMEMBERED = 10_000
 """Keys, and as many queues, that a process remembers."""
 PAGE = 200
@@ -73,9 +76,9 @@ _sealing_key = msgspec.json.Decoder(SealingKey).decode
 class _Remembered(OrderedDict[str, tuple[Moment, _V]]):
     """The last values by key, each for a time."""
 
-    def look(self, key: str, now: Moment, lasts: Duration = REMEMBERED_FOR) -> _V | None:
+    def look(self, key: str, now: Moment) -> _V | None:
         known = self.get(key)
-        if known is None or not known[0] <= now < known[0] + lasts:
+        if known is None or not known[0] <= now < known[0] + REMEMBERED_FOR:
             return None
         return known[1]
 
@@ -97,13 +100,18 @@ class KeyVault:
         random_bytes: RandomBytes,
         *,
         key_life: Duration,
+        alone: bool = True,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        """``key_life``: what is posted to a queue later gets another key."""
+        """``key_life``: what is posted to a queue later gets another key. ``alone``: no other
+        process uses the store."""
         self._records = records
         self._operator = operator
         self._clock = clock
         self._random_bytes = random_bytes
         self._key_life = key_life
+        self._alone = alone
+        self._sleep = sleep
         self._keys: _Remembered[DataKey] = _Remembered()
         self._sealing: _Remembered[tuple[DataKey, Moment]] = _Remembered()
 
@@ -146,12 +154,15 @@ class KeyVault:
         return removed
 
     async def erase(self, project: str) -> int:
-        """Remove every key of the project: what they sealed is gone, wherever copies of it lie.
-        How many keys there were. Other nodes follow within ``REMEMBERED_FOR``."""
+        """Remove every key that has sealed something of the project by now: that is gone, wherever
+        copies of it lie, for every node. How many keys there were. What is posted meanwhile is
+        sealed with others. Takes seconds where other nodes must forget what they know."""
         await self._remove_all(SEALING_KEYS, project)
-        removed = await self._remove_all(DATA_KEYS, project)
         self._sealing.clear()
+        await self._until_others_forget()
+        removed = await self._remove_unused(project)
         self._keys.clear()
+        await self._until_others_forget()
         return removed
 
     async def page(self, project: str, *, after: str, limit: int) -> list[tuple[str, StoredKey]]:
@@ -176,7 +187,7 @@ class KeyVault:
 
     def _sealing_now(self, queue: QueueRef) -> DataKey | None:
         now = self._clock.now()
-        known = self._sealing.look(key_of(queue.project, queue.name), now, SEALING_REMEMBERED_FOR)
+        known = self._sealing.look(key_of(queue.project, queue.name), now)
         return known[0] if known is not None and now < known[1] + self._key_life else None
 
     async def _sealing_key(self, queue: QueueRef) -> DataKey:
@@ -250,6 +261,40 @@ class KeyVault:
         anew = _encode(msgspec.structs.replace(stored, wrapped=wrapped))
         done = await self._records.put(DATA_KEYS, record.key, anew, version=record.version)
         return done is not None
+
+    async def _until_others_forget(self) -> None:
+        if not self._alone:
+            await self._sleep((REMEMBERED_FOR + ON_THEIR_WAY) / 1000)
+
+    async def _remove_unused(self, project: str) -> int:
+        """Remove the keys of the project by which no queue is sealed; how many there were."""
+        removed = 0
+        after, end = keys_below(project)
+        while page := await self._records.page(DATA_KEYS, after=after, before=end, limit=PAGE):
+            used = await self._sealing_ids(project)
+            gone = [
+                record
+                for record in page
+                if _id_in(record) not in used
+                and await self._records.remove(DATA_KEYS, record.key, version=record.version)
+            ]
+            used = await self._sealing_ids(project)
+            for record in gone:
+                if _id_in(record) in used:  # somebody was just making it
+                    await self._records.put(DATA_KEYS, record.key, record.value, version=ABSENT)
+                else:
+                    removed += 1
+            after = page[-1].key
+        return removed
+
+    async def _sealing_ids(self, project: str) -> set[str]:
+        """The ids of the keys that seal what is posted now."""
+        found: set[str] = set()
+        after, end = keys_below(project)
+        while page := await self._records.page(SEALING_KEYS, after=after, before=end, limit=PAGE):
+            found.update(_sealing_key(record.value).key for record in page)
+            after = page[-1].key
+        return found
 
     async def _remove_all(self, collection: str, project: str) -> int:
         removed = 0
