@@ -241,6 +241,10 @@ async def test_erasing_a_project_s_keys_erases_its_data_and_nobody_else_s(
     assert len(await service.stored()) == 1, "what nobody can open is deleted when it is claimed"
 
 
+STEPS = 5
+"""In which a wait passes."""
+
+
 class Elsewhere:
     """Another node on the same store, whose waits pass at once."""
 
@@ -261,9 +265,9 @@ class Elsewhere:
         )
 
     async def sleep(self, seconds: float) -> None:
-        for _ in range(10):
-            self.slept += seconds / 10
-            self.service.clock.advance(milliseconds=int(seconds * 100))
+        for _ in range(STEPS):
+            self.slept += seconds / STEPS
+            self.service.clock.advance(milliseconds=int(seconds * 1000) // STEPS)
             for happens in self.meanwhile:
                 await happens()
 
@@ -304,7 +308,7 @@ async def test_what_is_posted_during_an_erasure_elsewhere_after_a_moment_is_kept
     page = await service.core.messages.page(BOB, "jobs", echo=True, limit=20)
     kept = [str(found.id) for found in page.messages]
     late = [id_ for slept, id_ in posted if slept > REMEMBERED_FOR / 1000]
-    assert len(late) > 10
+    assert len(late) > STEPS
     assert kept[-len(late) - 1 :] == [*late, afterwards]
 
 

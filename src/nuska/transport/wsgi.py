@@ -40,7 +40,8 @@ def bridge(app: AsgiApp, loop: asyncio.AbstractEventLoop) -> WsgiApp:
                 event = {**event, "headers": [*kept, _NOSNIFF]}
             await send(event)
 
-        await app(scope, receive, send_on)
+        sent = quote(scope["path"]).encode()  # WSGI does not tell how it was written
+        await app({**scope, "raw_path": sent}, receive, send_on)
 
     middleware: Any = ASGIMiddleware(without_connection, loop=loop)
 

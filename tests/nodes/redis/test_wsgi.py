@@ -320,7 +320,7 @@ def test_browsers_and_the_audit_log_get_what_they_get_from_our_own_server(
         url,
         NUSKA_STORE=url,
         NUSKA_INSECURE_OPEN="true",
-        NUSKA_CORS_ORIGINS=json.dumps([PAGE]),
+        NUSKA_CORS_ORIGINS=PAGE,
         NUSKA_AUDIT_LOG=str(log),
     )
     host = b"Host: localhost\r\n"

@@ -93,7 +93,7 @@ async def talk(serve: Any, tokens: Tokens) -> AsyncIterator[Talk]:
 async def noticed(talk: Talk, clock: ManualClock, status: int) -> None:
     """Ask until it is answered like this: the server looks now and then."""
     clock.advance(seconds=2)
-    while (await talk.ask("queue_create", queue_name="new")).status != status:
+    while (await talk.ask("queue_create", queue_name=f"for-{status}")).status != status:
         pass
 
 
