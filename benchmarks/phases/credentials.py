@@ -59,8 +59,8 @@ def proven(bench: Bench) -> Iterator[Figure]:
         issuer, token = stack.enter_context(stand_ins.issuer())
         key = _key(bench.fresh("proven-keys"))
         sides = {
-            "open": post_to(bench, stack, "proven-open", "", {}),
-            "a Keystone token": post_to(
+            "open": _post_to(bench, stack, "proven-open", "", {}),
+            "a Keystone token": _post_to(
                 bench,
                 stack,
                 "proven-keystone",
@@ -71,7 +71,7 @@ def proven(bench: Bench) -> Iterator[Figure]:
                     "NUSKA_KEYSTONE_PASSWORD": "any",
                 },
             ),
-            "a JSON Web Token": post_to(
+            "a JSON Web Token": _post_to(
                 bench,
                 stack,
                 "proven-jwt",
@@ -83,7 +83,7 @@ def proven(bench: Bench) -> Iterator[Figure]:
                     "NUSKA_JWT_AUDIENCE": stand_ins.AUDIENCE,
                 },
             ),
-            "an API key": post_to(
+            "an API key": _post_to(
                 bench, stack, "proven-keys", key, {"NUSKA_AUTH_STRATEGY": "keys"}
             ),
         }
@@ -97,10 +97,10 @@ def proven(bench: Bench) -> Iterator[Figure]:
         yield _beside("proven", name, side.taken, base, bounded=True)
 
 
-def post_to(
+def _post_to(
     bench: Bench, stack: ExitStack, data: str, token: str, environment: dict[str, str]
 ) -> "Posts":
-    """Posts to a server of its own, by a token, or without any."""
+    """Posts to a server of its own, by a token."""
     directory = bench.directory / data
     nuska = stack.enter_context(servers.nuska(directory, name=data, environment=environment))
     connection = stack.enter_context(Connection(nuska.port))

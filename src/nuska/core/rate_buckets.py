@@ -24,12 +24,18 @@ class Bucket:
 
         What is more than ever fits in is given to whoever finds it full, and paid off after.
         """
-        self._roll(now)
+        # On the way of every request: written out rather than called.
+        if now - self._since >= SECOND:
+            self._roll(now)
         self._asked += count
-        level, needed = self.level(rate, now), float(min(count, holds(rate)))
-        self._level, self._at = level, now
-        if level < needed:
-            return (needed - level) / rate if rate else UNKNOWN
+        most = rate if rate > 1.0 else 1.0
+        level = self._level + (now - self._at) * rate / SECOND
+        if level > most:
+            level = most
+        self._at = now
+        if level < count and level < most:
+            self._level = level
+            return (min(count, most) - level) / rate if rate else UNKNOWN
         self._level = level - count
         return None
 

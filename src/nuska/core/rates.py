@@ -180,7 +180,9 @@ class Rates:
         self, project: str, found: _Project, rate: int, limit: int, count: int, now: Moment
     ) -> float | None:
         found.used = True
-        share = self._share(found, rate, now)
+        share = found.shares[rate]
+        if found.until <= now and not found.has_share(now):
+            share = min(share, LEAST)  # others may have it by now
         allowed = limit * share
         bucket = found.buckets[rate]
         wait = bucket.take(allowed, count, now)
@@ -191,10 +193,6 @@ class Rates:
         ):
             self._hurry(project, found)  # for more, before there is nothing left
         return wait
-
-    def _share(self, found: _Project, rate: int, now: Moment) -> float:
-        share = found.shares[rate]
-        return share if found.has_share(now) else min(share, LEAST)  # others may have it by now
 
     def _refusal(self, project: str, rate: int, limit: int, wait: float) -> RateExceeded:
         self._book.count_refusal(RATES[rate], project)
