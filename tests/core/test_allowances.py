@@ -7,6 +7,7 @@ import pytest
 from nuska.core import allowances
 from nuska.core.allowances import Allowance
 from nuska.core.ledgers import LocalLedger, SharedLedger
+from nuska.domain.allowances import Limits
 from nuska.domain.errors import QuotaExceeded, Unavailable
 from nuska.interfaces.records import RecordStore
 from nuska.stores.memory import MemoryStore
@@ -25,7 +26,7 @@ class Shelf:
         self.may_measure.set()
         self.is_measuring = asyncio.Event()
 
-    async def measure(self) -> tuple[int, ...]:
+    async def measure(self, _: Limits) -> tuple[int, ...]:
         self.measured += 1
         self.is_measuring.set()
         await self.may_measure.wait()
@@ -157,7 +158,8 @@ async def test_another_limit_counts_from_the_next_time_on(shelf: Shelf, alone: A
 
 
 async def test_what_has_no_limit_is_not_counted(shelf: Shelf) -> None:
-    async def measure() -> tuple[int, ...]:
+    async def measure(limits: Limits) -> tuple[int, ...]:
+        assert limits == (None, 10)
         return (0, shelf.there)
 
     both = Allowance(("messages", "bytes"), measure, LocalLedger(2))
@@ -173,10 +175,10 @@ async def test_a_store_that_cannot_be_measured_refuses_nothing_for_good(
 ) -> None:
     fails = True
 
-    async def measure() -> tuple[int, ...]:
+    async def measure(limits: Limits) -> tuple[int, ...]:
         if fails:
             raise Unavailable("The store is down.")
-        return await shelf.measure()
+        return await shelf.measure(limits)
 
     alone = Allowance(("queues",), measure, LocalLedger(1))
     with pytest.raises(Unavailable):
@@ -230,6 +232,18 @@ async def test_a_node_that_comes_later_goes_by_what_the_others_wrote(
     with pytest.raises(QuotaExceeded):
         await shelf.put(node(shelf, records))
     assert shelf.measured == 2
+
+
+async def test_nobody_waits_for_ever_for_room_to_be_found(
+    shelf: Shelf, alone: Allowance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allowances, "TAKEN_WITHIN", 0.05)
+    shelf.may_measure.clear()
+    waiting = [asyncio.create_task(alone.take((1,), LIMIT)) for _ in range(5)]
+    for one in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(one, Unavailable)
+    shelf.may_measure.set()
+    await shelf.put(alone)
 
 
 async def test_no_more_than_a_lot_is_on_its_way_from_a_node(

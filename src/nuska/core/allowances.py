@@ -17,6 +17,8 @@ from nuska.core.ledgers import Ledger
 from nuska.domain.allowances import SHARES, Amounts, Lease, Limits, covers, exceeded, minus, plus
 from nuska.domain.errors import QuotaExceeded, Unavailable
 
+TAKEN_WITHIN = 10.0
+"""Seconds that a request waits for room to be found, however many others do."""
 SETTLED_WITHIN = 5.0
 """Seconds for which what is on its way to the store is waited for."""
 FULL_FOR = 1.0
@@ -46,10 +48,11 @@ class Allowance:
     def __init__(
         self,
         names: tuple[str, ...],
-        measure: Callable[[], Awaitable[Amounts]],
+        measure: Callable[[Limits], Awaitable[Amounts]],
         ledger: Ledger,
     ) -> None:
-        """``names``: of the limits, in ``domain/quotas.py``."""
+        """``names``: of the limits, in ``domain/quotas.py``. ``measure`` is told the limits: what
+        has none need not be measured."""
         self._names = names
         self._look = measure
         self._ledger = ledger
@@ -82,13 +85,20 @@ class Allowance:
             0 if limit is None else one for one, limit in zip(wanted, limits, strict=True)
         )
         if self._taking.locked() or not self._covers(wanted, limits):
-            async with self._taking:
-                if not self._covers(wanted, limits):
-                    await self._refill(wanted, limits)
-                self._spend(wanted)
+            try:
+                async with asyncio.timeout(TAKEN_WITHIN):
+                    await self._take_in_turn(wanted, limits)
+            except TimeoutError:
+                raise Unavailable("It takes too long to find out what the project has.") from None
         else:
             self._spend(wanted)
         return wanted
+
+    async def _take_in_turn(self, wanted: Amounts, limits: Limits) -> None:
+        async with self._taking:
+            if not self._covers(wanted, limits):
+                await self._refill(wanted, limits)
+            self._spend(wanted)
 
     def settle(self, wanted: Amounts, *, stored: bool) -> None:
         """It is stored, or may be; or it is certain that it is not."""
@@ -181,7 +191,7 @@ class Allowance:
         self._freed, self._spent = False, self._nothing
         before, begun = await self._ledger.given(), loop.time()
         try:
-            held = plus(await self._look(), self._under_way)
+            held = plus(await self._look(self._limits), self._under_way)
         except BaseException:
             self._freed = True  # whatever it was that measuring might have shown
             raise

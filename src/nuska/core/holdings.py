@@ -5,10 +5,10 @@ remembered, and nothing keeps others from storing meanwhile.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from nuska.core.subscription_records import SubscriptionRecords
-from nuska.domain.allowances import Amounts, plus
+from nuska.domain.allowances import Amounts, Limits, plus
 from nuska.domain.internal import topic
 from nuska.domain.messages import QueueRef
 from nuska.domain.positions import BEFORE_ALL, Position
@@ -30,18 +30,25 @@ class Holdings:
         self._subscriptions = subscriptions
         self._clock = clock
 
-    async def queues(self, project: str) -> Amounts:
+    async def queues(self, project: str, limits: Limits) -> Amounts:
         counts = [await self._store.queues.count(one) for one in _namespaces(project)]
+        [limit] = limits
+        if limit is not None and sum(counts) >= limit:
+            # A store may count what somebody began to make and did not; a list has queues only.
+            counts = [
+                sum([len(page) async for page in self._names(one)]) for one in _namespaces(project)
+            ]
         return (sum(counts),)
 
-    async def posted(self, project: str) -> Amounts:
-        """Messages, and their bytes."""
+    async def posted(self, project: str, limits: Limits) -> Amounts:
+        """Messages, and their bytes if these are limited: statistics cost less."""
         held: Amounts = (0, 0)
+        look = self._counted_in if limits[1] is None else self._measured_in
         for one in _namespaces(project):
-            held = plus(held, await self._of_queues(one, self._posted_to, (0, 0)))
+            held = plus(held, await self._of_queues(one, look, (0, 0)))
         return held
 
-    async def subscriptions(self, project: str) -> Amounts:
+    async def subscriptions(self, project: str, _: Limits) -> Amounts:
         """Those that are kept; those of connections end with them."""
         if self._subscriptions is None:
             return (0,)
@@ -51,7 +58,7 @@ class Holdings:
                 count += found.expires_at > now
         return (count,)
 
-    async def claims(self, project: str) -> Amounts:
+    async def claims(self, project: str, _: Limits) -> Amounts:
         """Live claims that hold messages."""
         return await self._of_queues(project, self._claims_of, (0,))
 
@@ -59,21 +66,33 @@ class Holdings:
         self, project: str, look: Callable[[QueueRef], Awaitable[Amounts]], nothing: Amounts
     ) -> Amounts:
         """The sum over the queues of a project."""
-        held, last = nothing, None
+        held = nothing
+        async for page in self._names(project):
+            for start in range(0, len(page), AT_ONCE):
+                part = page[start : start + AT_ONCE]
+                for found in await asyncio.gather(*map(look, part)):
+                    held = plus(held, found)
+        return held
+
+    async def _names(self, project: str) -> AsyncIterator[list[QueueRef]]:
+        """The queues of a project, page by page."""
+        last: str | None = None
         while True:
             page = await self._store.queues.page(
                 project, after=last, limit=PAGE, with_metadata=False
             )
-            for start in range(0, len(page), AT_ONCE):
-                part = page[start : start + AT_ONCE]
-                for found in await asyncio.gather(*(look(queue.ref) for queue in part)):
-                    held = plus(held, found)
+            if page:
+                yield [queue.ref for queue in page]
             if len(page) < PAGE:
-                return held
+                return
             last = page[-1].ref.name
             await asyncio.sleep(0)  # an embedded store answers without waiting
 
-    async def _posted_to(self, queue: QueueRef) -> Amounts:
+    async def _counted_in(self, queue: QueueRef) -> Amounts:
+        stats = await self._store.queues.stats(queue, now=self._clock.now())
+        return (stats.ready + stats.delayed + stats.claimed, 0)
+
+    async def _measured_in(self, queue: QueueRef) -> Amounts:
         messages = size = 0
         after: Position | None = BEFORE_ALL
         while after is not None:

@@ -10,7 +10,8 @@ from the next time that the project's holdings are measured.
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -18,8 +19,15 @@ from nuska.core.allowances import Allowance
 from nuska.core.holdings import Holdings
 from nuska.core.ledgers import LocalLedger, SharedLedger
 from nuska.core.quotas import QuotaBook
-from nuska.domain.allowances import Amounts
-from nuska.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound, QuotaExceeded
+from nuska.domain.allowances import Amounts, Limits
+from nuska.domain.errors import (
+    Conflict,
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    QuotaExceeded,
+    Unavailable,
+)
 from nuska.domain.internal import owner_of
 from nuska.domain.messages import NewMessage, QueueRef
 from nuska.interfaces.records import RecordStore
@@ -29,6 +37,8 @@ KEPT = 10_000
 """Allowances in memory; of more, those that nobody has needed for longest are measured anew."""
 SHOWN_FOR = 1.0
 """Seconds for which what was shown of a project's use is shown again."""
+EVERYTHING = 0
+"""A limit by which all is measured, and to the last."""
 SHOWING_RESTS = 4.0
 """And for so many times what it took to find out."""
 
@@ -68,7 +78,7 @@ class Usage:
         self._book = book
         self._queues = queues
         self._shared = shared
-        self._measure: dict[Names, Callable[[str], Awaitable[Amounts]]] = {
+        self._measure: dict[Names, Callable[[str, Limits], Awaitable[Amounts]]] = {
             QUEUES: holdings.queues,
             POSTED: holdings.posted,
             SUBSCRIPTIONS: holdings.subscriptions,
@@ -132,7 +142,8 @@ class Usage:
                     allowance.free()
 
     async def use(self, project: str) -> Mapping[str, int]:
-        """What the project has now, or had a moment ago."""
+        """What the project has now, or had a moment ago; without what cannot be measured while a
+        part of the store is down."""
         loop = asyncio.get_running_loop()
         async with self._showing.setdefault(project, asyncio.Lock()):
             shown = self._shown.get(project)
@@ -140,7 +151,9 @@ class Usage:
                 begun = loop.time()
                 use: dict[str, int] = {}
                 for names, measure in self._measure.items():
-                    use |= dict(zip(names, await measure(project), strict=True))
+                    with suppress(Unavailable):
+                        found = await measure(project, (EVERYTHING,) * len(names))
+                        use |= dict(zip(names, found, strict=True))
                 rest = max(SHOWN_FOR, SHOWING_RESTS * (loop.time() - begun))
                 shown = self._shown[project] = Shown(use, loop.time() + rest)
                 self._shown.move_to_end(project)
@@ -169,10 +182,10 @@ class Usage:
         finally:
             allowance.settle(taken, stored=room.stored)
 
-    def _limits(self, project: str, names: Names) -> tuple[int | None, ...]:
+    def _limits(self, project: str, names: Names) -> Limits:
         """Nothing where none of them has a limit."""
         quota = self._book.of(project)
-        limits: tuple[int | None, ...] = tuple(getattr(quota, name) for name in names)
+        limits: Limits = tuple(getattr(quota, name) for name in names)
         return () if all(limit is None for limit in limits) else limits
 
     def _allowance(self, project: str, names: Names) -> Allowance:
@@ -185,7 +198,7 @@ class Usage:
                 if self._shared is None
                 else SharedLedger(self._shared, project, names[0], len(names))
             )
-            allowance = self._kept[key] = Allowance(names, lambda: measure(project), ledger)
+            allowance = self._kept[key] = Allowance(names, partial(measure, project), ledger)
             self._make_room()
         self._kept.move_to_end(key)
         return allowance

@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 
 import msgspec
+import pytest
 
 from nuska.domain.allowances import SHARES
 from nuska.testing.node_group import NodeGroup
@@ -29,6 +30,7 @@ POPPED = 20
 
 
 class FullNodesConformance:
+    @pytest.mark.slow
     async def test_clients_of_several_nodes_fill_a_quota_and_little_more(
         self, tmp_path: Path, url: str
     ) -> None:
