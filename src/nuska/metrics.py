@@ -8,6 +8,7 @@ is imported at the first question.
 import os
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 PATH = "/metrics"
 _STATM = Path("/proc/self/statm")
+MOST_PROJECTS = 200
+"""That are named in one family."""
 _RESIDENT = 1
 """Which of the numbers in statm; pages."""
 
@@ -93,7 +96,7 @@ class NuskaCollector:
         yield from self._websockets()
 
     def _quotas(self) -> "Iterator[Metric]":
-        """What there is of what is limited, is shown to each project when it asks."""
+        """How much a project stores is measured when it asks, and not here."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         book, rates = self._sources.core.quota_book, self._sources.core.rates
@@ -108,6 +111,25 @@ class NuskaCollector:
             if project != ANY:
                 refused.add_metric([name, project], count)
         yield refused
+        limits = GaugeMetricFamily(
+            "nuska_quota_limit",
+            "What a project may have that has limits of its own; without a name, every other one.",
+            labels=["limit", "project"],
+        )
+        for project, quota in islice(((ANY, book.defaults), *book.own.items()), MOST_PROJECTS):
+            for name in NAMES:
+                limit = getattr(quota, name)
+                if limit is not None:
+                    limits.add_metric([name, project], limit)
+        yield limits
+        asked = GaugeMetricFamily(
+            "nuska_rate_asked",
+            "Asked for in a second, by projects whose rates are limited.",
+            labels=["limit", "project"],
+        )
+        for project, name, pace in islice(rates.asked(), MOST_PROJECTS):
+            asked.add_metric([name, project], pace)
+        yield asked
         yield GaugeMetricFamily(
             "nuska_rate_projects", "Projects that call and have limited rates.", rates.projects
         )

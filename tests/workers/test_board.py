@@ -51,6 +51,20 @@ def publish_elsewhere(board: Board, number: int, counts: Counts) -> int:
     return pid
 
 
+class Limits:
+    """A collector of what is the same for every worker."""
+
+    def collect(self) -> Iterator[Metric]:
+        limits = GaugeMetricFamily("nuska_quota_limit", "Limits.", labels=["limit"])
+        limits.add_metric(["messages"], 100)
+        yield limits
+
+
+def test_what_every_worker_says_alike_is_not_added_up() -> None:
+    families = [shared._families(Limits().collect()) for _ in range(3)]
+    assert [sample.value for sample in shared.summed(families)[0].samples] == [100]
+
+
 def test_whoever_is_asked_answers_for_all() -> None:
     board = Board(3)
     publish_elsewhere(board, 1, Counts(10, waiters=2, slow=0.5))

@@ -10,7 +10,7 @@ Counts calls whose sender is known. Whoever is refused before has not been anybo
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from math import ceil, inf
 
@@ -84,6 +84,17 @@ class Rates:
     def projects(self) -> int:
         """How many are limited, and call."""
         return len(self._projects)
+
+    def asked(self) -> Iterator[tuple[str, str, float]]:
+        """For metrics: projects, the limits of theirs that are rates, and about how much is asked
+        of this node in a second."""
+        now = self._clock.now()
+        for project, found in self._projects.items():
+            for name, bucket, limit in zip(
+                RATES, found.buckets, _limits(found.quota), strict=False
+            ):
+                if limit is not None:
+                    yield project, name, bucket.asked(now)
 
     def request(self, project: str) -> Awaitable[None] | None:
         """Count one call of a project. Raises ``RateExceeded`` when it is one too many;

@@ -27,6 +27,8 @@ HALF = 1 << 20
 """Bytes for what one worker has counted; memory that nobody writes to is not used."""
 PUBLISH_EVERY = 1.0
 """Seconds."""
+SAID_ALIKE = frozenset({"nuska_quota_limit"})
+"""Families that every worker says alike: they are not added up."""
 _PLACE = mmap.PAGESIZE + 2 * HALF
 _HEAD = struct.Struct("<II")
 """Length and checksum before what is written."""
@@ -163,7 +165,7 @@ def _families(metrics: "Iterable[Metric]") -> list[Family]:
 
 
 def summed(parts: Iterable[list[Family]]) -> list[Family]:
-    """One family of each name, one sample of each name and labels, by addition."""
+    """One family of each name, one sample of each name and labels, mostly by addition."""
     sums: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
     shapes: dict[str, Family] = {}
     for families in parts:
@@ -172,7 +174,8 @@ def summed(parts: Iterable[list[Family]]) -> list[Family]:
             values = sums.setdefault(family.name, {})
             for sample in family.samples:
                 key = (sample.name, tuple(sample.labels.items()))
-                values[key] = values.get(key, 0.0) + sample.value
+                before = 0.0 if family.name in SAID_ALIKE else values.get(key, 0.0)
+                values[key] = before + sample.value
     return [
         Family(
             name,
