@@ -12,28 +12,27 @@ from typing import Any
 import pytest
 
 from nuska.core import Core
-from nuska.core.key_records import KeyRecords
-from nuska.core.key_uses import KeyUses
-from nuska.core.keys import KeyDraft, KeyService
-from nuska.core.sharing import SharingRules
-from nuska.domain.errors import NotAuthenticated
-from nuska.domain.moments import Moment
-from nuska.domain.signing import SignedTerms, Signer
-from nuska.identity.chosen import ChosenIdentity
-from nuska.identity.keys import KeyTokens
-from nuska.interfaces.identity import Caller, Verified
-from nuska.stores.memory.records import MemoryRecords
+from nuska.domain.signing import SignedTerms
 from nuska.testing.asgi import AsgiDriver, Reply
-from nuska.testing.clock import ManualClock, seeded_bytes
+from nuska.testing.callers import (
+    ANYBODY,
+    CHALLENGE,
+    CLIENT,
+    OPERATE,
+    OTHER,
+    PROJECT,
+    READ,
+    WRITE,
+    People,
+    roles_that_may,
+)
 from nuska.transport.http import build_app
 from nuska.transport.http.app import all_routes
 from nuska.transport.http.routes import Admits, Operation, Route
 
 from .conftest import Pooled
-from .signed import FAR, KEY, as_shared, headers_of, query_of
+from .signed import as_shared, headers_of, query_of
 
-PROJECT, OTHER = "acme", "rival"
-CLIENT = "0f8fad5b-d9cb-469f-a165-70867728950e"
 FIELDS = {
     "queue_name": "jobs",
     "topic_name": "jobs",
@@ -46,11 +45,6 @@ FIELDS = {
     "pool_name": "p",
     "flavor_name": "f",
 }
-
-ANYBODY = "open to anybody"
-READ = "who may look"
-WRITE = "who may change"
-OPERATE = "the operator"
 
 GET, POST, PATCH, PUT, DELETE = "GET", "POST", "PATCH", "PUT", "DELETE"
 MESSAGES, CLAIMS, SUBSCRIPTIONS = "messages", "claims", "subscriptions"
@@ -140,43 +134,16 @@ def expected(operation: Operation) -> tuple[str, str | None]:
     raise AssertionError(f"{name} has no row here: say who may do it")
 
 
-class Tokens:
-    """Stands for whoever verifies tokens; what they prove is said by their text."""
-
-    def cached(self, token: str) -> Verified | None:
-        project, _, roles = token.partition("/")
-        if project not in (PROJECT, OTHER):
-            return None
-        return Verified(project=project, roles=frozenset(filter(None, roles.split(","))))
-
-    async def verify(self, token: str) -> Verified:
-        raise NotAuthenticated(f"the token {len(token)} is not good")
-
-
-class Town:
+class Town(People):
     """A service with everything switched on, that asks who is calling."""
 
     def __init__(self) -> None:
-        self.clock = ManualClock()
-        self.signer = Signer(KEY)
-        sharing = {"sharing": SharingRules(signer=self.signer)}
-        pooled = Pooled(self.clock, core=sharing)
+        super().__init__()
+        pooled = Pooled(self.clock, core={"sharing": self.sharing})
         self.core: Core = pooled.core
-        records = KeyRecords(MemoryRecords())
-        self.keys = KeyService(records, self.clock, seeded_bytes(7))
-        uses = KeyUses(records, self.clock)
-        held = KeyTokens(self.keys, uses, self.clock, seeded_bytes(8))
-        identity = ChosenIdentity(held, Tokens(), challenge='Keystone uri="https://id.example"')
         self.routes = all_routes(self.core)
-        self.app = build_app(self.core, identity)
+        self.app = build_app(self.core, self.identity)
         self.plain = AsgiDriver(self.app, {"Client-ID": CLIENT})
-
-    async def key(self, **draft: Any) -> str:
-        made = await self.keys.issue(PROJECT, KeyDraft(**draft), by="ann")
-        return made.secret
-
-    def signed(self, path: str, *methods: str, until: Moment = FAR) -> SignedTerms:
-        return self.signer.sign(paths=(path,), methods=methods, project=PROJECT, expires_at=until)
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +168,7 @@ async def let_in(asked: Awaitable[Reply], *, has_body: bool) -> int | None:
     reply = await asked
     assert reply.status != 500, reply.body
     if reply.status == 401:
-        assert reply.headers["www-authenticate"] == 'Keystone uri="https://id.example"'
+        assert reply.headers["www-authenticate"] == CHALLENGE
         assert not has_body or set(reply.json()) == {"error"}
         return 401
     if not has_body:
@@ -239,26 +206,13 @@ async def ask(
     return await let_in(asked, has_body=operation.method != "HEAD")
 
 
-def roles_that_may(needs: str) -> dict[str, bool]:
-    """By the roles of a token."""
-    return {
-        "": needs != OPERATE,
-        "reader": needs in (READ, ANYBODY),
-        "member": needs != OPERATE,
-        "reader,member": needs != OPERATE,
-        "stack_owner": needs != OPERATE,
-        "admin": True,
-    }
-
-
 @pytest.mark.parametrize(("route", "operation"), OPERATIONS)
 async def test_who_shows_nothing_or_nothing_good_is_let_in_where_anybody_is(
     town: Town, route: Route, operation: Operation
 ) -> None:
     refused = None if expected(operation)[0] == ANYBODY else 401
     assert (route.admits in (Admits.ANY_REQUEST, Admits.ANYBODY, Admits.PEOPLE)) == (not refused)
-    revoked = await town.key()
-    await town.keys.revoke(Caller(PROJECT, frozenset({"admin"})), revoked.split("_")[1])
+    revoked = await town.revoked_key()
     expired = await town.key(ttl=60)
     town.clock.advance(seconds=61)
     for headers in (
@@ -275,6 +229,7 @@ async def test_who_shows_nothing_or_nothing_good_is_let_in_where_anybody_is(
         # What a client says of itself counts for nothing.
         {"X_Project_Id": PROJECT, "X_Roles": "admin", "X_Identity_Status": "Confirmed"},
         {"X_User_Id": "root", "X_Is_Admin_Project": "True", "X_Service_Roles": "admin"},
+        *({"X_Auth_Token": bad} for bad in town.bad_jwts().values()),
     ):
         assert await ask(town.plain, route, operation, **headers) == refused, headers
 
@@ -289,6 +244,7 @@ async def test_each_role_may_do_what_the_table_says(
             {"X_Auth_Token": token},
             {"Authorization": f"Bearer {token}"},
             {"X_Auth_Token": token, "X_Roles": "admin", "X_Project_Id": OTHER},
+            {"X_Auth_Token": town.jwt(roles)},
         ):
             found = await ask(town.plain, route, operation, **headers)
             assert found == (None if may else 403), (roles, headers)

@@ -17,6 +17,7 @@ from nuska.domain.messages import QueueRef
 from nuska.domain.metadata import is_queue_name
 from nuska.domain.moments import Moment, after, seconds
 from nuska.domain.signing import SignedTerms
+from nuska.interfaces.clock import Clock
 from nuska.interfaces.identity import Caller, Credentials, Identity, Verified, Watch
 from nuska.transport.websocket.actions.rows import CLIENT_ID, PROJECT_ID, TOKEN, Action
 from nuska.transport.websocket.frames import refused
@@ -158,12 +159,19 @@ class Standing:
         """Who sends a request. Raises ``Refused`` for somebody who has not shown enough."""
         if SIGNATURE in headers:
             return await self._made_out(action, headers, queue)
+        if self._has_expired(self._core.clock):
+            raise refused(HTTPStatus.FORBIDDEN, NOT_AUTHENTICATED)
         # Who says the same as the last time is the same: most connections say one thing.
         said = (*(headers.get(name) for name in _WHO), action.checks_client)
         if said != self._said:
             self._caller = await self._made_out(action, headers, queue)
             self._said = said
         return self._caller
+
+    def _has_expired(self, clock: Clock) -> bool:
+        """Whether what was shown is over, though the connection has not been closed for it yet."""
+        ends = None if self.verified is None else self.verified.expires_at
+        return ends is not None and ends <= clock.now()
 
     async def _made_out(self, action: Action, headers: Headers, queue: str) -> Caller:
         project = _text(headers, PROJECT_ID)
