@@ -44,6 +44,8 @@ class MariadbServer(EngineProcess):
     """One server, which may be started many times on the same data."""
 
     NEEDS_A_USER = True
+    CLIENT: tuple[str, ...] = ()
+    """Further options of the client that makes databases."""
 
     def __init__(self, directory: Path, options: Sequence[str] = ()) -> None:
         super().__init__(directory)
@@ -59,7 +61,7 @@ class MariadbServer(EngineProcess):
         name = new_name()
         made = self.spawn(
             _program("mariadb"),
-            *("--no-defaults", "--host=127.0.0.1", f"--port={self.port}"),
+            *("--no-defaults", "--host=127.0.0.1", f"--port={self.port}", *self.CLIENT),
             *(f"--user={USER}", f"--password={PASSWORD}", f"--execute=CREATE DATABASE {name}"),
         )
         if made.wait(START_WITHIN) != 0:

@@ -42,6 +42,7 @@ def test_an_address_says_where_and_who(scheme: str) -> None:
         "mysql://user:secret@host/database?prefix=x",
         "mysql://user:secret@host/database?ssl=perhaps",
         "mysql://user:secret@host/database?ca=/file",
+        "mysql://user:secret@host/database?ssl=require&ca=/file",
     ],
 )
 def test_a_wrong_address_is_refused_without_showing_the_password(url: str) -> None:

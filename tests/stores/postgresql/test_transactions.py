@@ -154,6 +154,10 @@ async def test_nonsense_is_a_bug_and_leaves_the_connection_as_it_was(database: D
         "postgresql://host:port/database",
         "postgresql://user:secret@host/database?prefix=x",
         "postgresql://user:secret@host/database?ssl=perhaps",
+        "postgresql://user:secret@host/database?ca=/file",
+        "postgresql://user:secret@host/database?ssl=prefer&ca=/file",
+        "postgresql://user:secret@host/database?ssl=require&ca=/file",
+        "postgresql://user:secret@host/database?ssl=verify-full&key=/file",
     ],
 )
 def test_a_wrong_address_is_refused_without_showing_the_password(url: str) -> None:

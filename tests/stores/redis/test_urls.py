@@ -1,17 +1,12 @@
 """Addresses of Redis stores: what they mean, what is refused, and encrypted ones."""
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import pytest
 
-from nuska.domain.errors import Unavailable
 from nuska.stores.redis.store import RedisStore
 from nuska.stores.redis.url import Topology, parse
-from nuska.testing.certificates import certificate
-from nuska.testing.clock import ManualClock
-from nuska.testing.conformance.inbox import Inbox
-from nuska.testing.redis_server import RedisServer, free_ports, redis_server
+from nuska.testing.redis_server import RedisServer
 
 Open = Callable[[str], Awaitable[RedisStore]]
 
@@ -53,6 +48,9 @@ def test_clusters_and_sentinels_have_several_hosts() -> None:
         "redis+cluster://a/1",
         "redis+sentinel://a",
         "redis+other://a",
+        "redis://a?ca=/file",
+        "redis+cluster://a?cert=/file&key=/file",
+        "rediss://a?key=/file",
         "http://a",
     ],
 )
@@ -76,20 +74,3 @@ async def test_a_prefix_with_braces_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match="braces"):
         await open_at(f"{server.url}?prefix={prefix}")
-
-
-async def test_an_encrypted_connection_trusts_only_whom_it_was_told(
-    tmp_path: Path, open_at: Open
-) -> None:
-    cert, key = certificate(tmp_path)
-    [port] = free_ports(1)
-    arguments = ("--tls-port", str(port), "--tls-auth-clients", "no", "--appendonly", "no")
-    files = ("--tls-cert-file", str(cert), "--tls-key-file", str(key))
-    with redis_server(tmp_path / "redis", (*arguments, *files)):
-        inbox = Inbox(await open_at(f"rediss://127.0.0.1:{port}?ca={cert}"), ManualClock())
-        await inbox.post("secret")
-        assert await inbox.listed() == ["secret"]
-        with pytest.raises(Unavailable):
-            await open_at(f"rediss://127.0.0.1:{port}")
-        with pytest.raises(Unavailable):
-            await open_at(f"redis://127.0.0.1:{port}")

@@ -106,6 +106,8 @@ def open_client(url: str) -> Connection:
         )
     except (InvalidURI, ConfigurationError, ValueError) as error:
         raise ValueError(f"this is no MongoDB URL: {error}") from error
+    except OSError as error:  # of one of the files that the URL names
+        raise ValueError(f"a file for TLS cannot be used: {error.strerror or 'wrong'}") from error
     return Connection(client, named or DEFAULT_DATABASE)
 
 

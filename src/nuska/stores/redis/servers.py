@@ -6,7 +6,8 @@ redirected command, and one whose function was not loaded.
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+import ssl
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from redis.exceptions import (
 )
 
 from nuska.domain.errors import Unavailable
+from nuska.stores.encrypted import client_context
 from nuska.stores.redis.lane import (
     ANSWER_WITHIN,
     CONNECT_WITHIN,
@@ -80,45 +82,57 @@ class Servers(Protocol):
 
 def open_servers(location: Location, confirmed: Confirmed | None = None) -> Servers:
     """Nothing is connected until it is needed; ``confirmed`` says what follows writes."""
+    doors = Doors(location)
     match location.topology:
         case Topology.CLUSTER:
-            return Cluster(location, confirmed)
+            return Cluster(location, doors, confirmed)
         case Topology.SENTINEL:
-            return OneServer(Lane(Behind(location).connect, confirmed))
+            return OneServer(Lane(Behind(location, doors).connect, confirmed))
         case _:
             [address] = location.hosts
-            return OneServer(Lane(lambda: connected(location, address), confirmed))
+            return OneServer(Lane(lambda: doors.connected(address), confirmed))
 
 
-async def connected(location: Location, address: Address, **other: Any) -> AbstractConnection:
-    """A connection that has logged in; the caller bounds how long it may take."""
-    host, port = address
-    settings: dict[str, Any] = {
-        "host": host,
-        "port": port,
-        "db": location.database,
-        "username": location.user,
-        "password": location.password,
-        "socket_timeout": None,  # the lane watches
-        "socket_connect_timeout": CONNECT_WITHIN,
-        "retry": Retry(NoBackoff(), 0),
-        "protocol": 2,  # one shape of answers on every server, and no pushed notices
-        **other,
-    }
-    kind: type[Connection] = Connection
-    if location.encrypted:
-        kind = SSLConnection
-        settings["ssl_ca_certs"] = location.ca
-        settings["ssl_certfile"] = location.cert
-        settings["ssl_keyfile"] = location.key
-    connection = kind(**settings)
-    try:
-        await connection.connect()  # type: ignore[no-untyped-call]
-    except BaseException:
-        with suppress(RedisError, OSError):
-            await connection.disconnect(nowait=True)
-        raise
-    return connection
+class Doors:
+    """Makes connections to the servers of one store."""
+
+    def __init__(self, location: Location) -> None:
+        """Raises ``ValueError`` when a file that the URL names cannot be used."""
+        self._location = location
+        self._tls: ssl.SSLContext | None = None
+        if location.encrypted:
+            self._tls = client_context(ca=location.ca, cert=location.cert, key=location.key)
+
+    async def connected(self, address: Address, **other: Any) -> AbstractConnection:
+        """A connection that has logged in; the caller bounds how long it may take."""
+        connection = self._new(address, other)
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]
+        except BaseException:
+            with suppress(RedisError, OSError):
+                await connection.disconnect(nowait=True)
+            raise
+        return connection
+
+    def _new(self, address: Address, other: Mapping[str, Any]) -> AbstractConnection:
+        host, port = address
+        settings: dict[str, Any] = {
+            "host": host,
+            "port": port,
+            "db": self._location.database,
+            "username": self._location.user,
+            "password": self._location.password,
+            "socket_timeout": None,  # the lane watches
+            "socket_connect_timeout": CONNECT_WITHIN,
+            "retry": Retry(NoBackoff(), 0),
+            "protocol": 2,  # one shape of answers on every server, and no pushed notices
+            **other,
+        }
+        if self._tls is None:
+            return Connection(**settings)
+        encrypted = SSLConnection(**settings)
+        encrypted.ssl_context.context = self._tls  # its own believes the system's, too
+        return encrypted
 
 
 def translated(refusal: ResponseError) -> Exception:
@@ -173,8 +187,9 @@ class OneServer:
 class Behind:
     """Asks sentinels who is the primary, at every connection."""
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: Location, doors: Doors) -> None:
         self._location = location
+        self._doors = doors
         self._sentinels = list(location.hosts)
 
     async def connect(self) -> AbstractConnection:
@@ -182,7 +197,7 @@ class Behind:
         for sentinel in list(self._sentinels):
             try:
                 async with asyncio.timeout(CONNECT_WITHIN / len(self._sentinels)):
-                    connection = await connected(self._location, await self._ask(sentinel))
+                    connection = await self._doors.connected(await self._ask(sentinel))
                     await connection.send_command("ROLE")
                     role = await connection.read_response()
             except (RedisError, OSError) as error:
@@ -197,7 +212,7 @@ class Behind:
 
     async def _ask(self, sentinel: Address) -> Address:
         password = self._location.sentinel_password
-        asking = await connected(self._location, sentinel, db=0, username=None, password=password)
+        asking = await self._doors.connected(sentinel, db=0, username=None, password=password)
         try:
             await asking.send_command("SENTINEL", "get-master-addr-by-name", self._location.service)
             found = await asking.read_response()
@@ -211,8 +226,11 @@ class Behind:
 class Cluster:
     """Primaries by hash slot; learns the map anew when one of them says it has changed."""
 
-    def __init__(self, location: Location, confirmed: Confirmed | None = None) -> None:
+    def __init__(
+        self, location: Location, doors: Doors, confirmed: Confirmed | None = None
+    ) -> None:
         self._location = location
+        self._doors = doors
         self._confirmed = confirmed
         self._lanes: dict[Address, Lane] = {}
         self._slots: list[Address] = []
@@ -315,7 +333,7 @@ class Cluster:
     def _lane(self, address: Address) -> Lane:
         lane = self._lanes.get(address)
         if lane is None:
-            lane = Lane(lambda: connected(self._location, address), self._confirmed)
+            lane = Lane(lambda: self._doors.connected(address), self._confirmed)
             self._lanes[address] = lane
         return lane
 

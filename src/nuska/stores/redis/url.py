@@ -18,7 +18,8 @@ DEFAULT_PORT = 6379
 DEFAULT_SENTINEL_PORT = 26379
 DEFAULT_PREFIX = "nuska:"
 MAX_REPLICAS = 100
-OPTIONS = frozenset({"prefix", "ca", "cert", "key", "sentinel_password", "replicas"})
+ENCRYPTION = frozenset({"ca", "cert", "key"})
+OPTIONS = ENCRYPTION | {"prefix", "sentinel_password", "replicas"}
 
 
 class Topology(Enum):
@@ -78,6 +79,10 @@ def parse(url: str) -> Location:
     unknown = sorted(options.keys() - OPTIONS)
     if unknown:
         raise ValueError(f"a Redis URL has no option {unknown[0]!r}")
+    if base != "rediss" and ENCRYPTION & options.keys():
+        raise ValueError("ca, cert and key are for rediss: URLs")
+    if "key" in options and "cert" not in options:
+        raise ValueError("key needs cert")
     return Location(
         topology=topology,
         hosts=hosts,

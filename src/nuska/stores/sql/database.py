@@ -9,6 +9,7 @@ would be a second message.
 
 import asyncio
 import random
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
@@ -149,6 +150,8 @@ def _in_words(error: BaseException) -> str:
     match error:
         case ConnectionRefusedError():
             return "nothing listens there: connection refused"
+        case ssl.SSLCertVerificationError():
+            return f"whom the address leads to is not believed: {error.verify_message}"
         case ConnectionError() if "SSL" in str(error):
             return "the server does not speak TLS, which the address asks for"
         case _:

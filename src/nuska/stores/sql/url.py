@@ -2,8 +2,9 @@
 or ``mysql://…`` or ``mariadb://…``, which are the same.
 
 User and password may be percent-encoded. ``?ssl=require`` encrypts and ``?ssl=verify-full``
-also checks whom it speaks to; each kind of server has options of its own besides. Refuses what
-it does not know, so that a misspelt option is not one that silently does nothing.
+also checks whom it speaks to (``dialects/encryption.py``); each kind of server has options of
+its own besides. Refuses what it does not know, so that a misspelt option is not one that
+silently does nothing.
 """
 
 from sqlalchemy import URL, make_url

@@ -7,7 +7,6 @@ from one into the other would cost round trips each time.
 
 import asyncio
 import logging
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -18,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from nuska.stores.sql.dialects.encryption import OPTIONS, check_encryption, encryption
 from nuska.stores.sql.dialects.interface import (
     CONNECT_WITHIN,
     IDLE_AT_MOST,
@@ -28,8 +28,8 @@ from nuska.stores.sql.dialects.kept import KeptConnections
 from nuska.stores.sql.dialects.mysql_durability import MysqlDemand
 from nuska.stores.sql.promises import Demand
 
-SSL_MODES = frozenset({"disable", "require", "verify-ca", "verify-full"})
-OPTIONS = frozenset({"ssl", "ca", "cert", "key"})
+UNENCRYPTED = "disable"
+"""And what holds where nothing is said."""
 READING_CONNECTIONS = 8
 """For what only reads."""
 PREPARED_AT_MOST = 16
@@ -61,7 +61,7 @@ class MysqlConnections:
             "connect_timeout": CONNECT_WITHIN,
             "init_command": SESSION,
             "program_name": "nuska",
-            "ssl": _tls(url),
+            "ssl": encryption(url),
             "async_creator_fn": _connect,
         }
         bare = url.set(query={})
@@ -164,31 +164,9 @@ def check_options(url: URL) -> None:
     unknown = sorted(set(url.query) - OPTIONS)
     if unknown:
         raise ValueError(f"{unknown[0]!r} is no option; known are {', '.join(sorted(OPTIONS))}")
-    mode = url.query.get("ssl", "disable")
-    if mode not in SSL_MODES:
-        raise ValueError(f"ssl must be one of {', '.join(sorted(SSL_MODES))}")
-    if mode == "disable" and set(url.query) - {"ssl"}:
-        raise ValueError("ca, cert and key need ssl=require, verify-ca or verify-full")
+    check_encryption(url, [UNENCRYPTED])
     if not url.username:
         raise ValueError("the address names no user")
-
-
-def _tls(url: URL) -> ssl.SSLContext | None:
-    """How to encrypt, and whom to believe; ``ValueError`` when a file cannot be used."""
-    options = {name: str(value) for name, value in url.query.items()}
-    mode = options.get("ssl", "disable")
-    if mode == "disable":
-        return None
-    try:
-        context = ssl.create_default_context(cafile=options.get("ca"))
-        if "cert" in options:
-            context.load_cert_chain(options["cert"], options.get("key"))
-    except OSError as error:
-        raise ValueError(f"ca, cert or key cannot be used: {error.strerror or 'wrong'}") from error
-    context.check_hostname = mode == "verify-full"
-    if mode == "require":
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 async def _connect(**arguments: Any) -> Any:

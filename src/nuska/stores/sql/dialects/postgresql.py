@@ -6,6 +6,7 @@ excludes everybody.
 """
 
 import re
+import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -41,6 +42,8 @@ from sqlalchemy.pool import NullPool
 
 from nuska.domain.errors import Unavailable
 from nuska.interfaces.storage import Durability
+from nuska.stores.sql.dialects.encryption import OPTIONS as ENCRYPTION_OPTIONS
+from nuska.stores.sql.dialects.encryption import check_encryption, encryption
 from nuska.stores.sql.dialects.interface import (
     CONNECT_WITHIN,
     IDLE_AT_MOST,
@@ -56,12 +59,12 @@ from nuska.stores.sql.promises import Demand
 from nuska.stores.sql.rows import QUEUE_ROW, QueueRow
 from nuska.stores.sql.tables import queues
 
-SSL_MODES = frozenset({"disable", "prefer", "require", "verify-ca", "verify-full"})
+UNENCRYPTED, PREFER = "disable", "prefer"
 REPLICAS = "replicas"
 """How many standby servers there ought to be."""
 POOLER = "pooler"
 """``transaction``: what we speak to gives every transaction another session of the server."""
-OPTIONS = frozenset({"ssl", REPLICAS, POOLER})
+OPTIONS = ENCRYPTION_OPTIONS | {REPLICAS, POOLER}
 ROLLED_BACK = frozenset({"40001", "40P01"})
 """SQLSTATEs that say that nothing has happened: serialization failure, deadlock."""
 BY_CLASS: dict[str, type[DBAPIError]] = {
@@ -104,20 +107,21 @@ class PostgresqlConnections:
         import asyncpg  # type: ignore[import-untyped]  # here: others need not have it
 
         pooled = POOLER in url.query
-        url = url.difference_update_query([REPLICAS, POOLER])
+        tls = encryption(url) or str(url.query.get("ssl", PREFER))
+        url = url.difference_update_query(OPTIONS)
         engine = create_async_engine(
             url,
             isolation_level="READ COMMITTED",
             pool_size=TRANSACTIONS,
             max_overflow=0,
             pool_timeout=wait_at_most,
-            connect_args=_connect_args("nuska", pooled=pooled),
+            connect_args=_connect_args("nuska", tls, pooled=pooled),
         )
         bare = create_async_engine(
             url,
             isolation_level="AUTOCOMMIT",
             poolclass=NullPool,
-            connect_args=_connect_args("nuska", pooled=pooled),
+            connect_args=_connect_args("nuska", tls, pooled=pooled),
         )
         event.listen(engine.sync_engine, "checkout", _refuse_closed)
         if isinstance(demand, PostgresqlDemand):
@@ -143,7 +147,7 @@ class PostgresqlConnections:
             url,
             isolation_level="AUTOCOMMIT",
             poolclass=NullPool,
-            connect_args=_connect_args(LISTENER, pooled=pooled),
+            connect_args=_connect_args(LISTENER, tls, pooled=pooled),
         )
 
     @asynccontextmanager
@@ -204,8 +208,7 @@ class PostgreSQL:
         if unknown:
             known = ", ".join(sorted(OPTIONS))
             raise ValueError(f"{unknown[0]!r} is no option; known are {known}")
-        if "ssl" in url.query and url.query["ssl"] not in SSL_MODES:
-            raise ValueError(f"ssl must be one of {', '.join(sorted(SSL_MODES))}")
+        check_encryption(url, [UNENCRYPTED, PREFER])
         if not re.fullmatch(r"[1-9]\d?", str(url.query.get(REPLICAS, "1"))):
             raise ValueError(f"{REPLICAS} must be a number from 1 to 99")
         if url.query.get(POOLER, "transaction") != "transaction":
@@ -305,7 +308,7 @@ async def _confirmed(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
             raise Unavailable(UNCONFIRMED)
 
 
-def _connect_args(name: str, *, pooled: bool) -> dict[str, Any]:
+def _connect_args(name: str, tls: ssl.SSLContext | str, *, pooled: bool) -> dict[str, Any]:
     """What is asked of each connection; ``name`` is what the server's list of them shows.
 
     Behind a pooler a session is not ours to set up, nor does it know our statements next time.
@@ -313,12 +316,14 @@ def _connect_args(name: str, *, pooled: bool) -> dict[str, Any]:
     if pooled:
         return {
             "timeout": float(CONNECT_WITHIN),
+            "ssl": tls,
             "statement_cache_size": 0,
             "prepared_statement_cache_size": 0,
             "prepared_statement_name_func": lambda: f"nuska_{uuid4().hex}",
         }
     return {
         "timeout": float(CONNECT_WITHIN),
+        "ssl": tls,
         "server_settings": {
             "application_name": name,
             **PLANS,
