@@ -5,7 +5,6 @@ what its twin on HTTP asks, which another test holds. An action is let in when i
 handler, whatever that says of it.
 """
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,10 +26,10 @@ from nuska.testing.callers import (
     roles_that_may,
 )
 from nuska.testing.clock import seeded_bytes
+from nuska.testing.sessions import Conversation
 from nuska.transport.websocket.actions.rows import Action
 from nuska.transport.websocket.actions.table import ACTIONS
 from nuska.transport.websocket.service import WebSocketService
-from nuska.transport.websocket.session import Answer
 
 SHOWS = "shows who one is"
 GET, POST, DELETE = "GET", "POST", "DELETE"
@@ -109,22 +108,6 @@ every_way = pytest.mark.parametrize(("action", "body"), ASKING)
 Body = dict[str, object]
 
 
-class Line:
-    """An outlet that notes how it was closed."""
-
-    def __init__(self) -> None:
-        self.closed: list[tuple[int, str]] = []
-
-    def flush(self) -> None:
-        pass
-
-    def close(self, code: int, reason: str) -> None:
-        self.closed.append((code, reason))
-
-    def has_gone(self) -> bool:
-        return False
-
-
 class Town(People):
     """A service that asks who is calling, without the sockets."""
 
@@ -142,43 +125,31 @@ class Town(People):
         return Connection(self.service, source)
 
 
-class Connection:
+class Connection(Conversation):
     def __init__(self, service: WebSocketService, source: str) -> None:
-        self._service = service
-        self.line = Line()
-        self.session = service.open_session(self.line, source)
+        super().__init__(service, {"Client-ID": CLIENT, "X-Project-ID": PROJECT}, source)
 
-    async def ask(self, name: str, body: Body, **headers: Any) -> tuple[int, Any]:
-        """Status and body of the reply. A header of None is left out."""
-        sent = {"Client-ID": CLIENT, "X-Project-ID": PROJECT}
-        sent |= {key.replace("_", "-"): value for key, value in headers.items()}
-        sent = {key: value for key, value in sent.items() if value is not ...}
-        request = {"action": name, "headers": sent, "body": body}
-        self.session.received(json.dumps(request).encode(), binary=False)
-        [turn] = self.session.to_start()
-        self.session.finished(turn, await self._service.perform(self.session, turn))
-        [reply] = [said for said in self.session.to_send() if isinstance(said, Answer)]
-        document = json.loads(reply.message)
-        return document["headers"]["status"], document["body"]
+    async def say(self, name: str, body: Body, headers: dict[str, Any]) -> tuple[int, Any]:
+        """Status and body of the reply."""
+        return await self.ask(
+            name, body, {key.replace("_", "-"): value for key, value in headers.items()}
+        )
 
     async def shows(self, **headers: Any) -> int:
         """The status of an ``authenticate`` with these headers."""
-        status, answered = await self.ask("authenticate", {}, **headers)
+        status, answered = await self.say("authenticate", {}, headers)
         assert answered == ({"message": "Authentified."} if status == 200 else FAILED)
         return status
 
     async def refusal(self, action: Action, body: Body, **headers: Any) -> str | None:
         """None for a request that reached its handler, else how it was refused."""
-        status, answered = await self.ask(action.name, body, **headers)
+        status, answered = await self.say(action.name, body, headers)
         assert status != 500, answered
         if status != 403:
             assert status < 400 or status in (400, 404, 409, 501), answered
             return None
         said = answered.get("title") or answered["error"]
         return said if said in (NOBODY, SOMEBODY_ELSE, NOT_ALLOWED) else None
-
-    def leave(self) -> None:
-        self._service.closed(self.session)
 
 
 FAILED = {"error": "Authentication failed."}
@@ -339,7 +310,7 @@ async def test_what_has_expired_or_was_revoked_since_is_good_no_longer(
         town.clock.advance(seconds=61)
         assert await connection.refusal(action, body) == NOBODY
         connection.session.tick()
-        assert connection.line.closed == [(4003, "Authentication expired.")]
+        assert connection.closed == [(4003, "Authentication expired.")]
         connection.leave()
     key = await town.key(roles=("admin",))
     connection = town.connect()
@@ -347,7 +318,7 @@ async def test_what_has_expired_or_was_revoked_since_is_good_no_longer(
     await town.keys.revoke(Caller(PROJECT, frozenset({"admin"})), key.split("_")[1])
     town.clock.advance(seconds=3)
     connection.session.tick()
-    assert connection.line.closed == [(4003, "Authentication expired.")]
+    assert connection.closed == [(4003, "Authentication expired.")]
     connection.leave()
 
 
@@ -383,9 +354,9 @@ def near_misses(town: Town, method: str) -> Iterator[dict[str, Any]]:
     yield shown(good, X_Project_ID="")
     for part, others in {
         "URL_Signature": ("", "0" * 64, good.signature.upper(), None, [good.signature], 5),
-        "URL_Expires": ("2099-01-01T00:00:00", f"{good.expires}Z", None, [good.expires], ...),
-        "URL_Methods": (method, [], [method, "FOO"], [method.lower()], [[method]], None, ...),
-        "URL_Paths": (own, [], [own, "/v2"], [f"{own}/"], [[own]], None, ...),
+        "URL_Expires": ("2099-01-01T00:00:00", f"{good.expires}Z", None, [good.expires]),
+        "URL_Methods": (method, [], [method, "FOO"], [method.lower()], [[method]], None),
+        "URL_Paths": (own, [], [own, "/v2"], [f"{own}/"], [[own]], None),
     }.items():
         for other in others:
             yield shown(good, **{part: other})
