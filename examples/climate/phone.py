@@ -37,7 +37,8 @@ def main() -> None:
     setting.add_argument("celsius", type=float)
     arguments = parser.parse_args()
     url = os.environ.get("NUSKA_URL", DEFAULT_URL)
-    with BlockingClient(url, project=PROJECT) as client:
+    token = os.environ.get("NUSKA_TOKEN")
+    with BlockingClient(url, project=PROJECT, token=token) as client:
         if arguments.command == "show":
             show(client)
         else:

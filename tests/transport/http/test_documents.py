@@ -1,11 +1,15 @@
 """The documents about the service: versions, home, OpenAPI."""
 
+import json
 import re
 
 from nuska.core import Core
 from nuska.testing.asgi import AsgiDriver
 from nuska.transport.http.app import all_routes
+from nuska.transport.http.openapi import openapi_document
 from nuska.transport.http.routes import Admits
+
+from .statuses import ZAQARS, known
 
 VERSIONS = {
     "versions": [
@@ -101,6 +105,22 @@ async def test_the_openapi_document_describes_every_route_and_method(
         if route.admits is not Admits.PEOPLE
     }
     assert described == served
+
+
+async def test_no_answer_is_described_that_zaqars_clients_take_for_success(core: Core) -> None:
+    """And what is not described is not answered: schemathesis looks."""
+    document = json.loads(openapi_document(all_routes(core), core.limits))
+    surprising = [
+        (method, path, status)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if method != "parameters"
+        for status in operation["responses"]
+        if not known(method.upper(), path, int(status))
+    ]
+    assert surprising == []
+    zaqars = [path for path in document["paths"] if ZAQARS.fullmatch(path)]
+    assert len(zaqars) > 20, "the paths of the contract are among them"
 
 
 async def test_every_schema_that_the_openapi_document_names_is_in_it(api: AsgiDriver) -> None:

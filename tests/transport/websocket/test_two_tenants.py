@@ -116,7 +116,7 @@ class Side:
             await self._core.messages.post(caller, name, [Draft(body=json.dumps(last).encode())])
         async with asyncio.timeout(WITHIN):
             for connection, _ in self._streams:
-                while not any(last.encode() in e.get("body", b"") for e in connection.events):
+                while not any(last.encode() in e.get("body", b"") for e in connection.events):  # noqa: ASYNC110
                     await asyncio.sleep(0.001)
 
     async def leave(self) -> None:
