@@ -145,6 +145,36 @@ def test_metrics_are_for_operators_who_prove_who_they_are(audited: Audited) -> N
     assert b"nuska_" in scraped(audited, {"X-Auth-Token": audited.key})
 
 
+def said_on_a_websocket(audited: Audited, shared: dict[str, Any], other_key: str) -> list[Any]:
+    """The answers to good and bad credentials, each where it belongs and where it does not."""
+    headers = {"X-Project-ID": "shop", "Client-ID": str(uuid.uuid4())}
+    signed = {
+        "URL-Signature": shared["signature"],
+        "URL-Expires": shared["expires"],
+        "URL-Methods": shared["methods"],
+        "URL-Paths": shared["paths"],
+    }
+    answers = []
+    with connect(f"ws://127.0.0.1:{audited.server.port}/v2", open_timeout=SOON) as socket:
+        for action, more in (
+            ("message_list", signed),
+            ("message_post", signed),
+            ("authenticate", {"X-Auth-Token": other_key + "0"}),
+            ("authenticate", {"X-Api-Key": other_key, "X-Auth-Token": audited.key}),
+            ("authenticate", {"X-Auth-Token": other_key, "X-Project-ID": "bank"}),
+            ("queue_list", {"X-Auth-Token": audited.key, "X-Api-Key": audited.key}),
+            ("authenticate", {"X-Auth-Token": audited.key}),
+            ("queue_list", {"X-Auth-Token": audited.key}),
+        ):
+            body = {"queue_name": "jobs", "messages": []}
+            request = {"action": action, "headers": headers | more, "body": body}
+            socket.send(json.dumps(request))
+            answers.append(json.loads(socket.recv(timeout=SOON)))
+    assert shared["signature"] not in json.dumps(answers)
+    assert [answer["headers"]["status"] for answer in answers[-2:]] == [200, 200]
+    return answers
+
+
 def test_no_secret_is_in_logs_errors_metrics_or_process_titles(audited: Audited) -> None:
     """Every secret of a run, and every place where one could turn up."""
     _, made = audited.call("POST", "/v2/keys", audited.key, {"name": "one more"})
@@ -169,8 +199,10 @@ def test_no_secret_is_in_logs_errors_metrics_or_process_titles(audited: Audited)
         audited.call("GET", "/v2/queues", made["key"] + "0"),
         audited.call("POST", "/v2/queues/jobs/messages", made["key"], {"messages": "none"}),
     ]
+    answers += said_on_a_websocket(audited, shared, made["key"])
     metrics = scraped(audited, {"Authorization": f"Bearer {audited.key}"})
-    title = Path(f"/proc/{audited.server.pid}/cmdline").read_bytes()
+    proc = Path(f"/proc/{audited.server.pid}")
+    title = (proc / "cmdline").read_bytes() + (proc / "comm").read_bytes()
     logs = [path.read_text() for path in audited.log.parent.glob("audit.*")]
     told = "\n".join(
         [audited.server.output, *logs, metrics.decode(), title.decode(), json.dumps(answers)]

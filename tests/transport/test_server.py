@@ -67,6 +67,7 @@ async def test_every_answer_has_a_date_and_an_id_of_its_own(serve: Any) -> None:
     assert len(ids) == 2
     assert all(identity.startswith("req-") and len(identity) == 40 for identity in ids)
     assert all(found.headers["date"].endswith(" GMT") for found in talk.answers)
+    assert all(found.headers["x-content-type-options"] == "nosniff" for found in talk.answers)
 
 
 async def test_the_application_is_told_the_id_that_the_answer_shows(serve: Any) -> None:
@@ -194,6 +195,7 @@ async def test_a_malformed_request_is_answered_400_and_the_connection_ends(
     assert set(json.loads(found.body)) == {"title", "description"}
     assert found.headers["content-type"] == "application/json"
     assert found.headers["connection"] == "close"
+    assert found.headers["x-content-type-options"] == "nosniff"
     assert found.headers["x-openstack-request-id"].startswith("req-")
     assert served.server.counters.refusals == {400: 1}
 

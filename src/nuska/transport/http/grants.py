@@ -13,6 +13,7 @@ _BODY = "The request body of a share"
 
 async def share_queue(core: Core, req: ApiRequest, resp: Response) -> None:
     terms = wire.decode_share(await req.read(MAX_SHARE, _BODY), core.clock.now())
+    resp.set_header("cache-control", "no-store")
     resp.data = wire.encode_share(core.sharing.share(req.caller, req.queue, terms))
 
 
