@@ -1,12 +1,13 @@
 """Two projects do anything, with each other's names and ids: neither ever sees, changes or counts
 what is the other's, and what is the other's answers as what does not exist (I17)."""
 
+import re
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nuska.core import build_core
+from nuska.core import Core, build_core
 from nuska.core.sharing import SharingRules
 from nuska.domain.signing import Signer
 from nuska.identity.none import NoAuthentication
@@ -14,6 +15,7 @@ from nuska.stores.memory import MemoryStore
 from nuska.testing.asgi import AsgiDriver, Reply
 from nuska.testing.clock import ManualClock, seeded_bytes
 from nuska.transport.http import build_app
+from nuska.transport.http.app import all_routes
 
 ALICE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 NAMES = ("jobs", "x.messages", "a.b", "a-b")
@@ -28,21 +30,22 @@ class World:
 
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.shared, self.alone = self._app(), self._app()
+        core, self.shared = self._service()
+        _, self.alone = self._service()
+        self.routes = all_routes(core)
         self.ids: dict[str, list[str]] = {"acme": [], "rival": []}
 
-    def _app(self) -> Any:
-        store = MemoryStore(now=self.clock.now(), random_bytes=seeded_bytes(1))
+    def _service(self) -> tuple[Core, Any]:
         core = build_core(
-            store=store,
+            store=MemoryStore(now=self.clock.now(), random_bytes=seeded_bytes(1)),
             clock=self.clock,
             random_bytes=seeded_bytes(2),
             sharing=SharingRules(signer=Signer("nuska-demo-secret")),
         )
-        return build_app(core, NoAuthentication())
+        return core, build_app(core, NoAuthentication())
 
     def of(self, project: str, app: Any = None) -> AsgiDriver:
-        headers = {"Client-ID": ALICE, "X-Project-Id": project}
+        headers = {"Client-ID": ALICE, "X-Project-Id": project, "X-Roles": "admin"}
         return AsgiDriver(self.shared if app is None else app, headers)
 
 
@@ -55,6 +58,11 @@ def requests(name: str, id_: str, claim: str, project: str) -> list[tuple[str, s
         ("GET", "/v2/queues?detailed=true&with_count=true", None),
         ("GET", "/v2/topics", None),
         ("GET", "/v2/grants", None),
+        ("GET", "/v2/keys", None),
+        ("POST", "/v2/keys", {"name": SECRET.format(project)}),
+        ("GET", f"/v2/keys/{id_[:16]}", None),
+        ("DELETE", f"/v2/keys/{id_[:16]}", None),
+        ("POST", f"{queue}/share", {}),
         ("POST", f"{queue}/claims", {"ttl": 60, "grace": 60}),
         ("GET", f"{queue}/claims/{claim}", None),
         ("PATCH", f"{queue}/claims/{claim}", {"ttl": 60}),
@@ -89,6 +97,10 @@ def requests(name: str, id_: str, claim: str, project: str) -> list[tuple[str, s
             ("PATCH", f"{place}/subscriptions/{id_[:24]}", {"ttl": 90}),
             ("DELETE", f"{place}/subscriptions/{id_[:24]}", None),
             ("PUT", f"{place}/subscriptions/{id_[:24]}/confirm", {"confirmed": True}),
+            ("GET", f"{place}/subscriptions/{id_[:24]}/attempts", None),
+            ("GET", f"{place}/subscriptions/{id_[:24]}/stats", None),
+            ("POST", f"{place}/subscriptions/{id_[:24]}/test", None),
+            ("POST", f"{place}/subscriptions/{id_[:24]}/replay", {"since": 60}),
         ]
     return found
 
@@ -106,6 +118,29 @@ STEPS = st.lists(
 )
 
 
+STREAMS = {"streamMessages", "streamMessagesOfTopic"}
+"""What does not end is tried beside WebSockets."""
+
+
+def test_every_route_about_a_project_is_among_the_requests() -> None:
+    asked = [
+        (method, target.partition("?")[0])
+        for method, target, _ in requests("jobs", NOBODYS, NOBODYS[:24], "acme")
+    ]
+    missing = [
+        operation.name
+        for route in World().routes
+        for operation in route.operations
+        if operation.action is not None
+        and operation.name not in STREAMS
+        and not any(
+            method == operation.method and re.fullmatch(re.sub(r"{\w+}", "[^/]+", route.path), path)
+            for method, path in asked
+        )
+    ]
+    assert missing == []
+
+
 def ids_in(value: Any) -> list[str]:
     """Ids of messages, claims, subscriptions and kept URLs, wherever an answer has them."""
     if isinstance(value, dict):
@@ -114,7 +149,7 @@ def ids_in(value: Any) -> list[str]:
         return [found for inner in value for found in ids_in(inner)]
     if isinstance(value, str):
         last = value.rpartition("/")[2].rpartition("=")[2]
-        return [last] if len(last) in (24, 32) and last.isalnum() else []
+        return [last] if len(last) in (16, 24, 32) and last.isalnum() else []
     return []
 
 
