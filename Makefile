@@ -34,22 +34,22 @@ test: $(VENV)/.dev $(KEYSTONE)/.installed $(if $(findstring redis,$(STORES)),$(V
 .PHONY: test-redis
 test-redis: $(VENV)/.uwsgi ## Run the tests of the Redis store alone
 	@tools/need $$($(BIN)/python tools/store-programs redis)
-	$(BIN)/pytest $(PARALLEL) --stores redis $(ARGS) tests/stores/test_redis.py tests/stores/redis tests/nodes/test_redis.py tests/nodes/test_skewed_nodes.py tests/nodes/redis
+	$(BIN)/pytest $(PARALLEL) --stores redis $(ARGS) tests/stores/test_redis.py tests/stores/redis tests/nodes/test_redis.py tests/nodes/test_skewed_nodes.py tests/nodes/redis tests/stores/test_encrypted.py
 
 .PHONY: test-postgresql
 test-postgresql: $(VENV)/.dev ## Run the tests of the PostgreSQL store alone
 	@tools/need $$($(BIN)/python tools/store-programs postgresql)
-	$(BIN)/pytest $(PARALLEL) --stores postgresql $(ARGS) tests/stores/test_postgresql.py tests/stores/postgresql tests/nodes/test_postgresql.py tests/nodes/test_skewed_nodes.py
+	$(BIN)/pytest $(PARALLEL) --stores postgresql $(ARGS) tests/stores/test_postgresql.py tests/stores/postgresql tests/nodes/test_postgresql.py tests/nodes/test_skewed_nodes.py tests/stores/test_encrypted.py
 
 .PHONY: test-mariadb
 test-mariadb: $(VENV)/.dev ## Run the tests of the MariaDB store alone
 	@tools/need $$($(BIN)/python tools/store-programs mariadb)
-	$(BIN)/pytest $(PARALLEL) --stores mariadb $(ARGS) tests/stores/test_mariadb.py tests/stores/mariadb tests/nodes/test_mariadb.py tests/nodes/test_skewed_nodes.py
+	$(BIN)/pytest $(PARALLEL) --stores mariadb $(ARGS) tests/stores/test_mariadb.py tests/stores/mariadb tests/nodes/test_mariadb.py tests/nodes/test_skewed_nodes.py tests/stores/test_encrypted.py
 
 .PHONY: test-mongodb
 test-mongodb: $(VENV)/.mongod ## Run the tests of the MongoDB store alone
 	@tools/need $$($(BIN)/python tools/store-programs mongodb)
-	$(BIN)/pytest $(PARALLEL) --stores mongodb $(ARGS) tests/stores/test_mongodb.py tests/stores/mongodb tests/nodes/test_mongodb.py tests/nodes/test_skewed_nodes.py
+	$(BIN)/pytest $(PARALLEL) --stores mongodb $(ARGS) tests/stores/test_mongodb.py tests/stores/mongodb tests/nodes/test_mongodb.py tests/nodes/test_skewed_nodes.py tests/stores/test_encrypted.py
 
 .PHONY: test-keystone
 test-keystone: $(VENV)/.dev $(KEYSTONE)/.installed ## Run the tests with a real Keystone alone

@@ -58,6 +58,9 @@ SENTENCES = {
     1153: "a message is larger than the server's max_allowed_packet",
 }
 """What an operator can mend."""
+UNREACHED = 2003
+NOT_BELIEVED = "CERTIFICATE_VERIFY_FAILED"
+"""In the driver's words."""
 MARIADB: tuple[int, ...] = (10, 6)
 MYSQL: tuple[int, ...] = (8, 0, 1)
 """The first that pass over locked rows."""
@@ -123,6 +126,8 @@ class MySQL:
         number = _number(error)
         if number is None:
             return ""
+        if number == UNREACHED and NOT_BELIEVED in str(error):
+            return f"{number}, whom the address leads to is not believed: a wrong certificate"
         return f"{number}, {SENTENCES[number]}" if number in SENTENCES else str(number)
 
     def nothing_happened(self, error: BaseException) -> bool:
