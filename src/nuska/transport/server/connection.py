@@ -40,6 +40,7 @@ _TURNED_AWAY_AT_ONCE = 64
 """Connections beyond the limit that are told so; the rest are just closed."""
 _HUNG_UP = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 """The other end has closed, or shut its sending half, which means the same here."""
+BLANKS = b" \t"
 
 
 class Phase(IntEnum):
@@ -166,6 +167,8 @@ class Connection(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
+        if value and value[-1] in BLANKS:  # the parser takes off the ones before it alone
+            value = value.rstrip(BLANKS)
         if name == b"host":
             if self._has_host:
                 self._leave(malformed("The request names its host twice."))
