@@ -59,6 +59,7 @@ def requests(name: str, id_: str, claim: str, project: str) -> list[tuple[str, s
         ("GET", "/v2/topics", None),
         ("GET", "/v2/grants", None),
         ("GET", "/v2/keys", None),
+        ("GET", f"/v2/quotas/{project}", None),
         ("POST", "/v2/keys", {"name": SECRET.format(project)}),
         ("GET", f"/v2/keys/{id_[:16]}", None),
         ("DELETE", f"/v2/keys/{id_[:16]}", None),
