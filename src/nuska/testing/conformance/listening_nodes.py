@@ -8,6 +8,7 @@ from random import Random
 from nuska.testing.event_source import EventSource
 from nuska.testing.node_group import NodeGroup
 from nuska.testing.plain_http import PlainClient
+from nuska.testing.websocket_client import talking
 
 MESSAGES = "/v2/queues/news/messages"
 ROUNDS = 10
@@ -56,3 +57,29 @@ class ListeningNodesConformance:
                 assert sorted(await source.bodies(posted - heard)) == list(range(heard, posted))
                 await nodes.stop(one)
                 assert [event.type for event in await source.rest()] == ["notice"]
+
+    async def test_subscriptions_of_connections_end_at_every_node_when_one_purges_them(
+        self, tmp_path: Path, url: str
+    ) -> None:
+        """Those that were there: who subscribes when the purge was answered stays."""
+        project, client_id = f"project-{uuid.uuid4().hex}", str(uuid.uuid4())
+        options = {"detailed": True}
+        async with NodeGroup(tmp_path, 2, url, Random(1)) as nodes:
+            one, two = nodes.processes
+            where = f"ws://127.0.0.1:{one.port}/v2/websocket"
+            async with (
+                PlainClient(two.port, project=project, client_id=client_id) as client,
+                talking(where, project=project) as before,
+                talking(where, project=project) as later,
+            ):
+                await before.ask("subscription_create", queue_name="news", options=options)
+                purge = {"resource_types": ["subscriptions"]}
+                answer = await client.ask("POST", "/v2/queues/news/purge", purge)
+                assert answer.status == 204, answer.body
+                await later.ask("subscription_create", queue_name="news", options=options)
+                assert (await before.push())["Message_Type"] == "SubscriptionEnded"
+                answer = await client.ask("POST", MESSAGES, {"messages": [{"body": 1}]})
+                assert answer.status == 201, answer.body
+                assert (await later.push())["body"] == 1
+                await before.ask("queue_list")
+                assert before.pushes == []
