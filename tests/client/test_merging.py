@@ -37,10 +37,14 @@ def numbered(number: int) -> EncodedMessage:
     return EncodedMessage(str(number).encode())
 
 
+async def a_few_turns() -> None:
+    for _ in range(4):
+        await asyncio.sleep(0)
+
+
 async def all_at_once(merger: Merger, posts, gate: asyncio.Event):
     tasks = [asyncio.create_task(merger.post(post)) for post in posts]
-    for _ in range(3):
-        await asyncio.sleep(0)
+    await a_few_turns()
     gate.set()
     return await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -60,7 +64,7 @@ async def test_what_comes_meanwhile_goes_together_in_order_and_gets_its_own_ids(
     answers = await all_at_once(Merger(server.send, TIMEOUT), posts, server.gate)
     assert answers == [[str(2 * n), str(2 * n + 1)] for n in range(30)]
     assert server.stored == [numbered(n) for n in range(60)]
-    assert len(server.requests) == UNDER_WAY + 1
+    assert len(server.requests) == UNDER_WAY
 
 
 async def test_no_request_has_more_than_goes_into_one() -> None:
@@ -85,8 +89,9 @@ async def test_a_queue_that_takes_less_is_sent_less_after_a_while() -> None:
     server = Server(most=3)
     merger = Merger(server.send, TIMEOUT)
     posts = [[numbered(n)] for n in range(200)]
-    answers = await all_at_once(merger, posts, server.gate)
-    assert answers == [[str(n)] for n in range(200)]
+    for _ in range(3):
+        answers = await all_at_once(merger, posts, server.gate)
+        assert answers == [[str(n)] for n in range(200)]
     before = len(server.requests)
     await asyncio.gather(*(merger.post(post) for post in posts))
     refused = [request for request in server.requests[before:] if len(request) > 3]
@@ -99,7 +104,7 @@ async def test_a_broken_connection_is_everybodys_error() -> None:
     posts = [[numbered(n)] for n in range(9)]
     answers = await all_at_once(Merger(server.send, TIMEOUT), posts, server.gate)
     assert {type(answer) for answer in answers} == {ConnectionBroken}
-    assert len(server.requests) == UNDER_WAY + 1
+    assert len(server.requests) == UNDER_WAY
 
 
 async def test_a_post_whose_caller_has_gone_is_not_sent() -> None:
@@ -120,6 +125,7 @@ async def test_each_post_that_waits_has_its_own_deadline() -> None:
     server = Server()
     merger = Merger(server.send, 0.2)
     under_way = [asyncio.create_task(merger.post([numbered(n)])) for n in range(UNDER_WAY)]
+    await a_few_turns()
     early = asyncio.create_task(merger.post([numbered(8)]))
     await asyncio.sleep(0.1)
     late = asyncio.create_task(merger.post([numbered(9)]))
@@ -128,19 +134,23 @@ async def test_each_post_that_waits_has_its_own_deadline() -> None:
     assert not late.done()
     server.gate.set()
     assert await late == ["9"]
-    await asyncio.gather(*under_way)
+    ended = await asyncio.gather(*under_way, return_exceptions=True)
+    assert {type(one) for one in ended} == {DeadlinePassed}
     assert numbered(8) not in server.stored
 
 
 async def test_stopping_ends_those_who_wait() -> None:
     server = Server()
     merger = Merger(server.send, TIMEOUT)
-    tasks = [asyncio.create_task(merger.post([numbered(n)])) for n in range(UNDER_WAY + 1)]
-    await asyncio.sleep(0)
+    tasks = [asyncio.create_task(merger.post([numbered(n)])) for n in range(UNDER_WAY)]
+    await a_few_turns()
+    tasks.append(asyncio.create_task(merger.post([numbered(UNDER_WAY)])))
+    await a_few_turns()
     assert merger.busy
     merger.stop()
     with pytest.raises(ConnectionBroken):
         await tasks[-1]
     server.gate.set()
     await asyncio.gather(*tasks[:-1])
+    await a_few_turns()
     assert not merger.busy

@@ -54,8 +54,7 @@ async def test_answers_find_who_asked_in_whatever_order_they_come(lines, over) -
 async def test_posts_at_once_go_together(lines, over) -> None:
     async def stores(line) -> None:
         requests = [await line.asked("message_post") for _ in range(2)]
-        for request in [*requests, None]:
-            request = request or await line.asked("message_post")
+        for request in requests:
             counts.append(len(request["body"]["messages"]))
             ids = [f"id-{message['body']}" for message in request["body"]["messages"]]
             await line.replies(request, {"message_ids": ids}, status=201)
@@ -66,7 +65,7 @@ async def test_posts_at_once_go_together(lines, over) -> None:
     jobs = (await over()).queue("jobs")
     ids = await asyncio.gather(*(jobs.post(number) for number in range(50)))
     assert ids == [f"id-{number}" for number in range(50)]
-    assert counts == [1, 1, 48]
+    assert counts == [25, 25]
 
 
 async def test_posts_by_a_signed_url_and_posts_with_a_key_go_by_themselves(lines, over) -> None:

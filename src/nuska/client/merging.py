@@ -1,8 +1,8 @@
 """Posts to one queue that come while others are under way go together, in one request.
 
-At a low rate every post goes by itself and at once. At a high one, what has gathered while two
-requests were under way becomes the next one, as a store commits in groups: far more messages a
-second, in the order of the calls. Nobody can tell: each call has its own ids or its own error,
+At a low rate every post goes by itself and at once. At a high one, those of one turn of the loop,
+and those that have gathered while two requests were under way, become the next ones, as a store
+commits in groups: far more messages a second, in the order of the calls. Nobody can tell: each call has its own ids or its own error,
 because a request that is refused is taken apart, and each post judged by itself.
 """
 
@@ -32,28 +32,23 @@ class Merger:
         self._send = send
         self._waiting: deque[Waiting] = deque()
         self._deadlines = Deadlines(timeout)
+        self._loop = asyncio.get_running_loop()
         self._under_way: set[asyncio.Task[None]] = set()
-        self._direct = 0
+        self._going_on = False
         self._most, self._size = MESSAGES_PER_POST, POST_SIZE - FRAME
         """Messages and bytes that go together; the queue may turn out to take less."""
 
     async def post(self, messages: Messages) -> list[str]:
         """The ids of ``messages``, once they are stored."""
-        if not self._waiting and self._has_room():
-            self._direct += 1
-            try:
-                return await self._send(messages)
-            finally:
-                self._direct -= 1
-                self._go_on()
-        answer: Answer = asyncio.get_running_loop().create_future()
+        answer: Answer = self._loop.create_future()
         self._waiting.append((messages, answer))
         self._deadlines.add(answer)
+        self._go_on_soon()
         return await answer
 
     @property
     def busy(self) -> bool:
-        return bool(self._direct or self._under_way or self._waiting)
+        return bool(self._under_way or self._waiting)
 
     def stop(self) -> None:
         """Send nothing more; what is under way ends as its request does."""
@@ -62,24 +57,32 @@ class Merger:
         self._waiting.clear()
         _fail(waiting, ConnectionBroken("The client was closed."))
 
-    def _has_room(self) -> bool:
-        return self._direct + len(self._under_way) < UNDER_WAY
+    def _go_on_soon(self) -> None:
+        """At the end of this turn: who was answered together may well post together."""
+        if not self._going_on and len(self._under_way) < UNDER_WAY:
+            self._going_on = True
+            self._loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
-        while self._has_room() and (batch := self._gathered()):
-            task = asyncio.create_task(self._send_together(batch), name="post together")
+        self._going_on = False
+        while room := UNDER_WAY - len(self._under_way):
+            batch = self._gathered(-(-len(self._waiting) // room))
+            if not batch:
+                return
+            task = self._loop.create_task(self._send_together(batch), name="post together")
             self._under_way.add(task)
             task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
-        self._go_on()
+        self._go_on_soon()
 
-    def _gathered(self) -> list[Waiting]:
-        """What may go together now, in the order of the calls; at least one."""
+    def _gathered(self, share: int) -> list[Waiting]:
+        """What may go together now, in the order of the calls: at most ``share`` of them, and at
+        least one."""
         batch: list[Waiting] = []
         count = size = 0
-        while self._waiting:
+        while self._waiting and len(batch) < share:
             messages, answer = self._waiting[0]
             if answer.done():  # nobody waits for it any more
                 self._waiting.popleft()
@@ -100,7 +103,7 @@ class Merger:
                 await self._send_apart(batch, together)
             else:
                 _fail(batch, error)
-        except (ClientError, RuntimeError) as error:
+        except Exception as error:  # whatever it is: nobody is left waiting
             _fail(batch, error)
         else:
             at = 0
