@@ -28,7 +28,8 @@ BEYOND_ALL = Position(2**53 - 1)
 SALT_BYTES = 9
 CLAIM_ID_BYTES = 12
 
-_POSITION_DIGITS = 14
+_POSITION_BYTES = 7
+_POSITION_DIGITS = _POSITION_BYTES * 2
 _SALT_DIGITS = SALT_BYTES * 2
 _ID_DIGITS = _POSITION_DIGITS + _SALT_DIGITS
 _CLAIM_DIGITS = CLAIM_ID_BYTES * 2
@@ -49,7 +50,7 @@ def next_position(last: int, now: Moment) -> Position:
 
 def message_id(position: int, salt: bytes) -> MessageId:
     """The public id of a message posted at ``position``."""
-    return MessageId(f"{position:014x}{salt.hex()}")
+    return MessageId((position.to_bytes(_POSITION_BYTES) + salt).hex())
 
 
 def parse_message_id(text: str) -> tuple[Position, bytes] | None:

@@ -41,6 +41,7 @@ from nuska.stores.sqlite.transaction import Transaction
 from nuska.stores.sqlite.writer import Writer
 
 CLAIM_MESSAGE = query("claim_message")
+CLAIM_MESSAGES = query("claim_messages")
 PROLONG_MESSAGE = query("prolong_message")
 ADD_CLAIM = query("add_claim")
 GET_CLAIM = query("get_claim")
@@ -102,8 +103,12 @@ class SqliteClaims:
                 rows, moved = _choose(transaction, stretch, limit, dead_letters)
             if not rows:
                 return Claimed([], moved)
-            marks = [(end, claim, generation, row[0]) for row in rows]
-            transaction.executemany(CLAIM_MESSAGE, marks)
+            if dead_letters is None:  # then they are all that there are from first to last
+                whole = (end, claim, generation, rows[0][0], rows[-1][0], moment)
+                transaction.execute(CLAIM_MESSAGES, whole)
+            else:
+                marks = [(end, claim, generation, row[0]) for row in rows]
+                transaction.executemany(CLAIM_MESSAGE, marks)
             transaction.execute(ADD_CLAIM, (generation, claim, ttl, moment, end))
             rows = _prolong(transaction, generation, rows, ttl, grace)
             return Claimed(claimed_messages(rows, claim_id, Moment(end)), moved)
