@@ -26,7 +26,7 @@ from benchmarks.peers.ours import nuska
 from benchmarks.peers.peer import JOB_BYTES, Opened
 from benchmarks.peers.phases import CLAIM_SIZE
 from benchmarks.peers.rabbitmq import rabbitmq
-from benchmarks.peers.redis_streams import always, everysec
+from benchmarks.peers.redis_streams import always, everysec, pipelined
 from benchmarks.report import finished, print_table, write_results
 
 CACHE = Path(".cache") / "bench-peers"
@@ -36,6 +36,7 @@ PEERS: Mapping[str, Opened] = {
     "rabbitmq": rabbitmq,
     "nats": jetstream,
     "redis-always": always,
+    "redis-pipelined": pipelined,
     "redis-everysec": everysec,
     "beanstalkd": beanstalkd,
 }

@@ -55,7 +55,9 @@ class RabbitMQ:
         return [Claimed(message, json.loads(message.body)) for message in found]
 
     async def delete(self, claimed: list[Claimed]) -> None:
-        for one in claimed:  # "all up to this one" would take in other claims
+        # "All up to this one" would take in other claims, and ends the channel when calls that
+        # are under way at once come in another order.
+        for one in claimed:
             await one.handle.ack()
 
     async def settled(self) -> None:

@@ -1,7 +1,7 @@
 """Redis streams through redis-py: a consumer group, an append-only file."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,10 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from benchmarks.peers.peer import IN_FLIGHT, Claimed, job
+from benchmarks.peers.phases import PHASE_LIMIT
 from benchmarks.processes import Process, free_port, running
+from nuska.client.encoding import EncodedMessage
+from nuska.client.merging import Merger
 
 CLAIMERS = 16
 STREAM, GROUP, CONSUMER = "jobs", "workers", "worker"
@@ -60,8 +63,29 @@ class Streams:
         """Each delete was."""
 
 
+class Together(Streams):
+    """Posts that are made at once go in pipelines: what Nuska's client does by itself, done by
+    the application, with the same rule for what goes together."""
+
+    def __init__(self, process: Process, redis: Redis, sync: str) -> None:
+        super().__init__(process, redis, sync)
+        self.name = f"Redis streams ({sync}), in pipelines"
+        self._merger = Merger(self._add, PHASE_LIMIT)
+
+    async def post(self, number: int) -> None:
+        await self._merger.post([EncodedMessage(json.dumps(job(number)).encode())])
+
+    async def _add(self, jobs: Sequence[bytes]) -> list[str]:
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for one in jobs:
+                pipeline.xadd(STREAM, {"job": one})
+            return list(await pipeline.execute())
+
+
 @asynccontextmanager
-async def _streams(directory: Path, sync: str) -> AsyncIterator[Streams]:
+async def _streams(
+    directory: Path, sync: str, kind: type[Streams] = Streams
+) -> AsyncIterator[Streams]:
     home = directory / f"redis-{sync}"
     home.mkdir()
     port = free_port()
@@ -73,10 +97,11 @@ async def _streams(directory: Path, sync: str) -> AsyncIterator[Streams]:
         async with Redis(
             host="127.0.0.1", port=port, max_connections=IN_FLIGHT + CLAIMERS
         ) as redis:
-            peer = Streams(process, redis, sync)
+            peer = kind(process, redis, sync)
             await peer.open()
             yield peer
 
 
 everysec = partial(_streams, sync="everysec")
 always = partial(_streams, sync="always")
+pipelined = partial(_streams, sync="always", kind=Together)
