@@ -2,8 +2,9 @@
 
 At a low rate every post goes by itself and at once. At a high one, those of one turn of the loop,
 and those that have gathered while two requests were under way, become the next ones, as a store
-commits in groups: far more messages a second, in the order of the calls. Nobody can tell: each call has its own ids or its own error,
-because a request that is refused is taken apart, and each post judged by itself.
+commits in groups: far more messages a second, in the order of the calls. Nobody can tell: each
+call has its own ids or its own error, because a request that is refused is taken apart, and each
+post judged by itself.
 """
 
 import asyncio
