@@ -119,6 +119,8 @@ async def test_no_answer_is_described_that_zaqars_clients_take_for_success(core:
         if not known(method.upper(), path, int(status))
     ]
     assert surprising == []
+    adding = {route.path for route in all_routes(core) if route.adds}
+    assert not [path for path in adding if ZAQARS.fullmatch(path)]
     zaqars = [path for path in document["paths"] if ZAQARS.fullmatch(path)]
     assert len(zaqars) > 20, "the paths of the contract are among them"
 

@@ -59,8 +59,9 @@ async def test_who_is_too_fast_gets_503_and_is_told_which_limit_it_is_and_when_t
 
 
 async def test_routes_that_zaqar_lacks_and_an_operator_who_says_so_answer_429(
-    store: MemoryStore, clock: ManualClock
+    store: MemoryStore, clock: ManualClock, further_statuses: set[int]
 ) -> None:
+    further_statuses.add(429)
     core = core_with(store, clock, requests_per_second=1)
     api, other = api_of(core), api_of(core, too_many=True)
     assert (await api.get("/v2/queues")).status == 200
