@@ -1,6 +1,8 @@
 """What a node may still store: spent from memory, leased in lots, measured when that tells more."""
 
 import asyncio
+import random
+from contextlib import suppress
 
 import pytest
 
@@ -256,3 +258,86 @@ async def test_no_more_than_a_lot_is_on_its_way_from_a_node(
         await here.take((4,), LIMIT)
     here.settle(first, stored=True)
     here.settle(await here.take((4,), LIMIT), stored=True)
+
+
+class Hesitant:
+    """Records that let others run before and after every step."""
+
+    def __init__(self, records: RecordStore, hesitate) -> None:
+        self._records = records
+        self._hesitate = hesitate
+
+    def __getattr__(self, name: str):
+        step = getattr(self._records, name)
+
+        async def slowly(*args, **named):
+            await self._hesitate()
+            result = await step(*args, **named)
+            await self._hesitate()
+            return result
+
+        return slowly
+
+
+class Shelves:
+    """Several, which are looked at one after the other while others put things there."""
+
+    def __init__(self, seed: int) -> None:
+        self.there = [0] * 3
+        self.most = 0
+        self.random = random.Random(seed)
+
+    async def hesitate(self) -> None:
+        for _ in range(self.random.randrange(6)):
+            await asyncio.sleep(0)
+
+    async def measure(self, _: Limits) -> tuple[int, ...]:
+        held = 0
+        for count in range(len(self.there)):
+            held += self.there[count]
+            await self.hesitate()
+        return (held,)
+
+    async def client(self, allowance: Allowance, limit: int) -> None:
+        """Put things there, as many as there is room for, and take some away, for a while."""
+        for _ in range(40):
+            count = self.random.choice((1, 1, 2, 7))
+            with suppress(QuotaExceeded):
+                taken = await allowance.take((count,), (limit,))
+                await self.hesitate()
+                stored = self.random.random() < 0.9
+                if stored:
+                    self.there[self.random.randrange(3)] += count
+                    self.most = max(self.most, sum(self.there))
+                await self.hesitate()
+                allowance.settle(taken, stored=stored)
+            if self.random.random() < 0.3:
+                shelf = self.random.randrange(3)
+                self.there[shelf] -= self.random.randint(0, self.there[shelf])
+                allowance.free()
+            await self.hesitate()
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("nodes", [1, 3])
+async def test_whatever_happens_at_once_the_limit_is_exceeded_by_a_lot_for_each_other_node(
+    records: RecordStore, nodes: int, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allowances, "FULL_FOR", 0.0)
+    monkeypatch.setattr(allowances, "REST", 0.0)
+    shelves, limit = Shelves(seed), 50
+    lot = 7  # the most that a client wants at once
+    slow = Hesitant(records, shelves.hesitate)
+    all_nodes = [
+        Allowance(("queues",), shelves.measure, SharedLedger(slow, "acme", "queues", 1))
+        for _ in range(nodes)
+    ]
+    await asyncio.gather(*(shelves.client(one, limit) for one in all_nodes for _ in range(4)))
+    assert limit // 2 < shelves.most <= limit + (nodes - 1) * lot
+    shelves.there = [0] * 3
+    for node in all_nodes:
+        node.free()
+    for _ in range(limit):
+        node = shelves.random.choice(all_nodes)
+        node.settle(await node.take((1,), (limit,)), stored=True)
+        shelves.there[0] += 1

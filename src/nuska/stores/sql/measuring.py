@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from nuska.domain.moments import Moment
 from nuska.domain.positions import Position
 from nuska.domain.queues import Measure
-from nuska.stores.sql.tables import WAITS, messages
+from nuska.stores.sql.tables import WAITS, messages, unindexed
 
 
 async def stretch(
@@ -40,6 +40,6 @@ async def claims_that_hold(connection: AsyncConnection, generation: int, now: Mo
         messages.c.generation == generation,
         WAITS,
         messages.c.available_at > now,
-        messages.c.expires_at > now,
+        unindexed(messages.c.expires_at) > now,
     )
     return int((await connection.execute(counted)).scalar_one())

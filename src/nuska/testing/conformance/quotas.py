@@ -16,7 +16,7 @@ from nuska.domain.allowances import SHARES
 from nuska.domain.errors import QuotaExceeded
 from nuska.domain.internal import internal
 from nuska.domain.messages import NewMessage, QueueRef
-from nuska.domain.quotas import Quota
+from nuska.domain.quotas import Override, Quota
 from nuska.interfaces.identity import Caller
 from nuska.interfaces.storage import Store
 from nuska.testing.clock import ManualClock
@@ -259,6 +259,24 @@ class StockQuotaConformance(QuotaConformance):
         await core.messages.post(Caller("globex"), "one", [body(10)])
         with pytest.raises(QuotaExceeded):
             await core.messages.post(ACME, "one", [body(10)])
+
+    async def test_what_is_said_about_a_project_holds_at_once(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        core = build_core(store=store, clock=clock, quota=Quota(messages=2))
+        await core.messages.post(ACME, "one", [body(10)] * 2)
+        with pytest.raises(QuotaExceeded, match="limited to 2"):
+            await core.messages.post(ACME, "one", [body(10)])
+        await core.quota_book.put("acme", Override(messages=5, bytes=45))
+        await core.messages.post(ACME, "one", [body(10)])
+        with pytest.raises(QuotaExceeded, match="bytes is limited to 45"):
+            await core.messages.post(ACME, "one", [body(10)] * 2)
+        await core.quota_book.put("acme", Override(messages=None))
+        await core.messages.post(ACME, "one", [body(10)] * 50)
+        await core.quota_book.reset("acme")
+        with pytest.raises(QuotaExceeded, match="limited to 2"):
+            await core.messages.post(ACME, "one", [body(10)])
+        assert await stored(core) == 53
 
     async def test_use_is_shown_by_the_names_of_the_limits(
         self, store: Store, clock: ManualClock

@@ -1,0 +1,87 @@
+"""What a process remembers of projects' room is bounded, and forgetting it does no harm."""
+
+import pytest
+
+from nuska.core import Core, build_core, usage
+from nuska.core.messages import Draft
+from nuska.domain.errors import Conflict, QuotaExceeded, Unavailable
+from nuska.domain.messages import Idempotency, QueueRef
+from nuska.domain.quotas import Quota
+from nuska.interfaces.identity import Caller
+from nuska.stores.memory import MemoryStore
+from nuska.testing.clock import ManualClock, seeded_bytes
+
+ACME = Caller("acme")
+DRAFT = Draft(body=b"1")
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore(now=ManualClock().now(), random_bytes=seeded_bytes())
+
+
+@pytest.fixture
+def core(store: MemoryStore) -> Core:
+    return build_core(store=store, clock=ManualClock(), quota=Quota(messages=2))
+
+
+async def test_many_projects_take_no_more_memory_than_some(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "KEPT", 3)
+    for _ in range(2):
+        for number in range(10):
+            await core.messages.post(Caller(f"p{number}"), "jobs", [DRAFT])
+            await core.usage.use(f"p{number}")
+    assert len(core.usage._kept) == 3
+    assert len(core.usage._shown) == 3
+    for number in range(10):
+        with pytest.raises(QuotaExceeded):
+            await core.messages.post(Caller(f"p{number}"), "jobs", [DRAFT])
+
+
+async def test_without_quotas_nothing_is_measured_or_remembered(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = build_core(store=store, clock=ManualClock())
+    await core.messages.post(ACME, "jobs", [DRAFT])
+    await core.messages.pop(ACME, "jobs", 1)
+    assert not core.usage.is_limited
+    assert not core.usage._kept
+
+
+async def test_a_repeated_post_and_a_refused_one_give_their_room_back(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = 0
+    stats = core.usage._queues.stats
+
+    async def counting(*args, **named):
+        nonlocal measured
+        measured += 1
+        return await stats(*args, **named)
+
+    monkeypatch.setattr(core.usage._queues, "stats", counting)
+    once = Idempotency("key", b"content")
+    first = await core.messages.post(ACME, "jobs", [DRAFT], idempotency=once)
+    for _ in range(10):
+        again = await core.messages.post(ACME, "jobs", [DRAFT], idempotency=once)
+        assert (again.replayed, again.ids) == (True, first.ids)
+        with pytest.raises(Conflict):
+            await core.messages.post(
+                ACME, "jobs", [DRAFT], idempotency=Idempotency("key", b"other")
+            )
+    await core.messages.post(ACME, "jobs", [DRAFT])
+    assert measured == 0  # before the first post there was no queue, and never since
+
+
+async def test_a_part_of_the_store_that_is_down_leaves_the_rest_of_use_shown(
+    core: Core, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.queues.create(QueueRef("acme", "jobs"), {}, now=ManualClock().now())
+
+    async def down(*_: object, **__: object) -> None:
+        raise Unavailable("The pool is down.")
+
+    monkeypatch.setattr(store.messages, "measure", down)
+    assert await core.usage.use("acme") == {"queues": 1, "subscriptions": 0, "claims": 0}
