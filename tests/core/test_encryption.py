@@ -334,6 +334,25 @@ async def test_a_key_that_is_just_being_made_survives_an_erasure(service: Servic
     assert await service.listed() == [b'"made just now"']
 
 
+async def test_a_listing_passes_over_pages_that_nobody_can_open_any_more(
+    service: Service,
+) -> None:
+    await service.encrypt()
+    await service.post(*[BODY] * 15)
+    await service.post(*[BODY] * 15)
+    assert service.vault is not None
+    await service.vault.erase("acme")
+    await service.post(b'"anew"')
+    for limit in (1, 10, 20):
+        page = await service.core.messages.page(BOB, "jobs", echo=True, limit=limit)
+        assert [message.body for message in page.messages] == [b'"anew"']
+    await service.post(b'"later"')
+    page = await service.core.messages.page(BOB, "jobs", echo=True, limit=1)
+    [first] = page.messages
+    rest = await service.core.messages.page(BOB, "jobs", echo=True, marker=page.marker)
+    assert [message.body for message in (first, *rest.messages)] == [b'"anew"', b'"later"']
+
+
 async def test_a_message_stays_open_to_readers_in_the_dead_letter_queue(service: Service) -> None:
     metadata = {
         "_enable_encrypt_messages": True,

@@ -43,6 +43,9 @@ from nuska.interfaces.identity import Caller
 from nuska.interfaces.storage import MessageStore
 from nuska.interfaces.wakeups import Wakeups
 
+PASSED_OVER = 100
+"""Pages on which there is nothing that anybody could open, in one listing; then it has ended."""
+
 
 class Draft(Struct, frozen=True, gc=False):
     """One message as posted: types checked, neither limits nor defaults applied."""
@@ -203,15 +206,23 @@ class MessageService:
             return Listing([], "", False)
 
         async def look() -> Page:
-            return await self._store.page(
-                queue,
-                after=after,
-                limit=limit,
-                hide_poster=None if echo else caller.client,
-                include_claimed=include_claimed,
-                include_delayed=include_delayed and not asked_by_us,
-                now=self._clock.now(),
-            )
+            """The next page of messages that somebody can open."""
+            begin = after
+            for _ in range(PASSED_OVER):
+                page = await self._store.page(
+                    queue,
+                    after=begin,
+                    limit=limit,
+                    hide_poster=None if echo else caller.client,
+                    include_claimed=include_claimed,
+                    include_delayed=include_delayed and not asked_by_us,
+                    now=self._clock.now(),
+                )
+                shown = await self._bodies.open(queue, page.messages)
+                if shown or not page.messages:
+                    break
+                begin = page.marker
+            return Page(shown, page.marker)
 
         if patience is None:
             page = await look()
@@ -223,9 +234,8 @@ class MessageService:
             return Listing([], "", False)
         shows_delayed = not (await self._terms.of(queue)).default_delay
         ours = shows_delayed and (asked_by_us or not include_delayed)
-        shown = await self._bodies.open(queue, page.messages)
         marker = f"{_OURS if ours else ''}{page.marker}"
-        return Listing(shown, marker, shows_delayed=shows_delayed)
+        return Listing(page.messages, marker, shows_delayed=shows_delayed)
 
     async def _start(self, queue: QueueRef, marker: str | None) -> tuple[Position | None, bool]:
         """Where a page begins (None: nowhere), and whether ``include_delayed`` is our own."""
