@@ -355,8 +355,10 @@ async def test_a_storm_of_disconnects_leaves_no_tasks_and_no_connections(served:
             if number % 3:
                 talk.connection.transport.abort()
 
+    before = asyncio.all_tasks()
     for _ in range(4):
         await asyncio.gather(*(come_and_go(number) for number in range(50)))
+    await until(lambda: asyncio.all_tasks() <= before)
     await until(lambda: served.server.open_connections == 0)
     await until(lambda: served.server.running_requests == 0)
     assert served.core.wakeups.waiters == 0
