@@ -3,6 +3,7 @@ worker that ends takes its listeners' connections along, but nothing of what the
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -138,3 +139,21 @@ async def test_a_purge_of_subscriptions_at_one_worker_ends_those_of_the_other(
         await post(server, project, "new")
         assert (await talk.push())["body"] == "new"
         assert await source.bodies(1) == ["new"]  # a stream is no subscription
+
+
+async def test_workers_share_the_port_that_is_for_websockets_alone(
+    tmp_path: Path, url: str, project: str
+) -> None:
+    arguments = ("--workers", "2", "--websocket-listen", "127.0.0.1:0")
+    with ServerProcess(tmp_path, *arguments, store=url) as server:
+        [own] = re.findall(r"websockets +(ws://\S+)", server.output)
+        for gone in workers_of(server):
+            async with AsyncExitStack() as stack:
+                with stopped(gone):
+                    elsewhere = await stack.enter_async_context(talking(own, project=project))
+                    await subscribe(elsewhere)
+                os.kill(gone, signal.SIGKILL)
+                await replaced(server, gone)
+                other = await stack.enter_async_context(talking(own, project=project))
+                await other.ask("message_post", queue_name="news", messages=[{"body": gone}])
+                assert (await elsewhere.push())["body"] == gone

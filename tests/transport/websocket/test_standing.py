@@ -30,6 +30,16 @@ def known(clock: ManualClock) -> dict[str, Verified]:
             roles=member,
             grant=Grant(id="k", actions=frozenset({"messages:create"}), queues=frozenset({"in"})),
         ),
+        "listener": Verified(
+            project="acme",
+            roles=member,
+            grant=Grant(
+                id="l",
+                actions=frozenset({"subscription:create", "queues:get_all"}),
+                queues=frozenset({"a", "b"}),
+                topics=frozenset({"news"}),
+            ),
+        ),
         "short": Verified(project="acme", roles=member, expires_at=after(clock.now(), seconds(60))),
     }
 
@@ -123,6 +133,28 @@ async def test_an_api_key_will_do_and_its_limits_hold(talk: Talk) -> None:
     assert (await talk.ask("message_list", queue_name="in")).status == 403
     assert (await talk.ask("subscription_create", queue_name="in")).status == 403
     assert (await talk.ask("subscription_create", queue_names=["in"])).status == 403
+
+
+async def test_a_key_listens_to_the_queues_and_topics_that_it_names_and_to_no_others(
+    talk: Talk,
+) -> None:
+    talk.headers["X-Project-ID"] = "acme"
+    assert (await talk.ask("authenticate", {"X-Api-Key": "listener"})).status == 200
+    for body, status in (
+        ({"queue_name": "a"}, 201),
+        ({"queue_name": "news"}, 403),
+        ({"queue_names": ["b", "c"]}, 403),
+        ({"queue_names": ["c", "b"]}, 403),
+        ({"queue_names": ["b"]}, 201),
+        ({"topic_name": "a"}, 403),
+        ({"topic_name": "news"}, 201),
+        ({"topic_name": "news", "queue_name": "c"}, 403),
+        ({"topic_name": "c", "queue_names": ["b"]}, 403),
+        ({"queue_names": []}, 403),
+        ({}, 403),
+    ):
+        assert (await talk.ask("subscription_create", **body)).status == status, body
+    assert (await talk.ask("queue_list", topic_name="news", queue_names=["a"])).status == 403
 
 
 async def test_the_same_policy_holds_as_on_http(talk: Talk) -> None:

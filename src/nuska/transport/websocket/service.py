@@ -15,7 +15,7 @@ from nuska.domain.limits import MAX_QUEUE_NAME
 from nuska.domain.messages import QueueRef
 from nuska.interfaces.audit import Audit, Deed
 from nuska.interfaces.identity import Caller, Identity
-from nuska.transport.websocket.actions.rows import TOPIC, Action
+from nuska.transport.websocket.actions.rows import QUEUES, TOPIC, Action
 from nuska.transport.websocket.call import Call
 from nuska.transport.websocket.frames import (
     BUG,
@@ -196,15 +196,25 @@ class WebSocketService:
         self, caller: Caller, action: Action, queue: str, body: Mapping[str, object]
     ) -> None:
         """The order is that of HTTP: the name, then whether the caller may."""
-        published = body.get(TOPIC.name) if TOPIC in action.fields else None
         if queue or "queue_name" in (field.name for field in action.fields if field.required):
             check_queue(queue, caller.project)
         if action.permission is not None:
-            ref = QueueRef(caller.project, queue) if queue else None
-            if isinstance(published, str) and ref is None:
-                check_queue(published, caller.project)
-                ref = topic(caller.project, published)
+            ref = QueueRef(caller.project, queue) if queue else _other_place(caller, action, body)
             allow(caller, action.permission, ref)
+
+
+def _other_place(caller: Caller, action: Action, body: Mapping[str, object]) -> QueueRef | None:
+    """What the request is about where that is no queue: a topic, or the first of several queues.
+    Whoever subscribes is asked about every single one (``core/connected.py``)."""
+    published = body.get(TOPIC.name) if TOPIC in action.fields else None
+    several = body.get(QUEUES.name) if QUEUES in action.fields else None
+    if isinstance(published, str):
+        check_queue(published, caller.project)
+        return topic(caller.project, published)
+    if isinstance(several, list) and several:
+        check_queue(several[0], caller.project)
+        return QueueRef(caller.project, several[0])
+    return None
 
 
 NOBODY = Caller("")

@@ -52,8 +52,9 @@ class Field(Struct, frozen=True):
 
 
 QUEUE = Field("queue_name", Kind.TEXT, required=True)
+QUEUES = Field("queue_names", Kind.TEXTS)
 TOPIC = Field("topic_name", Kind.TEXT)
-"""Instead of a queue, where an action has it."""
+"""Instead of a queue, where an action has them."""
 MARKER = Field("marker", Kind.TEXT)
 LIMIT = Field("limit", Kind.INTEGER)
 WAIT = Field("wait", Kind.INTEGER)

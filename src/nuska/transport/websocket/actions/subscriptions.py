@@ -10,7 +10,16 @@ from nuska.domain.errors import Conflict, InvalidInput
 from nuska.domain.internal import topic
 from nuska.domain.messages import QueueRef
 from nuska.domain.subscriptions import Options
-from nuska.transport.websocket.actions.rows import LIMIT, MARKER, QUEUE, TOPIC, Action, Field, Kind
+from nuska.transport.websocket.actions.rows import (
+    LIMIT,
+    MARKER,
+    QUEUE,
+    QUEUES,
+    TOPIC,
+    Action,
+    Field,
+    Kind,
+)
 from nuska.transport.websocket.call import Call
 from nuska.transport.websocket.frames import Reply, raw_parts, written
 from nuska.transport.websocket.listener import Listener
@@ -76,7 +85,7 @@ async def _connect(call: Call, options: Options) -> Reply:
         "subscription_id": connected.id,
         "message": f"Subscription {what} created.",
     }
-    several = call.texts("queue_names") is not None
+    several = call.texts(QUEUES.name) is not None
     body |= {"markers": markers} if several else {"marker": markers[what]}
     return Reply(201, encode(body))
 
@@ -100,7 +109,7 @@ async def _listen(
 
 
 def _places(call: Call) -> tuple[Place, tuple[str, ...]]:
-    several, published = call.texts("queue_names"), call.text("topic_name")
+    several, published = call.texts(QUEUES.name), call.text(TOPIC.name)
     if (several is not None) + (published is not None) + bool(call.queue) != 1:
         raise InvalidInput(
             "Name the queue in queue_name, several in queue_names, or a topic in topic_name."
@@ -147,7 +156,7 @@ ACTIONS = (
         handler=subscription_create,
         fields=(
             Field("queue_name", Kind.TEXT),
-            Field("queue_names", Kind.TEXTS),
+            QUEUES,
             TOPIC,
             Field("subscriber", Kind.TEXT, nullable=True),
             Field("ttl", Kind.INTEGER),
