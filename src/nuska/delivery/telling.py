@@ -5,30 +5,55 @@ afterwards, what he is told next is up to the follower.
 """
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from nuska.core.dead_letters import Buried, Letter, letter_of
 from nuska.core.deliveries import Row
 from nuska.core.subscription_records import Trouble
 from nuska.delivery.attempting import POLICY_KEY, Verdict
-from nuska.delivery.journal import DueRow
+from nuska.delivery.journal import DueRow, Journal
 from nuska.delivery.leased import LateDelivery
+from nuska.delivery.node import Node
+from nuska.delivery.pages import LogPages
 from nuska.delivery.recipients import Post, Recipient
+from nuska.delivery.retrying import Retries
 from nuska.domain.errors import InvalidInput, Unavailable
-from nuska.domain.messages import Message
+from nuska.domain.messages import Message, QueueRef
 from nuska.domain.moments import Moment
+from nuska.domain.positions import Position
 from nuska.domain.retries import RetryPolicy, parse_retry_policy
 from nuska.domain.subscriptions import SubscriptionId
-
-if TYPE_CHECKING:
-    from nuska.delivery.follower import Follower
 
 POLICY_BELIEVED_FOR = 1_000
 """Milliseconds."""
 
 
+class Tells(Protocol):
+    """A followed queue, as those who tell its recipients see it."""
+
+    queue: QueueRef
+    node: Node
+    log: LogPages
+    journal: Journal
+    retries: Retries
+    recipients: dict[SubscriptionId, Recipient]
+    cleared: Position
+    """What stands no further was purged."""
+    ended: bool
+    changed: bool
+    touched: bool
+
+    def rest(self, recipient: Recipient) -> None: ...
+
+    def let_read_on(self, recipient: Recipient) -> None: ...
+
+    def write_row(self, due: DueRow) -> None: ...
+
+    def miss(self, recipients: int) -> None: ...
+
+
 class Telling:
-    def __init__(self, follower: "Follower") -> None:
+    def __init__(self, follower: Tells) -> None:
         self._follower = follower
         self._node = follower.node
         self.disabling: dict[SubscriptionId, str] = {}
