@@ -1,12 +1,14 @@
 """What ``nuska serve`` tells people when it is ready and when it stops."""
 
 import contextlib
+import shlex
 import sys
 import uuid
 
 from nuska import __version__
 from nuska.addresses import Address, UnixAddress
 from nuska.assembly import Service, shown_url
+from nuska.opening import ONE_PROCESS_ONLY
 from nuska.settings import Settings
 
 STOPPING = "Stopping: finishing the requests in flight. A second signal stops at once.\n"
@@ -50,7 +52,7 @@ _ROLES = {
 
 
 _STRATEGIES = {
-    "keys": "API keys; the first one is made with: nuska key create --in-store --role admin",
+    "keys": "API keys",
     "keystone": "tokens of Keystone, and API keys",
     "jwt": "tokens of an issuer, and API keys",
 }
@@ -58,10 +60,20 @@ _STRATEGIES = {
 
 def _access(service: Service, settings: Settings) -> str:
     if not settings.is_open:
-        return _STRATEGIES[settings.auth.auth_strategy]
+        accepted = _STRATEGIES[settings.auth.auth_strategy]
+        return f"{accepted}; {_first_key(settings)}" if accepted == "API keys" else accepted
     if service.open_to_others:
         return "OPEN TO OTHERS: no authentication; whoever reaches this address may do everything"
     return "open: no authentication; only this machine can reach it"
+
+
+def _first_key(settings: Settings) -> str:
+    """How somebody gets in where nobody does without a key."""
+    command = "nuska key create --in-store --role admin"
+    if settings.store.partition(":")[0] not in ONE_PROCESS_ONLY:
+        return f"the first one is made with: {command}"
+    where = f" --data {shlex.quote(settings.data)}" if settings.data else ""
+    return f"the first one is made, while this server is stopped, with: {command}{where}"
 
 
 def _examples(address: Address, settings: Settings) -> list[str]:

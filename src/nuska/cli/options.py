@@ -118,8 +118,11 @@ def failure(error: ClientError, *, for_operators: bool = False) -> CommandFailed
         if for_operators:
             hint = "Is --url a Nuska server, started with --admin-mode (and --pooling, for pools)?"
         sentence = f"{sentence}: what answers there does not know this call. {hint}"
-    if isinstance(error, NotAuthenticated) and not os.environ.get(TOKEN_VARIABLE):
-        sentence = f"{sentence.rstrip('.')}. Set {TOKEN_VARIABLE} to a token or an API key."
+    if isinstance(error, NotAuthenticated):
+        hint = f"Set {TOKEN_VARIABLE} to a token or an API key."
+        if os.environ.get(TOKEN_VARIABLE):
+            hint = f"What {TOKEN_VARIABLE} says is not accepted there."
+        sentence = f"{sentence.rstrip('.')}. {hint}"
     if isinstance(error, ErrorAnswer) and error.status >= 500 and error.request_id:
         sentence = f"{sentence.rstrip('.')} (request {error.request_id})."
     return CommandFailed(Exit.REFUSED, printable(sentence))

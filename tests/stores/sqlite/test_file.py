@@ -34,6 +34,17 @@ async def test_a_file_of_a_newer_release_is_refused_in_plain_words(
         await open_store(options)
 
 
+async def test_a_file_with_other_tables_is_refused_in_plain_words(
+    options: StoreOptions, tmp_path: Path
+) -> None:
+    await (await open_store(options)).close()
+    connection = apsw.Connection(str(tmp_path / "nuska.db"))
+    connection.execute("DROP TABLE logs")
+    connection.close()
+    with pytest.raises(Unavailable, match=r"not have the tables of this release \(no such table"):
+        await open_store(options)
+
+
 async def test_a_second_owner_of_the_file_is_refused(
     sqlite: SqliteStore, options: StoreOptions
 ) -> None:

@@ -59,6 +59,11 @@ def intact(path: str) -> Iterator[None]:
             f"{path} is no database of Nuska's, or is damaged. Restore a backup of it, or give "
             "Nuska another data directory."
         ) from error
+    except apsw.SQLError as error:
+        raise Unavailable(
+            f"{path} does not have the tables of this release ({error}). Start the one that wrote "
+            "it, or give Nuska another data directory."
+        ) from error
 
 
 def last_moment(connection: apsw.Connection) -> Moment:
