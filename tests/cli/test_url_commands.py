@@ -27,6 +27,8 @@ def ask(link: str, body: bytes | None = None) -> int:
 
 def test_the_life_of_a_kept_url(here: Any) -> None:
     assert here("url", "list").stderr == "No kept URLs.\n"
+    unknown = here("url", "create", "climate", "--method", "FOO")
+    assert (unknown.returncode, '"FOO"' in unknown.stderr) == (2, True)
     made = here("url", "create", "climate", "--method", "POST", "--uses", "2", "--note", "roof")
     link = made.stdout.strip()
     assert made.stderr.startswith("Kept as ")

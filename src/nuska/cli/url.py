@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
@@ -23,6 +23,8 @@ COLUMNS = ("ID", "QUEUE", "METHODS", "PATHS", "EXPIRES", "USED", "NOTE")
 
 Source = Annotated[str, Parameter(name="QUEUE", help="The name of the queue.")]
 Many = tuple[str, ...]
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+"""The service signs any word; these are the ones that do something."""
 
 
 @app.command
@@ -30,9 +32,7 @@ async def create(
     queue: Source,
     /,
     *,
-    method: Annotated[Many, Parameter(help="GET, POST, PUT, PATCH, DELETE; may be repeated.")] = (
-        "GET",
-    ),
+    method: Annotated[tuple[Method, ...], Parameter(help="May be repeated.")] = ("GET",),
     path: Annotated[Many, Parameter(help="messages, claims or subscriptions; may be repeated.")] = (
         "messages",
     ),
