@@ -9,6 +9,7 @@ from nuska.core.quotas import QuotaBook
 from nuska.core.rate_shares import LEASE, LEAST, RATE_SHARES, RateShares, fair
 from nuska.core.rates import Rates
 from nuska.domain.errors import RateExceeded, Unavailable
+from nuska.domain.moments import Moment
 from nuska.domain.quotas import Override, Quota
 from nuska.interfaces.records import Record
 from nuska.stores.memory.records import MemoryRecords
@@ -126,6 +127,27 @@ async def test_about_how_much_is_asked_for_can_be_seen(clock: ManualClock) -> No
     assert await rates.use("acme") == {"requests_per_second": 30}
     clock.advance(seconds=60)
     assert await rates.use("acme") == {"requests_per_second": 0}
+
+
+class Stopped(ManualClock):
+    """A clock of a store that cannot be asked."""
+
+    stopped = False
+
+    def now(self) -> Moment:
+        if self.stopped:
+            raise Unavailable("nobody knows")
+        return super().now()
+
+
+def test_metrics_show_what_is_asked_for_and_do_without_when_nobody_knows_the_time() -> None:
+    clock = Stopped()
+    rates = alone(clock, messages_per_second=5)
+    assert rates.request("acme") is None
+    rates.messages("acme", 4)
+    assert list(rates.asked()) == [("acme", "messages_per_second", 4.0)]
+    clock.stopped = True
+    assert list(rates.asked()) == []
 
 
 @pytest.mark.parametrize(

@@ -88,11 +88,13 @@ class Rates:
     def asked(self) -> Iterator[tuple[str, str, float]]:
         """For metrics: projects, the limits of theirs that are rates, and about how much is asked
         of this node in a second."""
-        now = self._clock.now()
+        try:
+            now = self._clock.now()
+        except Unavailable:  # the time is the store's, and not known now
+            return
         for project, found in self._projects.items():
-            for name, bucket, limit in zip(
-                RATES, found.buckets, _limits(found.quota), strict=False
-            ):
+            limits = _limits(found.quota)
+            for name, bucket, limit in zip(RATES, found.buckets, limits, strict=False):
                 if limit is not None:
                     yield project, name, bucket.asked(now)
 

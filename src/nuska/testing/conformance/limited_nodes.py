@@ -6,6 +6,7 @@ import uuid
 from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
 
 from nuska.core.rate_shares import LEAST
@@ -22,6 +23,9 @@ FOR = 4.0
 """Seconds for which all of them ask as fast as they are let."""
 PAUSE = 0.01
 """Seconds after a refusal: clients that do not listen."""
+KNOWN_WITHIN = 20.0
+"""Seconds; it takes two, and machines that test do many things at once."""
+LOOK_EVERY = 0.1
 SERVED = 0.6
 """Of the rate that must have been let in at least, on a machine that does other things, too."""
 
@@ -51,6 +55,35 @@ class LimitedNodesConformance:
                 page = await seer.ask("GET", "/v2/queues/jobs/stats")
                 total = f'"total": {posts.passed * BATCH}'.encode()
                 assert total in page.body, "a refused batch is not stored, an accepted one is"
+
+    async def test_what_one_node_is_told_about_a_project_holds_at_the_others_within_seconds(
+        self, tmp_path: Path, url: str
+    ) -> None:
+        project = f"project-{uuid.uuid4().hex}"
+        operators = {"NUSKA_ADMIN_MODE": "true"}
+
+        def client_of(port: int) -> PlainClient:
+            return PlainClient(port, project=project, client_id=str(uuid.uuid4()))
+
+        async with NodeGroup(tmp_path, NODES, url, Random(1), [operators]) as nodes:
+            one, other = (client_of(process.port) for process in nodes.processes)
+            async with one, other:
+                target = f"/v2/quotas/{project}"
+                said = {"requests_per_second": REQUESTS, "connections": None}
+                assert (await one.ask("PUT", target, said, X_Roles="admin")).status == 200
+                await _shows(other, target, said)
+                assert (await other.ask("DELETE", target, X_Roles="admin")).status == 204
+                await _shows(one, target, {})
+
+
+async def _shows(client: PlainClient, target: str, overrides: dict[str, int | None]) -> None:
+    """Until this is what was said about the project."""
+    async with asyncio.timeout(KNOWN_WITHIN):
+        while True:
+            shown = msgspec.json.decode((await client.ask("GET", target)).body)
+            if shown["overrides"] == overrides:
+                return
+            await asyncio.sleep(LOOK_EVERY)
 
 
 def _batch() -> dict[str, object]:
