@@ -120,6 +120,18 @@ async def test_what_is_larger_than_the_limit_is_refused_unmeasured(
     assert shelf.measured == 0
 
 
+@pytest.mark.parametrize("seed", range(12))
+async def test_a_node_alone_never_exceeds_a_limit(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allowances, "FULL_FOR", 0.0)
+    monkeypatch.setattr(allowances, "REST", 0.0)
+    shelves = Shelves(seed)
+    alone = Allowance(("queues",), shelves.measure, LocalLedger(1))
+    await asyncio.gather(*(shelves.client(alone, 50) for _ in range(8)))
+    assert 25 < shelves.most <= 50
+
+
 async def test_measuring_waits_for_what_is_on_its_way_and_what_comes_waits_for_measuring(
     shelf: Shelf, alone: Allowance
 ) -> None:
@@ -325,8 +337,9 @@ async def test_whatever_happens_at_once_the_limit_is_exceeded_by_a_lot_for_each_
 ) -> None:
     monkeypatch.setattr(allowances, "FULL_FOR", 0.0)
     monkeypatch.setattr(allowances, "REST", 0.0)
+    monkeypatch.setattr("nuska.domain.allowances.SHARES", 5)
     shelves, limit = Shelves(seed), 50
-    lot = 7  # the most that a client wants at once
+    lot = 10
     slow = Hesitant(records, shelves.hesitate)
     all_nodes = [
         Allowance(("queues",), shelves.measure, SharedLedger(slow, "acme", "queues", 1))
