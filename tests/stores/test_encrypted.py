@@ -21,15 +21,24 @@ pytestmark = pytest.mark.slow
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     asked = str(metafunc.config.getoption("stores")).split(",")
-    kinds = [kind for kind in ENCRYPTED if kind in asked]
-    metafunc.parametrize("engine", kinds, indirect=True, scope="module")
+    metafunc.parametrize(
+        "engine",
+        [
+            pytest.param((kind, setup), id=f"{kind} {setup}")
+            for kind, setups in ENCRYPTED.items()
+            if kind in asked
+            for setup in setups
+        ],
+        indirect=True,
+        scope="module",
+    )
 
 
 @pytest.fixture(scope="module")
 def engine(request: pytest.FixtureRequest) -> Iterator[Encrypted]:
     # Not below pytest's own directory, which only its owner may enter.
     directory = Path(tempfile.mkdtemp(prefix="nuska-encrypted-"))
-    with encrypted_engine(request.param, directory) as server:
+    with encrypted_engine(*request.param, directory) as server:
         yield server
 
 

@@ -7,7 +7,7 @@ address says of TLS is each engine's own language, and is translated here.
 import shutil
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,11 +15,17 @@ from typing import Any, Protocol
 from pymongo import MongoClient
 
 from nuska.testing.certificates import certificate
-from nuska.testing.engine import EngineProcess, running
+from nuska.testing.engine import EngineProcess, new_name, running
 from nuska.testing.mariadb_server import MariadbServer
 from nuska.testing.mongodb_server import MongoServer
 from nuska.testing.postgresql_server import PostgresqlServer
-from nuska.testing.redis_server import IN_MEMORY, RedisServer
+from nuska.testing.redis_server import (
+    CLUSTER_SIZE,
+    IN_MEMORY,
+    SERVICE,
+    RedisCluster,
+    RedisServer,
+)
 
 OTHER_NAME = "localhost"
 """A name of the machine that no certificate here is good for."""
@@ -43,49 +49,116 @@ class Encrypted(Protocol):
 class _WithFiles(EngineProcess):
     """Has a certificate in its directory, readable by whom it runs as."""
 
+    certificates: Path | None = None
+    """Where it is, when it is another's too."""
+
     @property
     def ca(self) -> Path:
-        return self.directory / "cert.pem"
+        return (self.certificates or self.directory) / "cert.pem"
 
     @property
     def key(self) -> Path:
-        return self.directory / "key.pem"
+        return (self.certificates or self.directory) / "key.pem"
 
     def start(self) -> None:
         if not self.ca.exists():
-            self.directory.mkdir(parents=True, exist_ok=True)
-            for file in certificate(self.directory):
+            self.ca.parent.mkdir(parents=True, exist_ok=True)
+            for file in certificate(self.ca.parent):
                 file.chmod(0o600)
                 self.own(file)
         super().start()
 
 
 class EncryptedRedis(_WithFiles, RedisServer):
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory, IN_MEMORY)
+    def __init__(self, directory: Path, arguments: Sequence[str] = IN_MEMORY) -> None:
+        super().__init__(directory, arguments)
 
     def command(self) -> list[str]:
-        tls = ["--port", "0", "--tls-port", str(self.port), "--tls-auth-clients", "no"]
         return [
             *super().command(),
-            *tls,
+            *("--port", "0", "--tls-port", str(self.port), "--tls-auth-clients", "no"),
             *("--tls-cert-file", str(self.ca), "--tls-key-file", str(self.key)),
+            *("--tls-ca-cert-file", str(self.ca), "--tls-replication", "yes"),
         ]
 
-    def answers(self) -> bool:
+    def ask_all(self, *command: str) -> str:
         believing = ssl.create_default_context(cafile=self.ca)
         try:
             with (
                 socket.create_connection(("127.0.0.1", self.port), timeout=1) as plain,
                 believing.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
             ):
-                connection.sendall(b"PING\r\n")
-                return connection.recv(64).startswith(b"+PONG")
+                connection.sendall(f"{' '.join(command)}\r\n".encode())
+                return connection.recv(65536).decode(errors="replace")
         except OSError:
-            return False
+            return ""
 
     def encrypted(self, url: str, ca: Path | None) -> str:
-        return url.replace("redis:", "rediss:", 1) + ("" if ca is None else f"&ca={ca}")
+        return _rediss(url, ca)
+
+
+def _rediss(url: str, ca: Path | None) -> str:
+    return url.replace("redis", "rediss", 1) + ("" if ca is None else f"&ca={ca}")
+
+
+class EncryptedCluster(RedisCluster):
+    """Whose servers speak to each other by TLS, too."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        more = (*IN_MEMORY, "--cluster-enabled", "yes", "--tls-cluster", "yes")
+        self.servers = []
+        for number in range(CLUSTER_SIZE):
+            server = EncryptedRedis(directory / str(number), more)
+            server.certificates = directory
+            self.servers.append(server)
+        self.ca = directory / "cert.pem"
+
+    def _client(self) -> list[str]:
+        return [*super()._client(), "--tls", "--cacert", str(self.ca)]
+
+    def encrypted(self, url: str, ca: Path | None) -> str:
+        return _rediss(url, ca)
+
+
+class _EncryptedSentinel(EncryptedRedis):
+    def __init__(self, directory: Path, primary: EncryptedRedis) -> None:
+        super().__init__(directory, ())
+        self._primary = primary
+        self.certificates = primary.directory
+
+    def prepare(self) -> None:
+        watch = f"sentinel monitor {SERVICE} 127.0.0.1 {self._primary.port} 1\n"
+        (self.directory / "sentinel.conf").write_text(watch)
+
+    def _configuration(self) -> list[str]:
+        return [str(self.directory / "sentinel.conf"), "--sentinel"]
+
+    def _replication(self) -> Sequence[str]:
+        return ()
+
+
+class EncryptedBehindSentinel:
+    """A server, and one that knows where it is."""
+
+    def __init__(self, directory: Path) -> None:
+        self.primary = EncryptedRedis(directory / "primary")
+        self.sentinel = _EncryptedSentinel(directory / "sentinel", self.primary)
+        self.ca = self.primary.ca
+
+    def new_url(self) -> str:
+        return f"redis+sentinel://127.0.0.1:{self.sentinel.port}/{SERVICE}?prefix={new_name()}:"
+
+    def start(self) -> None:
+        self.primary.start()
+        self.sentinel.start()
+
+    def kill(self) -> None:
+        self.sentinel.kill()
+        self.primary.kill()
+
+    def encrypted(self, url: str, ca: Path | None) -> str:
+        return _rediss(url, ca)
 
 
 class EncryptedPostgresql(_WithFiles, PostgresqlServer):
@@ -145,19 +218,24 @@ class EncryptedMongo(_WithFiles, MongoServer):
         return f"{url}&tls=true" + ("" if ca is None else f"&tlsCAFile={ca}")
 
 
-ENCRYPTED: dict[str, Callable[[Path], Any]] = {
-    "redis": EncryptedRedis,
-    "postgresql": EncryptedPostgresql,
-    "mariadb": EncryptedMariadb,
-    "mongodb": EncryptedMongo,
+ENCRYPTED: dict[str, dict[str, Callable[[Path], Any]]] = {
+    "redis": {
+        "server": EncryptedRedis,
+        "cluster": EncryptedCluster,
+        "sentinel": EncryptedBehindSentinel,
+    },
+    "postgresql": {"server": EncryptedPostgresql},
+    "mariadb": {"server": EncryptedMariadb},
+    "mongodb": {"server": EncryptedMongo},
 }
+"""By engine, and by how its servers are set up."""
 
 
 @contextmanager
-def encrypted_engine(name: str, directory: Path) -> Iterator[Any]:
+def encrypted_engine(name: str, setup: str, directory: Path) -> Iterator[Any]:
     """A server that runs; an ``Encrypted``. ``directory`` is removed at the end."""
     try:
-        with running(ENCRYPTED[name](directory)) as server:
+        with running(ENCRYPTED[name][setup](directory)) as server:
             yield server
     finally:
         shutil.rmtree(directory, ignore_errors=True)

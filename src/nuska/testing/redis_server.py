@@ -126,7 +126,7 @@ class RedisCluster:
     ) -> None:
         ports = free_ports(CLUSTER_SIZE * (1 + replicas))
         more = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
-        self.servers = [
+        self.servers: list[RedisServer] = [
             RedisServer(directory / str(port), (*arguments, *more), port, program) for port in ports
         ]
         self._program = program
@@ -159,17 +159,20 @@ class RedisCluster:
             raise RuntimeError("the cluster does not become whole")
 
     def _make(self) -> None:
-        cli = find_program(f"{self._program}-cli", f"{self._program}-tools")
         hosts = [f"127.0.0.1:{server.port}" for server in self.servers]
         replicas = ["--cluster-replicas", str(self._replicas)]
         made = subprocess.run(
-            [cli, "--cluster", "create", *hosts, *replicas, "--cluster-yes"],
+            [*self._client(), "--cluster", "create", *hosts, *replicas, "--cluster-yes"],
             capture_output=True,
             timeout=60,
             check=False,
         )
         if made.returncode != 0:
             raise RuntimeError(f"no cluster: {made.stdout.decode(errors='replace')[-2000:]}")
+
+    def _client(self) -> list[str]:
+        """The program that makes a cluster, and how it speaks to servers."""
+        return [find_program(f"{self._program}-cli", f"{self._program}-tools")]
 
     def _is_whole(self, server: RedisServer) -> bool:
         text = server.ask_all("CLUSTER", "INFO")
