@@ -146,7 +146,7 @@ test("a line on which nothing comes any more is replaced", async () => {
   const { Line, made } = lines((frame, line) => {
     if (line.number > 1) line.replies(frame, 201, stored(frame));
   });
-  const nuska = over(Line, { timeout: 0.05 });
+  const nuska = over(Line, { timeout: 0.5 });
   assert.equal(await nuska.queue("jobs").post(1), "id-1");
   assert.equal(made.length, 2);
   nuska.close();
@@ -157,7 +157,7 @@ test("a line on which other answers come stays when one call is late", async () 
     if (frame.action === "claim_create") return;
     line.replies(frame, 200, { messages: [] });
   });
-  const nuska = over(Line, { timeout: 0.2 });
+  const nuska = over(Line, { timeout: 1 });
   const late = assert.rejects(nuska.queue("jobs").claim(), /in time/);
   await soon(100);
   await nuska.queue("jobs").list();
@@ -200,7 +200,7 @@ test("a subscription on a line that has died comes back, and asks before it give
       if (line.number === 1 && asked < 3) line.replies(frame, 501, { error: "no" });
     }),
   );
-  const nuska = over(Line, { silence: 0.05, openTimeout: 0.03 });
+  const nuska = over(Line, { silence: 0.2, openTimeout: 0.5 });
   const states = [];
   const live = nuska.subscribe("jobs", { onState: (state) => states.push(state) });
   while (made.length < 2) await soon(10);
@@ -255,7 +255,7 @@ test("by events: after a stop it comes back when the server says so", async () =
 
 test("by events: a stream without a sign of life is given up, and goes on where it was", async () => {
   const { url, asked, close } = await streams((_, response) => begin(response, "id: 7\n\n"));
-  const nuska = new Nuska(url, { project: "p", silence: 0.1 });
+  const nuska = new Nuska(url, { project: "p", silence: 0.5 });
   nuska.subscribe("jobs", { over: "events" });
   while (asked.length < 2) await soon(10);
   assert.equal(asked[1].after, "7");
