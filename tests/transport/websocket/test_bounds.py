@@ -123,18 +123,18 @@ async def test_what_is_packed_small_is_unpacked_only_as_far_as_there_is_room(
     most = 0
     async with asyncio.timeout(20):
         while served.core.wakeups.waiters < 1:
-            most = max(most, connection._waiting_bytes)
+            most = max(most, connection._arrivals.waiting_bytes)
             await asyncio.sleep(0.001)
     await asyncio.sleep(0.2)
-    most = max(most, connection._waiting_bytes)
+    most = max(most, connection._arrivals.waiting_bytes)
     assert 0 < most <= served.sockets.max_message + 1032 * bounds.UNPACKED_AT_ONCE
     assert connection.session.has_in_hand <= 2 * len(large)
-    assert connection._packed, "the rest waits as it came"
+    assert connection._arrivals.packed, "the rest waits as it came"
     served.core.wakeups.stop()
     for _ in range(number):
         assert (await raw.frame())[0] == 1
-    assert not connection._packed
-    assert connection._waiting_bytes == connection.session.has_in_hand == 0
+    assert not connection._arrivals.packed
+    assert connection._arrivals.waiting_bytes == connection.session.has_in_hand == 0
 
 
 async def test_large_requests_are_carried_out_a_few_at_a_time(

@@ -197,7 +197,7 @@ async def test_what_comes_after_a_close_is_thrown_away(serve: Any, dial: Any) ->
     raw.writer.write(frame(LIST) * 1000)
     await raw.writer.drain()
     await until(lambda: connection._drained > 0)
-    assert not connection._backlog
+    assert not connection._arrivals
     assert served.sockets.counters.received == 0
 
 

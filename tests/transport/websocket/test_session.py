@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from nuska.transport.websocket.session import Session, Turn
+from nuska.transport.websocket.session import Session
 from nuska.transport.websocket.standing import Standing
+from nuska.transport.websocket.turns import Turn
 
 
 class Line:

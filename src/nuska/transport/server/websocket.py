@@ -10,34 +10,31 @@ finished in time, and a client that does not say in time who it is, end the conn
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from typing import Any
 
-from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from nuska.core.live import Announced
 from nuska.transport.server import bounds as at_most
-from nuska.transport.server.framing import PLAIN, framed, framing_of
-from nuska.transport.server.incoming import Incoming, Message
+from nuska.transport.server.arrivals import Arrivals
+from nuska.transport.server.framing import framed, framing_of
 from nuska.transport.server.shared import Shared
 from nuska.transport.server.sockets import (
     CLOSE_TIMEOUT,
     IDLE,
-    MAX_FRAGMENTS,
     RESTART,
     SLOW,
-    TOO_LARGE,
     UNANSWERED,
     UNEXPECTED,
     UNFINISHED,
     Sockets,
 )
 from nuska.transport.websocket.pushes import Notice, Pushes, encode_push, in_encoding
-from nuska.transport.websocket.session import EXPIRED, Answer, Turn
+from nuska.transport.websocket.session import EXPIRED, Answer
+from nuska.transport.websocket.turns import Turn
 
 _END = b""
 """What the library writes for "end our side"."""
@@ -50,17 +47,12 @@ class WebSocketConnection(asyncio.Protocol):
 
     __slots__ = (
         "_address",
-        "_backlog",
-        "_begun",
+        "_arrivals",
         "_closing_since",
         "_drained",
-        "_fragments",
-        "_fragments_binary",
         "_framing",
         "_heard",
-        "_incoming",
         "_opened",
-        "_packed",
         "_pinged",
         "_protocol",
         "_reading",
@@ -90,18 +82,10 @@ class WebSocketConnection(asyncio.Protocol):
         self._protocol = protocol
         self._address = address
         self.session = sockets.service.open_session(self, address)
-        self._incoming = Incoming(protocol, sockets.max_message)
+        self._arrivals = Arrivals(protocol, sockets.max_message)
         self._framing = framing_of(protocol.extensions)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._backlog: deque[Message] = deque()
-        """Messages that have come and must wait until others have been answered."""
-        self._packed = bytearray()
-        """Input in which messages are packed, and not unpacked yet."""
-        self._fragments: list[bytes] = []
-        self._fragments_binary = False
         self._heard = self._requested = self._opened = shared.now
-        self._begun = 0.0
-        """Since when a message is on its way; 0.0: none is."""
         self._pinged = self._stalled_since = self._closing_since = 0.0
         """Since when; 0.0: not so."""
         self._drained = 0
@@ -120,11 +104,11 @@ class WebSocketConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._heard = self._shared.now
         self._pinged = 0.0
-        if self._framing == PLAIN or self._closing_since:
-            self._read(data)
+        if self._closing_since:
+            self._arrivals.pass_over(data)
+            self._drain(len(data))
         else:
-            self._packed += data
-            self._unpack()
+            self._arrivals.come(data, self._shared.now)
         self._write_protocol()
         self._go_on()
 
@@ -153,7 +137,7 @@ class WebSocketConnection(asyncio.Protocol):
         shared.connections.discard(self)
         shared.flowing(self)
         self._sockets.remove(self, self._address)
-        self._drop_backlog()
+        self._arrivals.drop()
         self._sockets.service.closed(self.session)
         if shared.stopping and not shared.connections:
             shared.deserted.set()
@@ -210,10 +194,10 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _check_beginnings(self, now: float) -> None:
         """Whoever begins goes on to say who it is, and to the end of its message."""
-        session = self.session
-        if self._begun and not self._reading:
-            self._begun = now  # we made the client wait
-        elif self._begun and now - self._begun > self._shared.bounds.body_timeout:
+        session, arrivals = self.session, self._arrivals
+        if arrivals.begun_at and not self._reading:
+            arrivals.begun_at = now  # we made the client wait
+        elif arrivals.begun_at and now - arrivals.begun_at > self._shared.bounds.body_timeout:
             self.close(UNFINISHED, "a message was not finished in time")
         elif session.is_known or session.in_flight:
             pass
@@ -223,74 +207,17 @@ class WebSocketConnection(asyncio.Protocol):
     def shutdown(self) -> None:
         """The server is stopping: answer what has begun, then end."""
         self._stopping = True
-        self._drop_backlog()
+        self._arrivals.drop()
         self._go_on()
 
     # How it is done
-
-    def _read(self, data: bytes) -> None:
-        """Take what is complete of the frames that have come."""
-        found = self._incoming.feed(data)
-        if self._closing_since:
-            self._drain(len(data))
-            return
-        for one in found:
-            if isinstance(one, Frame):
-                self._take(one)
-            else:
-                self._put(one)
-        if not self._incoming.has_begun:
-            self._begun = 0.0
-        elif not self._begun:
-            self._begun = self._shared.now
-
-    def _unpack(self) -> None:
-        """A little at a time: a small message may be a large one when it is unpacked."""
-        highest, packed = self._sockets.max_message, self._packed
-        while packed and self._waiting_bytes < highest and not self._closing_since:
-            piece = bytes(packed[: at_most.UNPACKED_AT_ONCE])
-            del packed[: at_most.UNPACKED_AT_ONCE]
-            self._read(piece)
-
-    @property
-    def _waiting_bytes(self) -> int:
-        return sum(len(message) for message, _ in self._backlog)
-
-    def _put(self, message: Message) -> None:
-        """A whole one has come."""
-        self._backlog.append(message)
-        self._begun = 0.0
-
-    def _drop_backlog(self) -> None:
-        self._backlog.clear()
-        self._packed.clear()
-
-    def _take(self, frame: Frame) -> None:
-        if frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
-            binary = frame.opcode is Opcode.BINARY
-            if frame.fin:
-                self._put((bytes(frame.data), binary))
-            else:
-                self._fragments = [bytes(frame.data)]
-                self._fragments_binary = binary
-        elif frame.opcode is Opcode.CONT:
-            self._fragments.append(bytes(frame.data))
-            if len(self._fragments) > MAX_FRAGMENTS:
-                self._protocol.fail(TOO_LARGE, "too many pieces")
-                self._write_protocol()
-            elif frame.fin:
-                self._put((b"".join(self._fragments), self._fragments_binary))
-                self._fragments = []
 
     def _go_on(self) -> None:
         """Take up what may begin, and send what may be sent."""
         session = self.session
         if session.closed:
             return
-        self._take_up()
-        while self._packed and not self._backlog:
-            self._unpack()
-            self._write_protocol()
+        if self._arrivals:
             self._take_up()
         for turn in session.to_start():
             self._start(self._carry_out(turn))
@@ -306,15 +233,20 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _take_up(self) -> None:
         """Hand on what has come, as far as may be carried out at a time."""
-        session, backlog = self.session, self._backlog
-        highest = self._sockets.bounds.max_in_flight
-        while backlog and session.in_flight < highest and not self._stalled_since:
-            message, binary = backlog[0]
+        session, arrivals = self.session, self._arrivals
+        highest, packed = self._sockets.bounds.max_in_flight, len(arrivals.packed)
+        while session.in_flight < highest and not self._stalled_since:
+            first = arrivals.first(self._shared.now)
+            if first is None:
+                break
+            message, binary = first
             if session.in_flight and session.has_in_hand + len(message) > at_most.MAX_IN_HAND:
                 break
-            backlog.popleft()
+            arrivals.shift()
             self._sockets.counters.received += 1
             session.received(message, binary=binary)
+        if len(arrivals.packed) != packed:
+            self._write_protocol()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -364,8 +296,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _mind_reading(self) -> None:
         """Read on, or let the client wait, as the work in hand demands."""
-        waits = self._backlog or self._packed or self._stalled_since
-        reads = not waits or bool(self._closing_since)
+        reads = not (self._arrivals or self._stalled_since) or bool(self._closing_since)
         if reads is self._reading or self.transport.is_closing():
             return
         self._reading = reads
@@ -394,7 +325,7 @@ class WebSocketConnection(asyncio.Protocol):
     def _begin_to_close(self) -> None:
         if not self._closing_since:
             self._closing_since = self._shared.now
-            self._drop_backlog()
+            self._arrivals.drop()
             self.session.lost()
             self._mind_reading()
 

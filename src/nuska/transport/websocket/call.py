@@ -13,7 +13,8 @@ from nuska.transport.websocket.frames import Frame
 from nuska.transport.wire.messages import Shown
 
 if TYPE_CHECKING:
-    from nuska.transport.websocket.session import Session, Turn
+    from nuska.transport.websocket.session import Session
+    from nuska.transport.websocket.turns import Turn
 
 LONGEST_ASKED = 2**31 - 1
 """Seconds of ``wait``, as on HTTP."""

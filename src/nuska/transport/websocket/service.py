@@ -25,8 +25,9 @@ from nuska.transport.websocket.frames import (
     encode_text,
     failure,
 )
-from nuska.transport.websocket.session import Outlet, Session, Turn
+from nuska.transport.websocket.session import Outlet, Session
 from nuska.transport.websocket.standing import Standing
+from nuska.transport.websocket.turns import Turn
 from nuska.transport.wire.callers import check_queue
 
 METHOD = "WS"

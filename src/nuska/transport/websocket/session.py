@@ -24,13 +24,10 @@ from nuska.core.waiting import Patience
 from nuska.domain.errors import Conflict, InvalidInput, NotAuthenticated
 from nuska.domain.internal import owner_of
 from nuska.domain.moments import Moment
-from nuska.interfaces.identity import Caller
-from nuska.transport.websocket.actions.rows import Action, unknown
-from nuska.transport.websocket.actions.table import ACTIONS
-from nuska.transport.websocket.frames import Frame, Refused, Reply, read
 from nuska.transport.websocket.listener import Listener
 from nuska.transport.websocket.pushes import Notice, Pushes
 from nuska.transport.websocket.standing import Standing
+from nuska.transport.websocket.turns import Turn, turn_of
 
 MAX_HELD = 256
 """Pushes that wait for replies to go first; then those who push are told to wait."""
@@ -62,51 +59,6 @@ class Answer(Struct, frozen=True, gc=False):
 
 
 Sending: TypeAlias = Answer | Pushes | Notice
-
-
-class Turn:
-    """One request, from its message to its reply."""
-
-    __slots__ = (
-        "action",
-        "afterwards",
-        "binary",
-        "body",
-        "caller",
-        "frame",
-        "ordered",
-        "refusal",
-        "reply",
-        "size",
-        "waits",
-    )
-
-    def __init__(self, binary: bool) -> None:
-        self.afterwards: Callable[[], None] | None = None
-        """To be called when the reply is on its way."""
-        self.binary = binary
-        self.frame: Frame | None = None
-        """None: it was no document."""
-        self.action: Action | None = None
-        self.body: dict[str, object] = {}
-        self.caller: Caller | None = None
-        """Who asks, once that has been made out."""
-        self.refusal: Reply | None = None
-        """What is answered without carrying anything out."""
-        self.ordered = True
-        self.waits = False
-        self.reply: bytes | None = None
-        self.size = 0
-        """Bytes of its message."""
-
-    @property
-    def joins(self) -> bool:
-        return self.refusal is not None or (self.action is not None and self.action.joins)
-
-    @property
-    def settles_who(self) -> bool:
-        """Who asks is another one after it."""
-        return self.refusal is None and self.action is not None and self.action.settles_who
 
 
 class Session:
@@ -174,8 +126,7 @@ class Session:
 
     def received(self, data: bytes, *, binary: bool) -> None:
         """A whole message has come."""
-        turn = _read(data, binary=binary)
-        turn.size = len(data)
+        turn = turn_of(data, binary=binary)
         self.in_flight += 1
         self.has_in_hand += turn.size
         self._settling += turn.settles_who
@@ -388,20 +339,3 @@ class Session:
         self._held.clear()
         if was_full:
             self._begin_all()
-
-
-def _read(data: bytes, *, binary: bool) -> Turn:
-    turn = Turn(binary)
-    try:
-        turn.frame = frame = read(data, binary=binary)
-        name = frame.document.get("action")
-        action = ACTIONS.get(name) if isinstance(name, str) else None
-        turn.ordered = frame.id is None or (action is not None and action.settles_who)
-        if action is None:
-            raise unknown(name)
-        turn.action = action
-        turn.body = action.check(frame)
-        turn.waits = bool(turn.body.get("wait"))
-    except Refused as refused:
-        turn.refusal = refused.reply
-    return turn
