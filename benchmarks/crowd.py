@@ -11,8 +11,9 @@ import select
 import socket
 import struct
 import time
+from collections.abc import Sequence
 
-from benchmarks.wire import PRODUCER
+from benchmarks.wire import PRODUCER, PROJECT
 from benchmarks.wrk import LoadFailed
 
 WITHIN = 120.0
@@ -41,11 +42,11 @@ class Crowd:
         for member in self._members.values():
             member.socket.close()
 
-    def join(self, count: int, greeting: bytes | None) -> None:
-        """``count`` more members, who say ``greeting`` and wait for the reply to it."""
+    def join(self, count: int, *greetings: bytes) -> None:
+        """``count`` more members, who say ``greetings`` and wait for the replies to them."""
         for start in range(0, count, _CONNECTING):
-            some = [self._connect(greeting) for _ in range(min(_CONNECTING, count - start))]
-            replies = self.received + (len(some) if greeting else 0)
+            some = [self._connect(greetings) for _ in range(min(_CONNECTING, count - start))]
+            replies = self.received + len(some) * len(greetings)
             deadline = time.monotonic() + WITHIN
             while self.received < replies or not all(member.open for member in some):
                 self._turn(deadline)
@@ -66,7 +67,7 @@ class Crowd:
         while (left := ends - time.monotonic()) > 0:
             self._read(left)
 
-    def _connect(self, greeting: bytes | None) -> "_Member":
+    def _connect(self, greetings: Sequence[bytes]) -> "_Member":
         member = _Member(socket.create_connection(("127.0.0.1", self._port)))
         offer = "permessage-deflate; client_max_window_bits" if self._deflate else ""
         lines = [
@@ -79,7 +80,7 @@ class Crowd:
             *([f"Sec-WebSocket-Extensions: {offer}"] if offer else []),
         ]
         member.socket.sendall("\r\n".join([*lines, "", ""]).encode())
-        if greeting is not None:
+        for greeting in greetings:
             member.socket.sendall(_frame(greeting))
         member.socket.setblocking(False)
         self._members[member.socket.fileno()] = member
@@ -158,7 +159,9 @@ def _frame(payload: bytes, opcode: int = 1) -> bytes:
     return head + b"\0\0\0\0" + payload
 
 
-def request(action: str, **body: object) -> bytes:
-    """A request of Nuska's as its message."""
-    headers = {"Client-ID": PRODUCER, "X-Project-ID": "bench"}
+def request(action: str, *, key: str | None = None, **body: object) -> bytes:
+    """A request of Nuska's as its message; ``key``: an API key that it shows."""
+    headers = {"Client-ID": PRODUCER, "X-Project-ID": PROJECT}
+    if key is not None:
+        headers["X-Api-Key"] = key
     return json.dumps({"action": action, "headers": headers, "body": body}).encode()

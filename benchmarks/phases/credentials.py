@@ -57,7 +57,7 @@ def proven(bench: Bench) -> Iterator[Figure]:
     with ExitStack() as stack:
         keystone = stack.enter_context(stand_ins.keystone())
         issuer, token = stack.enter_context(stand_ins.issuer())
-        key = _key(bench.fresh("proven-keys"))
+        key = new_key(bench.fresh("proven-keys"))
         sides = {
             "open": _post_to(bench, stack, "proven-open", "", {}),
             "a Keystone token": _post_to(
@@ -110,7 +110,8 @@ def _post_to(
     return posts
 
 
-def _key(data: Path) -> str:
+def new_key(data: Path) -> str:
+    """An API key of a project, in a data directory that no server uses yet."""
     data.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "nuska", "key", "create", "--in-store", "--data", str(data)]
     made = subprocess.run(

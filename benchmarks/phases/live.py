@@ -11,6 +11,7 @@ from benchmarks.bench import Bench
 from benchmarks.crowd import Crowd, request
 from benchmarks.figures import Figure, at_least, at_most, counted, ratio_of_rounds
 from benchmarks.filling import BODY
+from benchmarks.phases.credentials import new_key
 from benchmarks.processes import Process, cpu_seconds
 from benchmarks.wrk import LoadFailed
 
@@ -32,6 +33,7 @@ def live(bench: Bench) -> Iterator[Figure]:
     _allow_files(count + _OTHERS)
     for deflate in (False, True):
         yield from _of_one_kind(bench, count, deflate=deflate)
+    yield _with_keys(bench, count)
 
 
 def _of_one_kind(bench: Bench, count: int, *, deflate: bool) -> Iterator[Figure]:
@@ -59,13 +61,13 @@ def _of_one_kind(bench: Bench, count: int, *, deflate: bool) -> Iterator[Figure]
             note=f"of {counted(count)}",
         )
         if not deflate:
-            yield _idle(bench, server, crowd, count)
+            yield _idle(bench, server, crowd, count, "")
         nuska = _broadcasts(bench, server, crowd, count + 10, _post())
     with (
         servers.broadcaster(bench.directory, deflate=deflate) as bare,
         Crowd(bare.port, deflate=deflate) as crowd,
     ):
-        crowd.join(count + 10, None)
+        crowd.join(count + 10)
         reference = _broadcasts(bench, bare, crowd, count + 10, _push())
     yield Figure(
         phase="live",
@@ -78,7 +80,25 @@ def _of_one_kind(bench: Bench, count: int, *, deflate: bool) -> Iterator[Figure]
     )
 
 
-def _idle(bench: Bench, server: Process, crowd: Crowd, count: int) -> Figure:
+def _with_keys(bench: Bench, count: int) -> Figure:
+    """What each connection has shown is looked at again every other second."""
+    data = bench.fresh("live-keys")
+    key = new_key(data)
+    environment = {
+        "NUSKA_AUTH_STRATEGY": "keys",
+        "NUSKA_MAX_WEBSOCKETS_PER_ADDRESS": str(count + 10),
+    }
+    with (
+        servers.nuska(data, environment=environment) as server,
+        Crowd(server.port, deflate=False) as crowd,
+    ):
+        subscribes = request("subscription_create", queue_name=QUEUE)
+        crowd.join(count, request("authenticate", key=key), subscribes)
+        _broadcasts(bench, server, crowd, count, _post())  # raises if somebody is not let in
+        return _idle(bench, server, crowd, count, ", each authenticated by a key")
+
+
+def _idle(bench: Bench, server: Process, crowd: Crowd, count: int, how: str) -> Figure:
     seconds = 5.0 if bench.quick else _IDLE_SECONDS
     crowd.rest(2)
     before, began = cpu_seconds([server.pid]), time.perf_counter()
@@ -86,7 +106,7 @@ def _idle(bench: Bench, server: Process, crowd: Crowd, count: int) -> Figure:
     used = (cpu_seconds([server.pid]) - before) / (time.perf_counter() - began)
     return Figure(
         phase="live",
-        name=f"share of a core that {counted(count)} idle connections take",
+        name=f"share of a core that {counted(count)} idle connections take{how}",
         value=used * 100,
         unit="%",
         target=at_most(IDLE_BOUND_PERCENT),
