@@ -56,7 +56,7 @@ class Bodies:
         self, queue: QueueRef, messages: Sequence[Message]
     ) -> tuple[list[Message], list[Message]]:
         """The same, and those whose keys have been erased, of which nothing can be had ever."""
-        if not any_sealed(message.body for message in messages):
+        if not any_sealed([message.body for message in messages]):
             return list(messages), []
         if self._vault is None:
             raise KeyMissing(

@@ -25,6 +25,7 @@ from nuska.stores.sqlite.choosing import (
 )
 from nuska.stores.sqlite.connection import snapshot
 from nuska.stores.sqlite.deleting import remove
+from nuska.stores.sqlite.marking import mark_all, mark_each
 from nuska.stores.sqlite.messages import remember_move
 from nuska.stores.sqlite.queries import query
 from nuska.stores.sqlite.queues import SqliteQueues
@@ -40,8 +41,6 @@ from nuska.stores.sqlite.rows import (
 from nuska.stores.sqlite.transaction import Transaction
 from nuska.stores.sqlite.writer import Writer
 
-CLAIM_MESSAGE = query("claim_message")
-CLAIM_MESSAGES = query("claim_messages")
 PROLONG_MESSAGE = query("prolong_message")
 ADD_CLAIM = query("add_claim")
 GET_CLAIM = query("get_claim")
@@ -97,18 +96,15 @@ class SqliteClaims:
             generation, moment = stretch.row.generation, transaction.now
             end = moment + ttl
             moved = 0
+            mark = mark_all
             if dead_letters is None:
                 rows = candidates(transaction, stretch, limit)
             else:
                 rows, moved = _choose(transaction, stretch, limit, dead_letters)
+                mark = mark_each
             if not rows:
                 return Claimed([], moved)
-            if dead_letters is None:  # then they are all that there are from first to last
-                whole = (end, claim, generation, rows[0][0], rows[-1][0], moment)
-                transaction.execute(CLAIM_MESSAGES, whole)
-            else:
-                marks = [(end, claim, generation, row[0]) for row in rows]
-                transaction.executemany(CLAIM_MESSAGE, marks)
+            mark(transaction, generation, rows, claim=claim, end=end)
             transaction.execute(ADD_CLAIM, (generation, claim, ttl, moment, end))
             rows = _prolong(transaction, generation, rows, ttl, grace)
             return Claimed(claimed_messages(rows, claim_id, Moment(end)), moved)
