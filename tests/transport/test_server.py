@@ -355,11 +355,11 @@ async def test_a_body_that_goes_wrong_after_the_answer_gets_no_second_one(serve:
 
 async def test_a_client_is_not_blamed_for_what_the_handler_does_not_read(serve: Any) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(2.5)
         body = await read_body(receive)
         await answer(send, b"%d" % len(body or b""))
 
-    port = (await serve(app, body_timeout=0.2)).port
+    port = (await serve(app, body_timeout=1.0)).port
     request = POST + b"Content-Length: 8000000\r\n\r\n" + b"a" * 8_000_000
     talk = await converse("127.0.0.1", port, request)
     assert talk.answers[0].body == b"8000000"
