@@ -8,7 +8,7 @@ from nuska.core.subscription_records import SubscriptionRecords
 from nuska.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound, Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import after, seconds
-from nuska.domain.pools import Flavor, Pool
+from nuska.domain.pools import OWN, Flavor, Pool, Whereabouts
 from nuska.domain.positions import BEFORE_ALL
 from nuska.domain.subscriptions import Subscription, SubscriptionId
 from nuska.interfaces.records import ABSENT
@@ -198,6 +198,27 @@ async def test_a_move_is_done_in_the_background_and_says_how_far_it_is(
             await unknown
     with pytest.raises(NotFound):
         await node.placement.start_move(QueueRef("acme", "nobody's"), "a")
+
+
+async def test_it_is_said_where_a_queue_lies_and_whereto_it_is_on_its_way(
+    node: Any, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await node.placement.whereabouts(REF) is None
+    await cluster.inbox(node).post("a")
+    assert await node.placement.whereabouts(REF) == Whereabouts(OWN)
+    await node.placement.put_pool(pool("b"))
+    target = cluster.store("b").transfers
+    load, on_the_way = target.load, []
+
+    async def look_and_load(queue: QueueRef, **what: Any) -> None:
+        on_the_way.append(await cluster.node().placement.whereabouts(REF))
+        await load(queue, **what)
+
+    monkeypatch.setattr(target, "load", look_and_load)
+    await node.placement.start_move(REF, "b")
+    await node.placement.carriages._run_waiting()
+    assert on_the_way[0] == Whereabouts(OWN, "b")
+    assert await node.placement.whereabouts(REF) == Whereabouts("b")
 
 
 async def test_a_drain_leaves_nothing_and_needs_somewhere_to_go(node: Any, cluster: Any) -> None:
