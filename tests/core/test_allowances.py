@@ -260,6 +260,61 @@ async def test_nobody_waits_for_ever_for_room_to_be_found(
     await shelf.put(alone)
 
 
+async def test_what_takes_longer_to_measure_than_anybody_waits_is_known_in_the_end(
+    shelf: Shelf, alone: Allowance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allowances, "TAKEN_WITHIN", 0.05)
+    shelf.may_measure.clear()
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await shelf.put(alone)
+        assert not alone.is_idle  # so that it is not forgotten
+    shelf.may_measure.set()
+    await shelf.put(alone)
+    assert shelf.measured == 1
+
+
+async def test_nothing_is_stored_while_a_measuring_goes_on_that_nobody_waits_for(
+    shelf: Shelf, alone: Allowance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shelf.put(alone, 9)
+    monkeypatch.setattr(allowances, "TAKEN_WITHIN", 0.05)
+    monkeypatch.setattr(allowances, "REST", 0.0)
+    shelf.may_measure.clear()
+    with pytest.raises(Unavailable):
+        await shelf.put(alone, 2)
+    with pytest.raises(Unavailable):
+        await shelf.put(alone)
+    shelf.may_measure.set()
+    await shelf.put(alone)
+    with pytest.raises(QuotaExceeded):
+        await shelf.put(alone)
+    assert shelf.there == 10
+
+
+async def test_a_measuring_that_fails_when_nobody_waits_any_more_harms_nobody(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allowances, "TAKEN_WITHIN", 0.05)
+    fails = True
+
+    async def measure(limits: Limits) -> tuple[int, ...]:
+        if fails:
+            await shelf.may_measure.wait()
+            raise Unavailable("The store is down.")
+        return await shelf.measure(limits)
+
+    shelf.may_measure.clear()
+    alone = Allowance(("queues",), measure, LocalLedger(1))
+    with pytest.raises(Unavailable, match="takes too long"):
+        await shelf.put(alone)
+    shelf.may_measure.set()
+    await asyncio.sleep(0.01)
+    fails = False
+    await shelf.put(alone)
+    assert alone.is_idle
+
+
 async def test_no_more_than_a_lot_is_on_its_way_from_a_node(
     shelf: Shelf, records: RecordStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,9 @@ things expire and are deleted, and nobody counts that as it happens. While measu
 stores nothing of the kind itself, so that nothing of its own is counted twice or not at all.
 
 Nothing is refused before it was measured that there is no room, or as good as: measuring costs the
-project's own requests time, so it is done again only when it can show something else.
+project's own requests time, so it is done again only when it can show something else. Whoever
+waits for it may give up, and it goes on for those who come after him: what takes longer than
+anybody waits would otherwise never be known.
 """
 
 import asyncio
@@ -65,6 +67,7 @@ class Allowance:
         self._freed = False
         """Something was taken away here since then."""
         self._last: Measured | None = None
+        self._measuring: asyncio.Task[None] | None = None
         self._refused: Refused | None = None
         self._taking = asyncio.Lock()
         self._settled = asyncio.Event()
@@ -72,7 +75,12 @@ class Allowance:
     @property
     def is_idle(self) -> bool:
         """Nobody needs it at the moment; it can be made anew when somebody does."""
-        return not (any(self._under_way) or self._taking.locked())
+        return self._is_free and not any(self._under_way)
+
+    @property
+    def _is_free(self) -> bool:
+        """What is left may be spent at once."""
+        return self._measuring is None and not self._taking.locked()
 
     def free(self) -> None:
         """Something is taken away: measuring would show it."""
@@ -84,7 +92,7 @@ class Allowance:
         wanted = tuple(
             0 if limit is None else one for one, limit in zip(wanted, limits, strict=True)
         )
-        if self._taking.locked() or not self._covers(wanted, limits):
+        if not self._is_free or not self._covers(wanted, limits):
             try:
                 async with asyncio.timeout(TAKEN_WITHIN):
                     await self._take_in_turn(wanted, limits)
@@ -96,6 +104,8 @@ class Allowance:
 
     async def _take_in_turn(self, wanted: Amounts, limits: Limits) -> None:
         async with self._taking:
+            if self._measuring is not None:
+                await _outcome(self._measuring)
             if not self._covers(wanted, limits):
                 await self._refill(wanted, limits)
             self._spend(wanted)
@@ -185,6 +195,18 @@ class Allowance:
         )
 
     async def _measure(self) -> None:
+        """Goes on when whoever waits for it does not."""
+        self._measuring = asyncio.create_task(self._measure_to_the_end(), name="measuring")
+        self._measuring.add_done_callback(_hear)
+        await _outcome(self._measuring)
+
+    async def _measure_to_the_end(self) -> None:
+        try:
+            await self._measure_once()
+        finally:
+            self._measuring = None
+
+    async def _measure_once(self) -> None:
         loop = asyncio.get_running_loop()
         await self._until(lambda: not any(self._under_way))
         self._left = self._nothing
@@ -207,3 +229,14 @@ class Allowance:
                     await self._settled.wait()
         except TimeoutError:
             pass
+
+
+async def _outcome(measuring: asyncio.Task[None]) -> None:
+    """Wait for it, and leave it alone when nobody waits any more. Raises what it has raised."""
+    await asyncio.wait((measuring,))
+    measuring.result()
+
+
+def _hear(measuring: asyncio.Task[None]) -> None:
+    if not measuring.cancelled():
+        measuring.exception()  # perhaps nobody waited to be told
