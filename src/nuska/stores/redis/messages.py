@@ -25,7 +25,7 @@ from nuska.stores.redis.lane import Part
 from nuska.stores.redis.queues import CLEARINGS_AT_MOST, RedisQueues
 from nuska.stores.redis.rows import decode, encode, encode_new, held_by, ids_of_post, wanted
 
-MEASURED_AT_ONCE = 1000
+MEASURED_AT_ONCE = 500
 """Messages that one call measures."""
 
 OUTCOMES = {
