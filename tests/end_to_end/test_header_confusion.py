@@ -3,6 +3,7 @@ reads them last, nobody gets in by them who would not without."""
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from nuska.domain.moments import Moment
 from nuska.domain.signing import Signer
 from nuska.testing.raw_http import converse
 from nuska.testing.server_process import ServerProcess
+from nuska.testing.websocket_client import talking
 
 KEY = "a-key-to-sign-with"
 CLIENT = "Client-ID: 0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -106,6 +108,12 @@ class Closed:
     server: ServerProcess
     key: str
 
+    @property
+    def websockets(self) -> list[str]:
+        """Beside the API, and on a port of their own."""
+        [own] = re.findall(r"websockets +(ws://\S+)", self.server.output)
+        return [f"ws://127.0.0.1:{self.server.port}/v2/websocket", str(own)]
+
     async def status(self, *lines: str, query: str = "", path: str = "jobs/messages") -> int:
         target = f"/v2/queues/{path}{'?' if query else ''}{query}"
         head = [f"GET {target} HTTP/1.1", "Host: localhost", CLIENT, *lines]
@@ -128,7 +136,8 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Closed]:
         env={**os.environ},
     )
     environment = {"NUSKA_SIGNING_KEY": KEY}
-    with ServerProcess(data, "--auth", "keys", environment=environment) as server:
+    arguments = ("--auth", "keys", "--websocket-listen", "127.0.0.1:0")
+    with ServerProcess(data, *arguments, environment=environment) as server:
         yield Closed(server, made.stdout.strip())
 
 
@@ -197,3 +206,32 @@ async def test_the_project_is_the_credentials_whatever_the_headers_say(closed: C
         sent = ("\r\n".join(head) + "\r\n\r\n").encode()
         told = await converse("127.0.0.1", closed.server.port, sent)
         assert b'"jobs"' in told.answers[0].body, lines
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["beside the API", "on a port of their own"])
+async def test_no_header_of_a_handshake_says_who_speaks_on_a_websocket(
+    closed: Closed, place: int
+) -> None:
+    shown = {
+        "X-Auth-Token": closed.key,
+        "X-Api-Key": closed.key,
+        "Authorization": f"Bearer {closed.key}",
+        "X-Project-Id": "shop",
+        "URL-Signature": SIGNED.signature,
+        **dict(line.replace("<key>", closed.key).split(": ", 1) for line in IDENTITY),
+    }
+    url = closed.websockets[place]
+    async with talking(url, project="shop", additional_headers=shown) as talk:
+        refused = await talk.ask("queue_list")
+        assert (refused.status, refused.body) == (403, {"error": "Not authentified."})
+        assert (await talk.ask("authenticate", {"X-Auth-Token": "no"})).status == 401
+        assert (await talk.ask("queue_list")).status == 403
+        assert (await talk.ask("authenticate", {"X-Auth-Token": closed.key})).status == 200
+        assert (await talk.ask("queue_list")).status == 200
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["beside the API", "on a port of their own"])
+async def test_no_query_of_a_handshake_says_so_either(closed: Closed, place: int) -> None:
+    query = f"{LINK}&token={closed.key}&X-Auth-Token={closed.key}"
+    async with talking(f"{closed.websockets[place]}?{query}", project="shop") as talk:
+        assert (await talk.ask("message_list", queue_name="jobs")).status == 403

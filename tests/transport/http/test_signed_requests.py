@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nuska.domain.signing import Signer
+from nuska.domain.signing import SignedTerms, Signer
+from nuska.testing import signed_vectors as vectors
 from nuska.testing.asgi import AsgiDriver, Reply
 from nuska.testing.near_misses import CHANGES, PARTS, Change, near
 
@@ -48,6 +49,29 @@ async def test_messages_can_be_posted_read_and_taken(house: House) -> None:
     assert [message["body"] for message in seen.json()["messages"]] == [{"job": 17}]
     popped = await house.stranger.delete(f"{ORDERS}/messages?pop=1", headers=headers)
     assert popped.json()["messages"][0]["body"] == {"job": 17}
+
+
+@pytest.mark.parametrize("way", ["headers", "link"])
+async def test_the_vectors_of_the_contract_open_what_they_say(house: House, way: str) -> None:
+    async def asked(shown: dict[str, Any], method: str, path: str, body: Any = None) -> Any:
+        if way == "headers":
+            return await ask(house.stranger, method, path, body, headers=headers_of(shown))
+        return await ask(house.nobody, method, f"{path}?{query_of(shown)}", body)
+
+    messages, claims = f"{ORDERS}/messages", f"{ORDERS}/claims"
+    assert (await asked(vectors.READER, "GET", messages))[0] == 200
+    assert await asked(vectors.READER, "POST", messages, BODY) == NOT_FOUND
+    assert (await asked(vectors.WORKER, "POST", messages, BODY))[0] == 201
+    status, taken = await asked(vectors.WORKER, "POST", claims, {})
+    assert (status, len(taken["messages"])) == (201, 1)
+    assert await asked(vectors.WORKER, "PUT", vectors.CONFIRM, {"confirmed": True}) == NOT_FOUND
+    # A letter about a subscription that there is not is answered like a bad one.
+    confirm = await asked(vectors.SUBSCRIBER, "PUT", vectors.CONFIRM, {"confirmed": True})
+    assert confirm == NOT_FOUND
+    terms = SignedTerms(**vectors.SUBSCRIBER)
+    assert house.core.desk.look_at(terms, method="PUT", path=vectors.CONFIRM)
+    status, told = await asked(vectors.OF_NO_PROJECT, "GET", messages)
+    assert status in (400, 404), "no project, no call"
 
 
 async def test_claims_need_their_own_path_and_messages_theirs(house: House) -> None:

@@ -9,6 +9,7 @@ from nuska.core import build_core
 from nuska.core.sharing import Narrowing, ShareTerms
 from nuska.interfaces.identity import Caller
 from nuska.stores.memory import MemoryStore
+from nuska.testing import signed_vectors as vectors
 from nuska.testing.callers import CLIENT, FAR, PROJECT, People
 from nuska.testing.clock import seeded_bytes
 from nuska.testing.near_misses import CHANGES, PARTS, Change, near
@@ -50,6 +51,9 @@ class House(People):
         return self._made[kind]
 
     async def lists(self, shown: dict[str, Any], queue: str = "orders") -> tuple[int, Any]:
+        return await self.asks("message_list", shown, queue_name=queue)
+
+    async def asks(self, action: str, shown: dict[str, Any], **body: Any) -> tuple[int, Any]:
         headers = {
             "URL-Signature": shown["signature"],
             "URL-Expires": shown["expires"],
@@ -57,10 +61,24 @@ class House(People):
             "URL-Paths": shown["paths"],
             "X-Project-ID": shown["project"],
         }
-        return await self.stranger.ask("message_list", {"queue_name": queue}, headers)
+        return await self.stranger.ask(action, body, headers)
 
 
 HOUSE = House()
+REFUSED = (403, {"error": "Not authentified."})
+
+
+async def test_the_vectors_of_the_contract_open_what_they_say() -> None:
+    post = {"queue_name": "orders", "messages": [{"body": {"job": 17}}]}
+    assert (await HOUSE.lists(vectors.READER))[0] == 200
+    assert await HOUSE.asks("message_post", vectors.READER, **post) == REFUSED
+    assert (await HOUSE.asks("message_post", vectors.WORKER, **post))[0] == 201
+    popped = await HOUSE.asks("message_delete_many", vectors.WORKER, queue_name="orders", pop=1)
+    assert (popped[0], len(popped[1]["messages"])) == (200, 1)
+    # There is no action for claims by signature, nor for confirming (contract websocket-v2 §4).
+    assert await HOUSE.asks("claim_create", vectors.WORKER, queue_name="orders") == REFUSED
+    assert await HOUSE.lists(vectors.SUBSCRIBER) == REFUSED
+    assert (await HOUSE.lists(vectors.OF_NO_PROJECT))[0] in (400, 403), "no project, no call"
 
 
 @settings(max_examples=400, deadline=None)
@@ -73,7 +91,7 @@ async def test_nothing_that_is_near_what_was_signed_is_good(
     if almost is None:
         return
     assert (await HOUSE.lists(good))[0] == 200
-    assert await HOUSE.lists(almost) == (403, {"error": "Not authentified."})
+    assert await HOUSE.lists(almost) == REFUSED
 
 
 @settings(max_examples=300, deadline=None)
@@ -83,4 +101,4 @@ async def test_a_queue_of_another_name_is_closed(kind: str, name: str) -> None:
     if name == "orders":
         assert status == 200
     else:
-        assert (status, answered) == (403, {"error": "Not authentified."})
+        assert (status, answered) == REFUSED
