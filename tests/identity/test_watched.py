@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from msgspec.structs import replace
 
 from nuska.domain.errors import NotAuthenticated, Unavailable
 from nuska.domain.moments import Moment, seconds
-from nuska.identity import remembered
-from nuska.identity.remembered import Belief, Remembered, Watched
+from nuska.identity import watching
+from nuska.identity.remembered import Belief, Remembered
+from nuska.identity.watching import Watched
 from nuska.interfaces.identity import Verified
 from nuska.testing.clock import START, ManualClock, seeded_bytes
 
@@ -54,6 +56,7 @@ async def watched(tokens: Remembered, token: str = "t") -> Watched:
 
 
 async def settled() -> None:
+    """Let what runs in the background go on."""
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -179,34 +182,81 @@ async def test_a_token_ends_in_time(
         watch.look()
 
 
-async def test_questions_in_the_background_leave_room_for_who_waits(
+async def test_questions_in_the_background_queue_up_and_leave_room_for_who_waits(
     tokens: Remembered,
     authority: Authority,
     clock: ManualClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     watches = [await watched(tokens, f"t{number}") for number in range(10)]
-    monkeypatch.setattr(remembered, "MAX_ASKING", 5)
-    monkeypatch.setattr(remembered, "MAX_ASKING_ASIDE", 3)
+    monkeypatch.setattr(watching, "AT_A_TIME", 3)
+    clock.advance(seconds=61)
+    del authority.asked[:]
+    for _ in range(3):
+        for watch in watches:
+            watch.look()
+    asking = asyncio.create_task(tokens.verify("new"))
+    await settled()
+    assert authority.asked[:4] == ["t0", "t1", "t2", "new"]
+    assert await asking == MEMBER
+    for _ in range(10):
+        await settled()
+    assert sorted(authority.asked) == sorted(["new", *(f"t{number}" for number in range(10))])
+
+
+async def test_questions_about_tokens_that_nobody_watches_any_more_are_not_asked(
+    tokens: Remembered,
+    authority: Authority,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watches = [await watched(tokens, f"t{number}") for number in range(5)]
+    monkeypatch.setattr(watching, "AT_A_TIME", 1)
     clock.advance(seconds=61)
     del authority.asked[:]
     for watch in watches:
         watch.look()
-    assert await tokens.verify("new") == MEMBER
-    assert len(authority.asked) == 4
-    for _ in range(3):
-        for watch in watches:
-            watch.look()
-        await settled()
-    assert len(authority.asked) == 11
+    del watch, watches[1:]
+    await settled()
+    assert authority.asked == ["t0"]
+
+
+async def test_watched_tokens_may_be_asked_about_at_another_pace(
+    authority: Authority, clock: ManualClock
+) -> None:
+    belief = replace(BELIEF, watched_recheck_after=seconds(10), watched_for=seconds(30))
+    tokens = Remembered(authority, clock, belief, seeded_bytes())
+    watch = await watched(tokens)
+    authority.answer = Unavailable("down")
+    clock.advance(seconds=10)
+    assert watch.look() == MEMBER
+    await settled()
+    assert authority.asked == ["t", "t"]
+    clock.advance(seconds=20)
+    assert watch.look() is None
+    assert tokens.cached("t") == MEMBER
+
+
+async def test_what_is_closed_asks_nothing_more(
+    tokens: Remembered, authority: Authority, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watches = [await watched(tokens, f"t{number}") for number in range(5)]
+    monkeypatch.setattr(watching, "AT_A_TIME", 1)
+    clock.advance(seconds=61)
+    del authority.asked[:]
+    for watch in watches:
+        watch.look()
+    await tokens.close()
+    await settled()
+    assert len(authority.asked) <= 1
 
 
 async def test_a_token_that_nobody_watches_any_more_is_forgotten(tokens: Remembered) -> None:
     watch = await watched(tokens)
     assert "secret" not in repr(tokens.watch("secret", MEMBER))
-    assert len(tokens._watched) == 1
+    assert len(tokens._watching) == 1
     del watch
-    assert not tokens._watched
+    assert len(tokens._watching) == 0
 
 
 async def test_a_project_with_control_characters_is_nobodys(

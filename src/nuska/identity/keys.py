@@ -12,7 +12,13 @@ from nuska.interfaces.identity import Verified, Watch
 from nuska.interfaces.storage import RandomBytes
 
 BELIEF = Belief(
-    recheck_after=seconds(1), believed_for=seconds(5), refused_for=seconds(1), max_kept=10_000
+    recheck_after=seconds(1),
+    believed_for=seconds(5),
+    refused_for=seconds(1),
+    max_kept=10_000,
+    # A read for every device that is connected: seldom, since it is for all of them, all the time.
+    watched_recheck_after=seconds(10),
+    watched_for=seconds(30),
 )
 CHALLENGE = 'Bearer realm="nuska"'
 

@@ -19,26 +19,21 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
-from weakref import WeakValueDictionary
 
 from msgspec import Struct
 
 from nuska.domain.errors import NotAuthenticated, Unavailable
 from nuska.domain.internal import can_be_callers
-from nuska.domain.moments import Duration, Moment, after, seconds
+from nuska.domain.moments import Duration, Moment, after
+from nuska.identity.watching import EXPIRED, PAUSE, Watched, Watching
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.identity import Verified
 from nuska.interfaces.storage import RandomBytes
 
 MAX_ASKING = 500
 """Tokens that are asked about at the same time; a further one is told to come again."""
-MAX_ASKING_ASIDE = 250
-"""Of these in the background at most, so that there is room for whoever waits."""
 MAX_REFUSED = 10_000
 """Refused tokens remembered, apart from the accepted ones, so that guesses crowd out nobody."""
-RECHECK_PAUSE = seconds(5)
-"""After a question in the background that was not answered."""
-EXPIRED = "The token has expired."
 NO_PROJECT = "The token's project has an id with control characters."
 KEY_BYTES = 32
 DIGEST_BYTES = 16
@@ -57,6 +52,9 @@ class Belief(Struct, frozen=True, kw_only=True):
     refused_for: Duration
     max_kept: int
     """Accepted tokens; the one that was asked about longest ago makes room."""
+    watched_recheck_after: Duration | None = None
+    watched_for: Duration | None = None
+    """The same for those that are watched; None: the same."""
 
 
 class _Known:
@@ -70,26 +68,6 @@ class _Known:
         self.ends = ends
 
 
-class Watched:
-    """Implements ``Watch``: one token, for all that last by it."""
-
-    __slots__ = ("__weakref__", "_owner", "key", "known", "refusal", "token")
-
-    def __init__(self, owner: "Remembered", key: bytes, token: str, known: _Known) -> None:
-        self._owner = owner
-        self.key = key
-        self.token = token
-        self.known = known
-        self.refusal: str | None = None
-        """Why it is not good any more."""
-
-    def look(self) -> Verified | None:
-        return self._owner.look(self)
-
-    def __repr__(self) -> str:
-        return "Watched(…)"
-
-
 class Remembered:
     """Implements ``TokenVerifier``, asking by ``ask``."""
 
@@ -101,7 +79,12 @@ class Remembered:
         self._accepted: dict[bytes, _Known] = {}
         self._refused: dict[bytes, tuple[Moment, str]] = {}
         self._asking: dict[bytes, asyncio.Task[Verified]] = {}
-        self._watched: WeakValueDictionary[bytes, Watched] = WeakValueDictionary()
+        self._watching = Watching(
+            clock,
+            lambda key, token: self._asking.get(key) or self._start(key, token),
+            recheck_after=belief.watched_recheck_after or belief.recheck_after,
+            believed_for=belief.watched_for or belief.believed_for,
+        )
         self._forgotten = 0
         """How often something was: an answer to a question from before then is not kept."""
 
@@ -137,45 +120,24 @@ class Remembered:
 
     def watch(self, token: str, verified: Verified) -> Watched:
         """A token that has just been accepted, for as long as somebody holds on to the answer."""
-        key = self._key(token)
-        watched = self._watched.get(key)
-        if watched is None or watched.refusal is not None:
-            known = self._accepted.get(key) or self._believed(verified, self._clock.now())
-            watched = self._watched[key] = Watched(self, key, token, known)
-        return watched
-
-    def look(self, watched: Watched) -> Verified | None:
-        """What is known of a token that is watched: see ``Watch``."""
-        if watched.refusal is not None:
-            raise NotAuthenticated(description=watched.refusal)
-        known, now = watched.known, self._clock.now()
-        if known.verified.expires_at is not None and known.verified.expires_at <= now:
-            raise NotAuthenticated(description=EXPIRED)
-        if now >= known.recheck_at:
-            self._recheck(watched.key, watched.token, known, now)
-        return known.verified if now < known.ends else None
+        return self._watching.watch(self._key(token), token, verified)
 
     def forget(self, is_meant: Callable[[Verified], bool]) -> None:
         """Believe those tokens no longer."""
         self._forgotten += 1
         for key in [key for key, known in self._accepted.items() if is_meant(known.verified)]:
             del self._accepted[key]
-        now = self._clock.now()
-        for watched in self._watched.values():
-            if is_meant(watched.known.verified):
-                watched.known = _Known(watched.known.verified, recheck_at=now, ends=now)
+        self._watching.doubt(is_meant)
 
     def forget_all(self) -> None:
-        """Ask about every token again. Those that are watched are believed until then: it was
-        not said that any of them is bad."""
+        """Ask about every token again."""
         self._forgotten += 1
         self._accepted.clear()
         self._refused.clear()
-        now = self._clock.now()
-        for watched in self._watched.values():
-            watched.known.recheck_at = now
+        self._watching.ask_all()
 
     async def close(self) -> None:
+        self._watching.stop()
         asking = tuple(self._asking.values())
         for task in asking:
             task.cancel()
@@ -187,10 +149,8 @@ class Remembered:
         ).digest()
 
     def _recheck(self, key: bytes, token: str, known: _Known, now: Moment) -> None:
-        if key in self._asking:
-            return
-        if len(self._asking) < MAX_ASKING_ASIDE:
-            known.recheck_at = after(now, RECHECK_PAUSE)
+        known.recheck_at = after(now, PAUSE)
+        if key not in self._asking and len(self._asking) < MAX_ASKING:
             self._start(key, token)
 
     def _start(self, key: bytes, token: str) -> asyncio.Task[Verified]:
@@ -223,6 +183,7 @@ class Remembered:
             raise NotAuthenticated(description=EXPIRED)
         if forgotten == self._forgotten:
             self._keep(key, self._believed(verified, began))
+            self._watching.accepted(key, verified, began)
         return verified
 
     def _refuse(self, key: bytes, reason: str) -> None:
@@ -230,8 +191,7 @@ class Remembered:
         if len(self._refused) >= MAX_REFUSED:
             del self._refused[next(iter(self._refused))]
         self._refused[key] = after(self._clock.now(), self._belief.refused_for), reason
-        if (watched := self._watched.get(key)) is not None:
-            watched.refusal = reason
+        self._watching.refused(key, reason)
 
     def _believed(self, verified: Verified, began: Moment) -> _Known:
         """What was said to a question from this moment."""
@@ -245,6 +205,3 @@ class Remembered:
         if len(self._accepted) >= self._belief.max_kept:
             del self._accepted[next(iter(self._accepted))]
         self._accepted[key] = known
-        if (watched := self._watched.get(key)) is not None:
-            watched.known = known
-            watched.refusal = None
