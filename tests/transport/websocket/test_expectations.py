@@ -7,6 +7,7 @@ handler, whatever that says of it.
 
 import asyncio
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -88,6 +89,8 @@ WAYS: dict[str, list[dict[str, object]]] = {
     "subscription_create": [
         {"queue_name": "jobs"},
         {"queue_names": ["jobs"]},
+        {"queue_names": ["jobs", "other"]},
+        {"topic_name": "jobs"},
         {"queue_name": "jobs", "subscriber": "https://hooks.example/in"},
     ],
 }
@@ -99,7 +102,7 @@ SOMEBODY_ELSE = "Not authenticated."
 NOT_ALLOWED = "Not authorized"
 
 ASKING = [
-    pytest.param(action, body, id=f"{action.name} {' '.join(way)}".strip())
+    pytest.param(action, body, id=" ".join([action.name, *map(str, chain(*way.items()))]))
     for action in ACTIONS.values()
     if EXPECTED.get(action.name, ("", None))[0] != SHOWS
     for way in WAYS.get(action.name, [{}])
@@ -286,12 +289,13 @@ async def test_each_role_may_do_what_the_table_says(town: Town, action: Action, 
 async def test_a_key_is_good_for_its_queues_and_actions(
     town: Town, action: Action, body: Body
 ) -> None:
-    about_the_queue = body.get("queue_name") == "jobs"
+    about_the_queue = body.get("queue_name") == "jobs" or body.get("queue_names") == ["jobs"]
+    about_the_topic = body.get("topic_name") == "jobs"
     about_nothing = action.permission is None
     for draft, may in (
         ({"queues": ("jobs",)}, about_the_queue),
         ({"queues": ("other",)}, False),
-        ({"topics": ("jobs",)}, False),
+        ({"topics": ("jobs",)}, about_the_topic),
         ({"actions": ("messages:get_all",)}, action.permission == "messages:get_all"),
     ):
         shown = {"X_Api_Key": await town.key(roles=("admin",), **draft)}

@@ -60,6 +60,7 @@ def requests(name: str, id_: str, claim: str, project: str) -> list[tuple[str, d
         ("subscription_create", {**queue, "subscriber": f"https://{project}.example/in"}),
         ("subscription_create", {**queue, "options": {"detailed": True}}),
         ("subscription_create", {"queue_names": list(NAMES)}),
+        ("subscription_create", {"topic_name": name, "options": {"detailed": True}}),
         ("subscription_create", {**queue, "options": {"detailed": True, "since": id_}}),
         ("subscription_list", queue),
         ("subscription_get", {**queue, "subscription_id": subscription}),
