@@ -212,13 +212,13 @@ async def test_a_key_opens_a_websocket_and_a_wrong_one_does_not(closed: Closed) 
 
 async def test_a_revoked_key_closes_the_connections_that_last_by_it(closed: Closed) -> None:
     with closed.client() as admin:
-        made = admin.keys.create("short-lived")
+        made = admin.keys().create("short-lived")
     url = closed.server.url.replace("http", "ws", 1).replace("0.0.0.0", "127.0.0.1")
     async with talking(f"{url}/v2/websocket", project="shop") as talk:
         assert (await talk.ask("authenticate", {"X-Api-Key": made.key})).status == 200
         assert (await talk.ask("subscription_create", queue_name="live")).status == 201
         with closed.client() as admin:
-            admin.keys.revoke(made.id)
+            admin.keys().revoke(made.id)
         with pytest.raises(ConnectionClosed) as ended:
             await talk.next()
         assert ended.value.rcvd is not None
