@@ -18,6 +18,7 @@ from nuska.stores.sqlite.transaction import Transaction
 
 ANY_DUE = query("any_due")
 LIST_CANDIDATES = query("list_candidates")
+LIST_FIRST = query("list_first")
 MAKE_DUE_READY = query("make_due_ready")
 ANY_EXPIRED = query("any_expired")
 FIRST_LIVE = query("first_live")
@@ -26,6 +27,8 @@ WINDOW_END = query("window_end")
 WINDOW = 1_000
 """Index entries that are walked over in one slice, well under a millisecond."""
 NO_END = 2**63 - 1
+_EXPIRES_AT, _AVAILABLE_AT = 7, 8
+"""In a row."""
 
 
 class Stretch(NamedTuple):
@@ -85,3 +88,20 @@ def candidates(
     values = (stretch.row.generation, first, stretch.last, transaction.now, limit)
     rows: list[MessageRow] = transaction.execute(LIST_CANDIDATES, values).fetchall()
     return rows
+
+
+def take_first(transaction: Transaction, stretch: Stretch, limit: int) -> list[MessageRow]:
+    """The same for who takes them all away from the line: who comes next begins behind them.
+
+    So they mostly stand first of all, side by side, and are read without the index. Where
+    something else stands between them, it finds them.
+    """
+    values = (stretch.row.generation, stretch.first, stretch.last, limit)
+    rows: list[MessageRow] = transaction.execute(LIST_FIRST, values).fetchall()
+    now = transaction.now
+    ready = [row for row in rows if row[_AVAILABLE_AT] is None and row[_EXPIRES_AT] > now]
+    if len(ready) < len(rows) == limit:
+        ready = candidates(transaction, stretch, limit)
+    if ready:
+        transaction.begin_at(stretch.row, ready[-1][0] + 1)
+    return ready

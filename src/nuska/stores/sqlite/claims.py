@@ -22,6 +22,7 @@ from nuska.stores.sqlite.choosing import (
     everything,
     make_due_ready,
     none_expired,
+    take_first,
 )
 from nuska.stores.sqlite.connection import snapshot
 from nuska.stores.sqlite.deleting import remove
@@ -98,7 +99,7 @@ class SqliteClaims:
             moved = 0
             mark = mark_all
             if dead_letters is None:
-                rows = candidates(transaction, stretch, limit)
+                rows = take_first(transaction, stretch, limit)
             else:
                 rows, moved = _choose(transaction, stretch, limit, dead_letters)
                 mark = mark_each

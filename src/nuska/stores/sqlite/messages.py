@@ -30,10 +30,10 @@ from nuska.stores.sqlite.announcements import announce
 from nuska.stores.sqlite.choosing import (
     Stretch,
     behind_expired,
-    candidates,
     everything,
     make_due_ready,
     none_expired,
+    take_first,
 )
 from nuska.stores.sqlite.deleting import delete_all, delete_claimed, delete_one, remove
 from nuska.stores.sqlite.listing import list_page
@@ -331,7 +331,7 @@ class SqliteMessages:
 
 def _pop(transaction: Transaction, stretch: Stretch, limit: int) -> list[Message]:
     """Take the first live messages of a stretch away."""
-    rows = candidates(transaction, stretch, limit)
+    rows = take_first(transaction, stretch, limit)
     remove(transaction, stretch.row.generation, [(row[0], row[2], row[1]) for row in rows])
     return [message_of(row, transaction.now) for row in rows]
 

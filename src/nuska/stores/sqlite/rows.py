@@ -146,7 +146,8 @@ class QueueRow:
         """The generation of its announcement log, while that is open."""
         self.ready_from = 0
         """Every ready message below this position has expired: claims begin here, so that a
-        backlog that expired at the head is walked over once and not by every claim."""
+        backlog that expired or is claimed at the head is walked over once and not by every
+        claim."""
 
     def in_generation(self, generation: int) -> "QueueRow":
         """The same queue at the start of another generation."""
