@@ -19,7 +19,7 @@ from benchmarks.rounds import CALM
 WARM_UP = 10
 """The part of a round's jobs that both carry before any is on the clock."""
 FEWEST_ROUNDS = 3
-LONGEST = 75.0
+LONGEST = 60.0
 """Seconds after which a pair begins no further round, once it has had the fewest."""
 
 
