@@ -9,7 +9,7 @@ a claim may then return fewer than it was asked for, never none.
 """
 
 from collections.abc import Generator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from nuska.domain.limits import DUE_PER_CLAIM
 from nuska.stores.sqlite.queries import query
@@ -27,7 +27,8 @@ WINDOW_END = query("window_end")
 WINDOW = 1_000
 """Index entries that are walked over in one slice, well under a millisecond."""
 NO_END = 2**63 - 1
-_EXPIRES_AT, _AVAILABLE_AT = 7, 8
+_EXPIRES_AT: Final = 7
+_AVAILABLE_AT: Final = 8
 """In a row."""
 
 
