@@ -11,6 +11,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from nuska.core.messages import Draft
+from nuska.domain.errors import Unavailable
+from nuska.domain.moments import Moment
 from nuska.interfaces.identity import Caller
 from nuska.testing.clock import ManualClock
 from nuska.testing.websocket_client import CLIENT, Talk, talking
@@ -342,6 +344,28 @@ async def test_a_subscription_ends_with_its_ttl(serve: Any, clock: ManualClock) 
         await quiet(plain)
         await subscribe(talk)
         await until(lambda: served.core.live.listeners == 1)
+
+
+async def test_deadlines_hold_after_the_time_of_the_store_was_not_known(
+    serve: Any, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = await serve(bounds={"websocket_idle_timeout": 0.5})
+    asked = asyncio.Event()
+
+    def nobody_knows() -> Moment:
+        asked.set()
+        raise Unavailable("The time of the store is not known at the moment.")
+
+    async with talking(served.ws) as talk, talking(served.ws) as idle:
+        await subscribe(talk, ttl=60, options={"detailed": True})
+        with monkeypatch.context() as patch:
+            patch.setattr(clock, "now", nobody_knows)
+            async with asyncio.timeout(WITHIN):
+                await asked.wait()
+        clock.advance(seconds=61)
+        assert (await talk.push())["Message_Type"] == "SubscriptionEnded"
+        with pytest.raises(ConnectionClosed):
+            await idle.push()
 
 
 async def test_subscriptions_go_with_their_connection(served: Any) -> None:
