@@ -327,6 +327,31 @@ async def test_no_more_than_a_lot_is_on_its_way_from_a_node(
     here.settle(await here.take((4,), LIMIT), stored=True)
 
 
+async def test_what_arrives_late_while_measuring_counts_once(
+    shelf: Shelf, alone: Allowance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allowances, "SETTLED_WITHIN", 0.01)
+    await shelf.put(alone)
+    late = await alone.take((4,), LIMIT)
+    lost = await alone.take((4,), LIMIT)
+    shelf.is_measuring.clear()
+    shelf.may_measure.clear()
+    asking = asyncio.create_task(alone.take((2,), LIMIT))
+    async with asyncio.timeout(10):
+        await shelf.is_measuring.wait()  # and has seen 1
+    seen, shelf.there = shelf.there, 5
+    alone.settle(late, stored=True)
+    alone.settle(lost, stored=False)
+    shelf.there = seen
+    shelf.may_measure.set()
+    alone.settle(await asking, stored=True)
+    shelf.there = 5 + 2
+    with suppress(QuotaExceeded):
+        for _ in range(20):
+            await shelf.put(alone)
+    assert shelf.there == LIMIT[0]
+
+
 class Hesitant:
     """Records that let others run before and after every step."""
 

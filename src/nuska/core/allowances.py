@@ -212,8 +212,10 @@ class Allowance:
         self._left = self._nothing
         self._freed, self._spent = False, self._nothing
         before, begun = await self._ledger.given(), loop.time()
+        # As it is now: what is settled while somebody looks may be seen, or be given back.
+        late = self._under_way
         try:
-            held = plus(await self._look(self._limits), self._under_way)
+            held = plus(await self._look(self._limits), late)
         except BaseException:
             self._freed = True  # whatever it was that measuring might have shown
             raise
