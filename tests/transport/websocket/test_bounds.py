@@ -128,7 +128,7 @@ async def test_what_is_packed_small_is_unpacked_only_as_far_as_there_is_room(
     await asyncio.sleep(0.2)
     most = max(most, connection._arrivals.waiting_bytes)
     assert most <= served.sockets.max_message + 1032 * bounds.UNPACKED_AT_ONCE
-    assert connection.session.has_in_hand <= 2 * len(large)
+    assert connection.session.has_in_hand <= 2 * len(large) + 4096
     assert connection._arrivals.packed, "the rest waits as it came"
     served.core.wakeups.stop()
     for _ in range(number):
@@ -153,6 +153,28 @@ async def test_large_requests_are_carried_out_a_few_at_a_time(
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.2)
         assert served.core.wakeups.waiters == 3
+        served.core.wakeups.stop()
+        seen = [(await talk.reply()).document["request_id"] for _ in range(10)]
+        assert sorted(seen) == list(range(10))
+
+
+@pytest.mark.parametrize("binary", [False, True])
+async def test_requests_count_for_what_they_take_in_memory(
+    serve: Any, dial: Any, monkeypatch: pytest.MonkeyPatch, binary: bool
+) -> None:
+    monkeypatch.setattr(bounds, "MAX_IN_HAND", 1_000_000)
+    served = await serve()
+    async with talking(served.ws, binary=binary) as talk:
+        filler = [[] for _ in range(10_000)]  # two bytes each, and more than sixty when read
+        for number in range(10):
+            await talk.send(
+                "message_list", id=number, queue_name=f"q{number}", wait=20, filler=filler
+            )
+        async with asyncio.timeout(20):
+            while served.core.wakeups.waiters < 1:  # noqa: ASYNC110  it is only counted
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        assert served.core.wakeups.waiters == 1
         served.core.wakeups.stop()
         seen = [(await talk.reply()).document["request_id"] for _ in range(10)]
         assert sorted(seen) == list(range(10))

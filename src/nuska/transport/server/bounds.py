@@ -24,7 +24,7 @@ not been reading for longest are dropped before their time."""
 UNPACKED_AT_ONCE = 1024
 """Bytes of compressed input; a thousand times as much may come out of it."""
 MAX_IN_HAND = 4 * 1024 * 1024
-"""Bytes of the requests of one WebSocket connection that are carried out at a time."""
+"""Bytes in memory of the requests of one WebSocket connection that are carried out at a time."""
 LINGER = 5.0
 """Seconds for which input is still taken (and thrown away) after the last answer."""
 

@@ -25,6 +25,10 @@ ENVELOPE_LEVELS = 5
 posted body a frame may be."""
 _LONGEST_REMEMBERED = 64
 """Characters of an action whose name is written once for all its replies."""
+LIGHT = 1024
+"""Bytes of a document that takes little room, however it is written."""
+PER_VALUE, PER_OBJECT = 64, 184
+"""Bytes in memory, about, of a small value, list or text, and of an object with one member."""
 BYTES_PER_TURN = 65_536
 """Of a large reply in MessagePack, before others get their turn."""
 _SECRET_WORDS = ("token", "signature", "secret", "password", "authorization", "cookie", "api-key")
@@ -57,6 +61,16 @@ class Frame(Struct, kw_only=True):
     binary: bool
     """It came as MessagePack, so that is how it is answered."""
     id: RequestId | None = None
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes it takes in memory: a thing of two letters may take thirty times
+        as many there. A comma in a text counts for a value, too."""
+        text = self.data
+        if len(text) <= LIGHT:
+            return len(text)
+        values = text.count(b",") + text.count(b"[")
+        return len(text) + PER_VALUE * values + PER_OBJECT * text.count(b"{")
 
 
 class _RawParts(Struct):

@@ -90,7 +90,7 @@ class Session:
         self.in_flight = 0
         """Requests received and not yet answered."""
         self.has_in_hand = 0
-        """Bytes of them."""
+        """Bytes that they take in memory, about."""
         self._line: deque[Turn] = deque()
         """Turns that begin one after the other."""
         self._aside: list[Turn] = []

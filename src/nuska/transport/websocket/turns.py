@@ -29,7 +29,7 @@ class Turn:
     )
 
     def __init__(self, binary: bool, size: int) -> None:
-        """``size``: bytes of its message."""
+        """``size``: bytes of its message, or of the document that it is."""
         self.afterwards: Callable[[], None] | None = None
         """To be called when the reply is on its way."""
         self.binary = binary
@@ -61,6 +61,7 @@ def turn_of(data: bytes, *, binary: bool) -> Turn:
     turn = Turn(binary, len(data))
     try:
         turn.frame = frame = read(data, binary=binary)
+        turn.size = frame.weight
         name = frame.document.get("action")
         action = ACTIONS.get(name) if isinstance(name, str) else None
         turn.ordered = frame.id is None or (action is not None and action.settles_who)
