@@ -61,7 +61,7 @@ test-fast: $(VENV)/.dev ## Run the tests that take seconds, not minutes
 	$(BIN)/pytest $(PARALLEL) -m "not slow" $(ARGS)
 
 .PHONY: example
-example: $(VENV)/.dev ## Run an example: NAME=climate, work-queue, self-healing, pipeline, intercloud
+example: $(VENV)/.run ## Run an example: NAME=climate, work-queue, self-healing, pipeline, intercloud
 	@$(BIN)/python examples/run $(NAME) $(ARGS)
 
 .PHONY: check

@@ -80,3 +80,10 @@ def test_programs_without_an_event_loop_have_the_same(nuska):
         quotas.reset("other")
         assert quotas.show("other").overrides == {}
         assert quotas.show().project == nuska.project
+
+
+def test_a_server_that_is_not_for_operators_is_said_to_be_none(here, tmp_path):
+    with ServerProcess(tmp_path, store="memory:") as plain:
+        for arguments in (("set", "shop", "messages=5"), ("reset", "shop")):
+            refused = here("quota", *arguments, "--url", plain.url, "--project", "shop")
+            assert (refused.returncode, "started with --admin-mode" in refused.stderr) == (1, True)

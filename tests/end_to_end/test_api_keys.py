@@ -142,6 +142,9 @@ def test_a_command_without_a_key_says_where_one_goes(closed: Closed) -> None:
     assert (refused.returncode, "Set NUSKA_TOKEN" in refused.stderr) == (1, True)
     wrong = nuska("queue", "list", token=closed.key[:-1], url=closed.server.url)
     assert (wrong.returncode, "NUSKA_TOKEN says is not accepted" in wrong.stderr) == (1, True)
+    assert "NUSKA_PROJECT" not in wrong.stderr
+    other = nuska("tail", "jobs", "--project", "other", token=closed.key, url=closed.server.url)
+    assert (other.returncode, "not for the project that NUSKA_PROJECT" in other.stderr) == (1, True)
 
 
 def test_it_is_said_where_a_key_counts_for_nothing(closed: Closed, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def _examples(address: Address, settings: Settings) -> list[str]:
     curl, base = r"curl -sSw '\n'", shown_url(address, settings)
     if isinstance(address, UnixAddress):
         curl, base = f"{curl} --unix-socket {address.path}", "http://localhost"
-    proof = "'X-Project-Id: demo'" if settings.is_open else '"X-Auth-Token: $TOKEN"'
+    proof = "'X-Project-Id: demo'" if settings.is_open else '"X-Auth-Token: $NUSKA_TOKEN"'
     who = f"-H 'Client-ID: {uuid.uuid4()}' -H {proof}"
     queue = f"{base}/v2/queues/demo"
     body = """-H 'Content-Type: application/json' -d '{"messages": [{"body": {"job": 17}}]}'"""

@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Annotated
 
 from cyclopts import Group, Parameter
@@ -118,10 +119,18 @@ def failure(error: ClientError, *, for_operators: bool = False) -> CommandFailed
         if for_operators:
             hint = "Is --url a Nuska server, started with --admin-mode (and --pooling, for pools)?"
         sentence = f"{sentence}: what answers there does not know this call. {hint}"
+    if (
+        for_operators
+        and isinstance(error, ErrorAnswer)
+        and error.status == HTTPStatus.METHOD_NOT_ALLOWED
+    ):
+        sentence = f"{sentence}: this takes a server that was started with --admin-mode."
     if isinstance(error, NotAuthenticated):
         hint = f"Set {TOKEN_VARIABLE} to a token or an API key."
         if os.environ.get(TOKEN_VARIABLE):
             hint = f"What {TOKEN_VARIABLE} says is not accepted there."
+            if not error.request_id:  # over a WebSocket, which compares the project, too
+                hint = f"{hint[:-1]}, or not for the project that NUSKA_PROJECT or --project names."
         sentence = f"{sentence.rstrip('.')}. {hint}"
     if isinstance(error, ErrorAnswer) and error.status >= 500 and error.request_id:
         sentence = f"{sentence.rstrip('.')} (request {error.request_id})."
