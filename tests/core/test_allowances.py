@@ -237,6 +237,26 @@ async def test_several_nodes_exceed_the_limit_by_one_lot_for_each_of_the_others(
     assert 1000 <= shelf.there <= 1000 + 3 * 10
 
 
+async def test_nothing_is_refused_for_room_that_others_have_only_in_hand(
+    shelf: Shelf, records: RecordStore
+) -> None:
+    """They may never use it, or for the same thing: a queue that two nodes make at once."""
+    shelf.there = 4
+    here, there = node(shelf, records), node(shelf, records)
+    there.settle(await there.take((3,), LIMIT), stored=False)
+    shelf.may_measure.clear()
+    shelf.is_measuring.clear()
+    putting = asyncio.create_task(shelf.put(here, 5))
+    await shelf.is_measuring.wait()
+    taken = await there.take((5,), LIMIT)  # more than it had in hand
+    shelf.may_measure.set()
+    await putting
+    there.settle(taken, stored=False)
+    assert shelf.there == 9
+    with pytest.raises(QuotaExceeded):
+        await shelf.put(here, 2)
+
+
 async def test_a_node_that_comes_later_goes_by_what_the_others_wrote(
     shelf: Shelf, records: RecordStore
 ) -> None:

@@ -14,9 +14,15 @@ def test_a_lease_is_as_much_as_is_wanted_or_as_is_left() -> None:
 
 
 def test_what_there_is_no_room_for_is_named_and_changes_nothing() -> None:
-    assert give(BEGUN, (91, 1), (91, 1)) == (BEGUN, Lease(lacking=0))
-    assert give(BEGUN, (1, 901), (1, 901)) == (BEGUN, Lease(lacking=1))
+    assert give(BEGUN, (91, 1), (91, 1)) == (BEGUN, Lease(lacking=0, was_full=True))
+    assert give(BEGUN, (1, 901), (1, 901)) == (BEGUN, Lease(lacking=1, was_full=True))
     assert give(BEGUN, (90, 900), (90, 900))[1] == Lease(given=(90, 900))
+
+
+def test_room_that_was_only_given_away_is_told_from_room_that_is_used() -> None:
+    given_away, _ = give(BEGUN, (90, 0), (90, 0))
+    assert give(given_away, (1, 0), (1, 0))[1] == Lease(lacking=0)
+    assert give(given_away, (91, 0), (91, 0))[1] == Lease(lacking=0, was_full=True)
 
 
 def test_where_there_is_no_limit_nothing_is_counted() -> None:

@@ -28,6 +28,8 @@ FULL_FOR = 1.0
 here: elsewhere something may have been, or expired."""
 REST = 4.0
 """Measuring takes turns with so many times its own duration of not measuring."""
+ATTEMPTS = 3
+"""How often is measured for one request: others may have taken what that has shown to be left."""
 PATIENCE = 1.0
 """Seconds for which a request waits for that; then the last finding has to do."""
 
@@ -44,6 +46,7 @@ class Refused(NamedTuple):
 
     wanted: Amounts
     lacking: int
+    was_full: bool
 
 
 class Allowance:
@@ -143,7 +146,9 @@ class Allowance:
     async def _without_room(self, wanted: Amounts) -> Refused | None:
         """None when there is room, as far as can be found out now: it is leased then."""
         lease = await self._lease(wanted)
-        if lease.given is None and await self._may_measure(must=lease.lacking is None):
+        for _ in range(ATTEMPTS):
+            if lease.given is not None or not await self._may_measure(must=not lease.was_full):
+                break
             await self._measure()
             lease = await self._lease(wanted)
         if lease.given is not None:
@@ -151,7 +156,7 @@ class Allowance:
             return None
         if lease.lacking is None:
             raise Unavailable("It is not known yet how much the project has stored.")
-        return Refused(wanted, lease.lacking)
+        return Refused(wanted, lease.lacking, lease.was_full)
 
     async def _lease(self, wanted: Amounts) -> Lease:
         most = self._ledger.lot(self._limits, wanted)
@@ -166,6 +171,8 @@ class Allowance:
     def _known_to_be_full(self, wanted: Amounts) -> Refused | None:
         refused, last = self._refused, self._last
         if refused is None or last is None or self._freed or self._has_spent:
+            return None
+        if not refused.was_full:
             return None
         is_fresh = asyncio.get_running_loop().time() - last.ended < FULL_FOR
         return refused if is_fresh and covers(wanted, refused.wanted) else None

@@ -41,13 +41,17 @@ class Lease(Struct, frozen=True, kw_only=True):
     given: Amounts | None = None
     lacking: int | None = None
     """The place of the limit that left no room; None: nothing is known under these limits."""
+    was_full: bool = False
+    """What was measured left none. Else it is what was given out since: some of that may never be
+    stored, or be the same thing that somebody else stores."""
 
 
 def give(book: Book, least: Amounts, most: Amounts) -> tuple[Book, Lease]:
     """Give out between ``least`` and ``most`` of each, as far as there is room."""
     lacking = exceeded(book.used, least, book.limits)
     if lacking is not None:
-        return book, Lease(lacking=lacking)
+        was_full = exceeded(book.measured, least, book.limits) is not None
+        return book, Lease(lacking=lacking, was_full=was_full)
     room = (
         0 if limit is None else min(wanted, limit - used)
         for wanted, used, limit in zip(most, book.used, book.limits, strict=True)
