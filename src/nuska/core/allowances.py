@@ -30,7 +30,7 @@ REST = 4.0
 """Measuring takes turns with so many times its own duration of not measuring."""
 ATTEMPTS = 3
 """How often is measured for one request: others may have taken what that has shown to be left."""
-PATIENCE = 1.0
+PATIENCE = 3.0
 """Seconds for which a request waits for that; then the last finding has to do."""
 
 

@@ -56,11 +56,15 @@ async def stored(core: Core, *names: str) -> int:
 
 
 class QuotaConformance(Conformance):
+    @pytest.fixture(autouse=True)
+    def restless(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However slow the machine is, what was taken away gives room at once."""
+        monkeypatch.setattr(allowances, "REST", 0.0)
+
     @pytest.fixture
     def at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """What there is no room for is measured anew each time, not once a second."""
         monkeypatch.setattr(allowances, "FULL_FOR", 0.0)
-        monkeypatch.setattr(allowances, "REST", 0.0)
 
 
 class StockQuotaConformance(QuotaConformance):
