@@ -31,7 +31,7 @@ REST = 4.0
 ATTEMPTS = 3
 """How often is measured for one request: others may have taken what that has shown to be left."""
 PATIENCE = 3.0
-"""Seconds for which a request waits for that; then the last finding has to do."""
+"""Seconds for which a request waits for that; then the last finding has to do, if there is one."""
 
 
 class Measured(NamedTuple):
@@ -187,9 +187,9 @@ class Allowance:
         rest = REST * last.took - since
         if not (must or self._freed or self._has_spent):
             return rest <= 0 and since >= FULL_FOR
-        if rest > PATIENCE:
+        if rest > PATIENCE and not must:
             return False
-        await asyncio.sleep(max(0.0, rest))
+        await asyncio.sleep(max(0.0, min(rest, PATIENCE)))
         return True
 
     @property
