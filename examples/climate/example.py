@@ -8,6 +8,8 @@ import asyncio
 import logging
 import os
 import signal
+import sys
+from pathlib import Path
 
 import building
 from site_server import site
@@ -31,7 +33,8 @@ async def main() -> None:
         ]
         async with site(url, list(BUILDINGS), arguments.port) as page:
             print(f"The page is at {page}", flush=True)
-            print(f"The phone: NUSKA_URL={url} python examples/climate/phone.py show", flush=True)
+            phone = f"{sys.executable} {Path(__file__).with_name('phone.py')}"
+            print(f"The phone: NUSKA_URL={url} {phone} show", flush=True)
             stopped = asyncio.Event()
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, stopped.set)

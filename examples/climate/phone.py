@@ -6,11 +6,12 @@ python phone.py set north 21.5
 
 import argparse
 import os
+import sys
 
 from building import PROJECT
 from devices import COMMAND_TTL, METRICS, commands_of
 
-from nuska.client import DEFAULT_URL
+from nuska.client import DEFAULT_URL, ClientError
 from nuska.client.blocking import BlockingClient
 
 
@@ -48,4 +49,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ClientError as error:
+        sys.exit(str(error))
