@@ -13,7 +13,9 @@ from nuska.core import Core, build_core
 from nuska.core.access import Access
 from nuska.core.live import LiveBounds
 from nuska.core.messages import Draft
+from nuska.domain.errors import Unavailable
 from nuska.domain.messages import QueueRef
+from nuska.domain.moments import Moment, after, seconds
 from nuska.identity.none import NoAuthentication
 from nuska.interfaces.identity import Caller, Identity, Verified
 from nuska.stores.memory import MemoryStore
@@ -442,3 +444,20 @@ async def test_a_stream_is_told_nothing_while_nobody_can_say_whose_it_is_and_los
     assert source.comments > 2, "it gives signs of life"
     tokens.is_down = False
     assert (await source.next()).json["body"] == "meanwhile"
+
+
+async def test_a_stream_waits_while_nobody_knows_whether_its_token_has_expired(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = after(SystemClock().now(), seconds(3600))
+    tokens = Tokens({"t": Verified(project="acme", roles=MEMBER.roles, expires_at=ends)})
+    source = await watched(service, tokens)
+
+    def nobody_knows() -> Moment:
+        raise Unavailable("The time of the store is not known at the moment.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service.core.clock, "now", nobody_knows)
+        await asyncio.sleep(0.3)
+    await service.post("later")
+    assert (await source.next()).json["body"] == "later"

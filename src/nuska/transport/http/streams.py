@@ -92,9 +92,9 @@ def _still_good(core: Core, req: ApiRequest) -> StillGood:
         watch = req.identity.watch(proofs_of(req), req.verified)
 
     async def still_good() -> bool | None:
-        if caller.expires_at is not None and core.clock.now() >= caller.expires_at:
-            return False
         try:
+            if caller.expires_at is not None and core.clock.now() >= caller.expires_at:
+                return False
             if grant is not None:
                 return await core.desk.is_still_good(
                     caller.project, grant
