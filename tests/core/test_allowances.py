@@ -372,6 +372,25 @@ async def test_what_arrives_late_while_measuring_counts_once(
     assert shelf.there == LIMIT[0]
 
 
+async def test_nobody_overtakes_those_who_wait(shelf: Shelf, alone: Allowance) -> None:
+    came: list[int] = []
+
+    async def one(number: int) -> None:
+        taken = await alone.take((1,), (100,))
+        came.append(number)
+        alone.settle(taken, stored=True)
+
+    shelf.may_measure.clear()
+    asking = [asyncio.create_task(one(number)) for number in range(10)]
+    await shelf.is_measuring.wait()
+    shelf.may_measure.set()
+    while len(asking) < 50:
+        asking.append(asyncio.create_task(one(len(asking))))
+        await asyncio.sleep(0)
+    await asyncio.gather(*asking)
+    assert came == sorted(came)
+
+
 class Hesitant:
     """Records that let others run before and after every step."""
 

@@ -73,6 +73,8 @@ class Allowance:
         self._measuring: asyncio.Task[None] | None = None
         self._refused: Refused | None = None
         self._taking = asyncio.Lock()
+        self._in_turn = 0
+        """Who waits for that, or has it: posts are stored in the order in which they came."""
         self._settled = asyncio.Event()
 
     @property
@@ -83,7 +85,7 @@ class Allowance:
     @property
     def _is_free(self) -> bool:
         """What is left may be spent at once."""
-        return self._measuring is None and not self._taking.locked()
+        return self._measuring is None and not self._in_turn
 
     def free(self) -> None:
         """Something is taken away: measuring would show it."""
@@ -96,11 +98,14 @@ class Allowance:
             0 if limit is None else one for one, limit in zip(wanted, limits, strict=True)
         )
         if not self._is_free or not self._covers(wanted, limits):
+            self._in_turn += 1
             try:
                 async with asyncio.timeout(TAKEN_WITHIN):
                     await self._take_in_turn(wanted, limits)
             except TimeoutError:
                 raise Unavailable("It takes too long to find out what the project has.") from None
+            finally:
+                self._in_turn -= 1
         else:
             self._spend(wanted)
         return wanted
