@@ -16,6 +16,7 @@ from nuska.domain.moments import Moment
 from nuska.interfaces.identity import Caller
 from nuska.testing.clock import ManualClock
 from nuska.testing.websocket_client import CLIENT, Talk, talking
+from nuska.transport.websocket.session import Session
 
 WITHIN = 20.0
 
@@ -364,6 +365,22 @@ async def test_deadlines_hold_after_the_time_of_the_store_was_not_known(
                 await asked.wait()
         clock.advance(seconds=61)
         assert (await talk.push())["Message_Type"] == "SubscriptionEnded"
+        with pytest.raises(ConnectionClosed):
+            await idle.push()
+
+
+async def test_what_goes_wrong_with_one_connection_ends_nobody_elses_deadlines(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Session) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Session, "tick", fail)
+    served = await serve(bounds={"websocket_idle_timeout": 0.5})
+    async with talking(served.ws) as talk, talking(served.ws) as idle:
+        await subscribe(talk, ttl=60)
+        with pytest.raises(ConnectionClosed):
+            await talk.push()
         with pytest.raises(ConnectionClosed):
             await idle.push()
 

@@ -1,6 +1,7 @@
 """What all connections of one server have in common."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Protocol
@@ -35,6 +36,7 @@ class Served(Protocol):
         ...
 
 
+logger = logging.getLogger("nuska.server")
 LogRequest = Callable[["Exchange", float], None]
 """Told of every answer and how many seconds it took."""
 
@@ -113,4 +115,13 @@ class Shared(ServerState):
             self.date_line = f"date: {date}\r\n".encode()
         self.now = now
         for connection in tuple(self.connections):
-            connection.check(now)  # type: ignore[union-attr]  # all of them are ours
+            self._look_after(connection, now)  # type: ignore[arg-type]  # all of them are ours
+
+    def _look_after(self, connection: Served, now: float) -> None:
+        """What goes wrong with one is the end of that one, not of everybody's deadlines."""
+        try:
+            connection.check(now)
+        except Exception as error:
+            logger.error("looking after a connection failed unexpectedly", exc_info=error)
+            self.counters.crashes += 1
+            connection.transport.abort()
