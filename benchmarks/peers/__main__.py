@@ -20,7 +20,7 @@ from benchmarks.__main__ import PIPED_WIDTH, RESULTS
 from benchmarks.figures import Figure
 from benchmarks.machine import describe
 from benchmarks.peers.beanstalkd import beanstalkd
-from benchmarks.peers.comparison import Pair, Side, compare, rates
+from benchmarks.peers.comparison import CALMEST, Pair, Side, compare, rates
 from benchmarks.peers.nats_jetstream import jetstream
 from benchmarks.peers.ours import nuska
 from benchmarks.peers.peer import JOB_BYTES, Opened
@@ -47,7 +47,8 @@ ABOUT = (
     "what was claimed together is deleted together where the broker can. Each client is as its "
     "users have it; how many calls it has under way at once is in the notes.",
     "One process is producer and worker, on uvloop; broker and process share the machine's cores.",
-    "Nuska and the other broker run in turns; a ratio is the median of those of the rounds.",
+    "Nuska and the other broker run in turns; a ratio is the median of those of the "
+    f"{CALMEST} rounds in which others used least of the machine.",
 )
 
 

@@ -1,7 +1,7 @@
 """Nuska and another broker in turns, round after round, and what the rounds say.
 
 A machine that slows down for a while slows both of a round, so what counts is the ratio of
-rounds that ran next to each other.
+rounds that ran next to each other; and of those, the ones in which others used least of it.
 """
 
 import statistics
@@ -19,6 +19,8 @@ from benchmarks.rounds import CALM
 WARM_UP = 10
 """The part of a round's jobs that both carry before any is on the clock."""
 FEWEST_ROUNDS = 3
+CALMEST = 5
+"""Rounds of a phase that count."""
 LONGEST = 60.0
 """Seconds after which a pair begins no further round, once it has had the fewest."""
 
@@ -39,7 +41,7 @@ class Pair(Struct, frozen=True):
 
     def ratios(self, *, target: bool) -> Iterator[Figure]:
         for phase in PHASES:
-            ours, theirs = self.ours.rounds, self.theirs.rounds
+            ours, theirs = self._calmest(phase)
             yield Figure(
                 phase=f"beside {self.name}",
                 name=f"{phase}: Nuska beside {self.theirs.name}",
@@ -50,6 +52,16 @@ class Pair(Struct, frozen=True):
                 target=at_least(1.0) if target else None,
                 note=f"{_told(ours, phase)}; {self.theirs.name} {_told(theirs, phase)}",
             )
+
+    def _calmest(self, phase: str) -> tuple[list[Round], list[Round]]:
+        """Of both sides."""
+
+        def noise(pair: tuple[Round, Round]) -> float:
+            noises: list[float] = [getattr(one, phase).noise for one in pair]
+            return max(noises)
+
+        pairs = sorted(zip(self.ours.rounds, self.theirs.rounds, strict=True), key=noise)[:CALMEST]
+        return [ours for ours, _ in pairs], [theirs for _, theirs in pairs]
 
 
 async def compare(

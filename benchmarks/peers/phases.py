@@ -27,6 +27,11 @@ class Spent(NamedTuple):
     others: float
     """Of CPU, in everything else on the machine."""
 
+    @property
+    def noise(self) -> float:
+        """Cores that others used."""
+        return self.others / self.time
+
 
 class Round(NamedTuple):
     """One carrying of jobs from one end to the other."""
