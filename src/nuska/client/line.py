@@ -18,6 +18,9 @@ from nuska.client.errors import CannotConnect, ClientError, UnreadableAnswer
 from nuska.client.frames import Frame, read_frame, request, success
 from nuska.client.socket import broken
 
+TOGETHER = 4
+"""Requests in one write, at most: the server is to begin before the last of many is made."""
+
 
 class Line(ClientConnection):
     """Made by ``open_socket``; after ``begin`` only ``ask`` and ``close`` are for its users."""
@@ -29,7 +32,8 @@ class Line(ClientConnection):
         self._pieces: list[bytes] = []
         """Of an answer that comes in several."""
         self._begun = False
-        self._to_write = False
+        self._to_write = 0
+        """Requests that have not left."""
         self._closing: asyncio.Task[None] | None = None
 
     @property
@@ -49,16 +53,18 @@ class Line(ClientConnection):
         answer = self._waiting[number] = self.loop.create_future()
         try:
             self.protocol.send_text(request(action, number, headers=headers, body=body))
-            if not self._to_write:
-                self._to_write = True
+            self._to_write += 1
+            if self._to_write == 1:
                 self.loop.call_soon(self._write)
+            elif self._to_write > TOGETHER:
+                self._write()
             return success(await answer)
         finally:
             del self._waiting[number]
 
     def _write(self) -> None:
         """What has been asked in this turn, all of it; there is no more than is awaited."""
-        self._to_write = False
+        self._to_write = 0
         if not self.transport.is_closing():
             self.transport.write(b"".join(self.protocol.data_to_send()))
 

@@ -39,6 +39,9 @@ from nuska.transport.websocket.turns import Turn
 _END = b""
 """What the library writes for "end our side"."""
 _GONE = 1006
+TOGETHER = 4
+"""Replies in one write, at most, of those that could leave one by one: the client is to begin
+with them before the last of many is made."""
 logger = logging.getLogger("nuska.server")
 
 
@@ -221,9 +224,10 @@ class WebSocketConnection(asyncio.Protocol):
             self._take_up()
         for turn in session.to_start():
             self._start(self._carry_out(turn))
-        if not session.in_flight:
+        ready = session.ready_to_send
+        if not session.in_flight or ready >= TOGETHER:
             self._send()
-        elif session.has_to_send and not self._to_send:
+        elif ready and not self._to_send:
             # Others that were committed together are about to be answered, too: one write.
             self._to_send = True
             asyncio.get_running_loop().call_soon(self._send)

@@ -321,8 +321,9 @@ class Session:
         return started
 
     @property
-    def has_to_send(self) -> bool:
-        return bool(self._out)
+    def ready_to_send(self) -> int:
+        """How much there is for ``to_send``."""
+        return len(self._out)
 
     def to_send(self) -> list[Sending]:
         """What is to be sent, in this order."""
