@@ -120,7 +120,7 @@ async def listen(url: str, wanted: int) -> None:
         if queue is None:  # at the beginning, and at the end
             print("any queue may have something", flush=True)
 
-    await store.listen(hear)
+    await store.hear_others(hear)
 
 
 async def tell(url: str, messages: int) -> None:
