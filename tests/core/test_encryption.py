@@ -1,5 +1,6 @@
 """Encrypted queues: nothing plain in the store, plain bodies to every reader, keys that end."""
 
+import asyncio
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,18 +10,20 @@ import pytest
 from nuska.core import Core, build_core
 from nuska.core.claims import ClaimTerms
 from nuska.core.messages import Draft
-from nuska.core.vault import DATA_KEYS, REMEMBERED_FOR, KeyVault
+from nuska.core.vault import DATA_KEYS, REMEMBERED_FOR, SEALING_KEYS, KeyVault
 from nuska.domain.errors import (
     Conflict,
     InvalidInput,
     KeyMissing,
     NotAllowed,
     NotFound,
+    QuotaExceeded,
     Unavailable,
 )
 from nuska.domain.messages import Idempotency, QueueRef
 from nuska.domain.moments import Duration, seconds
 from nuska.domain.positions import BEFORE_ALL
+from nuska.domain.quotas import Quota
 from nuska.domain.sealed import MARK, is_sealed
 from nuska.domain.sealing import OperatorKeys
 from nuska.interfaces.identity import Caller, Grant, Verified
@@ -332,6 +335,119 @@ async def test_a_key_that_is_just_being_made_survives_an_erasure(service: Servic
     assert await elsewhere.vault.erase("acme") == 1
     service.clock.advance(milliseconds=REMEMBERED_FOR)
     assert await service.listed() == [b'"made just now"']
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_key_that_becomes_a_queue_s_during_an_erasure_is_there_at_every_moment(
+    service: Service, alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who does not find it takes what it sealed for erased, and a claim deletes that."""
+    await service.encrypt()
+    await service.encrypt("more")
+    await service.post(BODY)
+    elsewhere = Elsewhere(service)
+    records = service.store.records
+    put, remove = records.put, records.remove
+    is_made, may_become_its = asyncio.Event(), asyncio.Event()
+    posting: list[asyncio.Task[list[str]]] = []
+
+    async def put_when_it_may(collection: str, key: str, value: bytes, **how: Any) -> Any:
+        if collection == SEALING_KEYS:
+            is_made.set()
+            await may_become_its.wait()
+        return await put(collection, key, value, **how)
+
+    async def post() -> None:
+        if not posting:
+            posting.append(asyncio.create_task(service.post(b'"kept"', name="more")))
+            await is_made.wait()
+
+    async def remove_after_it_became_its(collection: str, key: str, **how: Any) -> bool:
+        if collection != DATA_KEYS:
+            return await remove(collection, key, **how)
+        may_become_its.set()
+        await posting[0]
+        removed = await remove(collection, key, **how)
+        there = await elsewhere.vault.page("acme", after="", limit=10)
+        assert "more" in {key.queue for _, key in there}
+        return removed
+
+    monkeypatch.setattr(records, "put", put_when_it_may)
+    monkeypatch.setattr(records, "remove", remove_after_it_became_its)
+    async with asyncio.timeout(10):
+        if alone:
+            await post()
+            assert service.vault is not None
+            assert await service.vault.erase("acme") == 1
+        else:
+            elsewhere.meanwhile.append(post)
+            assert await elsewhere.vault.erase("acme") == 1
+    service.clock.advance(milliseconds=REMEMBERED_FOR)
+    assert await service.listed("more") == [b'"kept"']
+    assert await service.listed() == []
+
+
+async def test_what_is_posted_after_an_erasure_is_kept_though_a_post_was_just_asking_for_its_key(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await service.encrypt()
+    await service.post(BODY)
+    service.clock.advance(milliseconds=REMEMBERED_FOR)
+    assert service.vault is not None
+    vault, records = service.vault, service.store.records
+    get = records.get
+    erased: list[int] = []
+
+    async def get_and_then_all_is_erased(collection: str, key: str) -> Any:
+        found = await get(collection, key)
+        if collection == DATA_KEYS and not erased:
+            erased.append(0)
+            erased.append(await vault.erase("acme"))
+        return found
+
+    monkeypatch.setattr(records, "get", get_and_then_all_is_erased)
+    await service.post(b'"meanwhile"')
+    await service.post(b'"after"')
+    assert erased == [0, 1]
+    service.clock.advance(milliseconds=REMEMBERED_FOR)
+    assert await service.listed() == [b'"meanwhile"', b'"after"']
+
+
+async def test_an_erasure_removes_a_key_that_is_just_being_wrapped_anew(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await service.encrypt()
+    await service.post(BODY)
+    service.keys(SECOND, FIRST)
+    assert service.vault is not None
+    vault, records = service.vault, service.store.records
+    remove = records.remove
+
+    async def wrap_then_remove(collection: str, key: str, **how: Any) -> bool:
+        if collection == DATA_KEYS:
+            await vault.rewrap()
+        return await remove(collection, key, **how)
+
+    monkeypatch.setattr(records, "remove", wrap_then_remove)
+    assert await vault.erase("acme") == 1
+    assert await service.listed() == []
+
+
+async def test_a_claim_that_deletes_what_nobody_can_open_gives_its_room_at_once(
+    service: Service,
+) -> None:
+    service.core = build_core(
+        store=service.store, clock=service.clock, vault=service.vault, quota=Quota(messages=2)
+    )
+    await service.encrypt()
+    await service.post(BODY, BODY)
+    with pytest.raises(QuotaExceeded):
+        await service.post(BODY)
+    assert service.vault is not None
+    await service.vault.erase("acme")
+    assert await service.core.claims.create(BOB, "jobs", ClaimTerms()) is None
+    await service.post(b'"anew"')
+    assert await service.listed() == [b'"anew"']
 
 
 async def test_a_listing_passes_over_pages_that_nobody_can_open_any_more(

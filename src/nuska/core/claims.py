@@ -139,6 +139,7 @@ class ClaimService:
         who wait look again."""
         for message in erased:
             await self._messages.delete(queue, message.id, claim_id=claim, now=self._clock.now())
+        self._usage.free(queue)
         self._wakeups.wake(queue, 1)
 
     async def get(self, caller: Caller, name: str, claim: str) -> Claim:

@@ -5,7 +5,9 @@ does not have its keys erased, so that whatever names it can be opened. ``sealin
 queue -> which key seals what is posted now. A process remembers both for ``REMEMBERED_FOR``: for
 that long nobody else's change is noticed, so an erasure waits for it. First no node knows any more
 which keys sealed until then, and new ones are made; only then are the keys themselves removed, and
-when the erasure has ended no node can open anything by them.
+when the erasure has ended no node can open anything by them. It removes no key that was made after
+it began, and none that has become a queue's meanwhile, not even for a moment: whoever does not find
+a key takes what it sealed for erased.
 """
 
 import asyncio
@@ -114,6 +116,10 @@ class KeyVault:
         self._sleep = sleep
         self._keys: _Remembered[DataKey] = _Remembered()
         self._sealing: _Remembered[tuple[DataKey, Moment]] = _Remembered()
+        self._forgotten = 0
+        """How often; what was looked up before is not remembered after."""
+        self._making: set[str] = set()
+        """Ids of keys that are to become a queue's."""
 
     # Vault
 
@@ -150,18 +156,22 @@ class KeyVault:
         """Seal whatever is posted to the project's queues from now on with new keys; how many
         queues had one. Other nodes follow within ``REMEMBERED_FOR``."""
         removed = await self._remove_all(SEALING_KEYS, project)
-        self._sealing.clear()
+        self._forget()
         return removed
 
     async def erase(self, project: str) -> int:
         """Remove every key that has sealed something of the project by now: that is gone, wherever
         copies of it lie, for every node. How many keys there were. What is posted meanwhile is
         sealed with others. Takes seconds where other nodes must forget what they know."""
+        there = await self._ids(project)
         await self._remove_all(SEALING_KEYS, project)
-        self._sealing.clear()
+        self._forget()
         await self._until_others_forget()
-        removed = await self._remove_unused(project)
-        self._keys.clear()
+        # Of what was there, a queue may have got a key just now, or be getting it.
+        spared = set(self._making)
+        spared |= await self._sealing_ids(project)
+        removed = await self._remove_keys(project, there - spared)
+        self._forget()
         await self._until_others_forget()
         return removed
 
@@ -194,27 +204,32 @@ class KeyVault:
         """The queue's key as the records have it, or a new one."""
         project, place = owner_of(queue.project), key_of(owner_of(queue.project), _within(queue))
         for _ in range(ATTEMPTS):
-            now = self._clock.now()
+            now, forgotten = self._clock.now(), self._forgotten
             record = await self._records.get(SEALING_KEYS, place)
             if record is not None:
                 current = _sealing_key(record.value)
                 if now < current.made_at + self._key_life:
                     self._keys.pop(key_of(project, current.key), None)
                     key = await self._key(project, current.key)
+                    if forgotten != self._forgotten:
+                        continue
                     if key is not None:
                         known = (key, current.made_at)
                         self._sealing.note(key_of(queue.project, queue.name), known, now)
                         return key
             version = ABSENT if record is None else record.version
-            made = await self._make(project, _within(queue), now)
-            await self._records.put(
-                SEALING_KEYS, place, _encode(SealingKey(key=made, made_at=now)), version=version
-            )
+            made = self._random_bytes(KEY_ID_BYTES).hex()
+            sealing = _encode(SealingKey(key=made, made_at=now))
+            self._making.add(made)
+            try:
+                await self._make(project, made, _within(queue), now)
+                await self._records.put(SEALING_KEYS, place, sealing, version=version)
+            finally:
+                self._making.discard(made)
         raise Unavailable("The key of the queue changes all the time.")
 
-    async def _make(self, project: str, queue: str, now: Moment) -> str:
-        """A new key, stored; its id."""
-        key_id = self._random_bytes(KEY_ID_BYTES).hex()
+    async def _make(self, project: str, key_id: str, queue: str, now: Moment) -> None:
+        """Store a new key."""
         key = self._random_bytes(KEY_BYTES)
         wrapped = self._operator.wrap(key, project, key_id, self._random_bytes)
         stored = StoredKey(queue=queue, made_at=now, wrapped=wrapped)
@@ -222,11 +237,10 @@ class KeyVault:
             DATA_KEYS, key_of(project, key_id), _encode(stored), version=ABSENT
         ):
             raise Unavailable("A new key could not be stored.")
-        return key_id
 
     async def _key(self, project: str, key_id: str) -> DataKey | None:
         """None when the key has been erased."""
-        name, now = key_of(project, key_id), self._clock.now()
+        name, now, forgotten = key_of(project, key_id), self._clock.now(), self._forgotten
         known = self._keys.look(name, now)
         if known is not None:
             return known
@@ -242,7 +256,8 @@ class KeyVault:
                 "not configured on this server."
             ) from error
         key = DataKey(project, key_id, raw)
-        self._keys.note(name, key, now)
+        if forgotten == self._forgotten:
+            self._keys.note(name, key, now)
         return key
 
     async def _rewrap(self, record: Record) -> bool:
@@ -262,30 +277,45 @@ class KeyVault:
         done = await self._records.put(DATA_KEYS, record.key, anew, version=record.version)
         return done is not None
 
+    def _forget(self) -> None:
+        self._sealing.clear()
+        self._keys.clear()
+        self._forgotten += 1
+
     async def _until_others_forget(self) -> None:
         if not self._alone:
             await self._sleep((REMEMBERED_FOR + ON_THEIR_WAY) / 1000)
 
-    async def _remove_unused(self, project: str) -> int:
-        """Remove the keys of the project by which no queue is sealed; how many there were."""
+    async def _ids(self, project: str) -> set[str]:
+        """Of all the project's keys."""
+        found: set[str] = set()
+        after, end = keys_below(project)
+        while page := await self._records.page(DATA_KEYS, after=after, before=end, limit=PAGE):
+            found.update(map(_id_in, page))
+            after = page[-1].key
+        return found
+
+    async def _remove_keys(self, project: str, ids: set[str]) -> int:
+        """How many of them there were."""
         removed = 0
         after, end = keys_below(project)
         while page := await self._records.page(DATA_KEYS, after=after, before=end, limit=PAGE):
-            used = await self._sealing_ids(project)
-            gone = [
-                record
-                for record in page
-                if _id_in(record) not in used
-                and await self._records.remove(DATA_KEYS, record.key, version=record.version)
-            ]
-            used = await self._sealing_ids(project)
-            for record in gone:
-                if _id_in(record) in used:  # somebody was just making it
-                    await self._records.put(DATA_KEYS, record.key, record.value, version=ABSENT)
-                else:
-                    removed += 1
+            for record in page:
+                if _id_in(record) in ids:
+                    removed += await self._remove(record)
             after = page[-1].key
         return removed
+
+    async def _remove(self, key: Record) -> bool:
+        """Remove it also when it is being wrapped anew; whether it was there."""
+        found: Record | None = key
+        for _ in range(ATTEMPTS):
+            if found is None:
+                return False
+            if await self._records.remove(DATA_KEYS, found.key, version=found.version):
+                return True
+            found = await self._records.get(DATA_KEYS, key.key)
+        raise Unavailable("A key that is to be removed changes all the time.")
 
     async def _sealing_ids(self, project: str) -> set[str]:
         """The ids of the keys that seal what is posted now."""
