@@ -1,8 +1,11 @@
 """What a project holds, where the store's own counts say more, or cost more."""
 
+import asyncio
+
 import pytest
 
 from nuska.core.holdings import Holdings
+from nuska.domain.errors import Unavailable
 from nuska.domain.messages import NewMessage, QueueRef
 from nuska.domain.moments import seconds
 from nuska.domain.positions import Position
@@ -50,3 +53,25 @@ async def test_messages_are_measured_only_where_bytes_are_limited(
 
     monkeypatch.setattr(store.messages, "measure", measure)
     assert await holdings.posted("acme", (100, None)) == (3, 0)
+
+
+async def test_when_one_queue_cannot_be_looked_at_nothing_goes_on_behind_that_answer(
+    store: MemoryStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        await store.queues.create(QueueRef("acme", name), {}, now=clock.now())
+    going_on = set()
+
+    async def stats(queue: QueueRef, **_: object) -> None:
+        if queue.name == "c":
+            raise Unavailable("The pool is down.")
+        going_on.add(queue.name)
+        try:
+            await asyncio.Future()
+        finally:
+            going_on.remove(queue.name)
+
+    monkeypatch.setattr(store.queues, "stats", stats)
+    with pytest.raises(Unavailable, match="The pool is down"):
+        await Holdings(store, None, clock).posted("acme", (100, None))
+    assert not going_on

@@ -5,7 +5,8 @@ remembered, and nothing keeps others from storing meanwhile.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any
 
 from nuska.core.subscription_records import SubscriptionRecords
 from nuska.domain.allowances import Amounts, Limits, plus
@@ -20,6 +21,8 @@ STRETCH = 10_000
 PAGE = 100
 AT_ONCE = 8
 """Queues that are looked at side by side."""
+
+Look = Callable[[QueueRef], Coroutine[Any, Any, Amounts]]
 
 
 class Holdings:
@@ -62,15 +65,12 @@ class Holdings:
         """Live claims that hold messages."""
         return await self._of_queues(project, self._claims_of, (0,))
 
-    async def _of_queues(
-        self, project: str, look: Callable[[QueueRef], Awaitable[Amounts]], nothing: Amounts
-    ) -> Amounts:
+    async def _of_queues(self, project: str, look: Look, nothing: Amounts) -> Amounts:
         """The sum over the queues of a project."""
         held = nothing
         async for page in self._names(project):
             for start in range(0, len(page), AT_ONCE):
-                part = page[start : start + AT_ONCE]
-                for found in await asyncio.gather(*map(look, part)):
+                for found in await _side_by_side(look, page[start : start + AT_ONCE]):
                     held = plus(held, found)
         return held
 
@@ -104,6 +104,16 @@ class Holdings:
 
     async def _claims_of(self, queue: QueueRef) -> Amounts:
         return (await self._store.claims.count(queue, now=self._clock.now()),)
+
+
+async def _side_by_side(look: Look, queues: Sequence[QueueRef]) -> list[Amounts]:
+    """When one look fails the others end before that is told."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            looking = [group.create_task(look(queue)) for queue in queues]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [one.result() for one in looking]
 
 
 def _namespaces(project: str) -> tuple[str, str]:
