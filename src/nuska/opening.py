@@ -124,6 +124,7 @@ async def opened(
             quota=quota_of_all(settings),
             node=None if shared is None else chance(NODE_BYTES).hex(),
         )
+        stack.push_async_callback(core.usage.close)
         await _watch_quotas(core, stack, shared=shared is not None)
         if isinstance(shared, SelectiveStore):
             core.wakeups.attend(shared)

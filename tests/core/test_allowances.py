@@ -335,6 +335,41 @@ async def test_a_measuring_that_fails_when_nobody_waits_any_more_harms_nobody(
     assert alone.is_idle
 
 
+@pytest.mark.parametrize(("error", "told"), [(Unavailable("Down."), 0), (ValueError("odd"), 1)])
+async def test_what_nobody_expected_of_a_measuring_is_told_in_the_log(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    told: int,
+) -> None:
+    monkeypatch.setattr(allowances, "TAKEN_WITHIN", 0.05)
+    may_fail = asyncio.Event()
+
+    async def measure(_: Limits) -> tuple[int, ...]:
+        await may_fail.wait()
+        raise error
+
+    alone = Allowance(("queues",), measure, LocalLedger(1))
+    with pytest.raises(Unavailable, match="takes too long"):
+        await alone.take((1,), LIMIT)
+    measuring = alone.measuring
+    assert measuring is not None
+    may_fail.set()
+    await asyncio.wait((measuring,))
+    await asyncio.sleep(0)
+    assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [error] * told
+
+
+async def test_a_changed_limit_is_gone_by_however_long_the_last_measuring_took(
+    shelf: Shelf, alone: Allowance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shelf.put(alone, 10)
+    monkeypatch.setattr(allowances, "REST", 1e12)
+    monkeypatch.setattr(allowances, "PATIENCE", 0.01)
+    await shelf.put(alone, 10, (20,))
+    assert (shelf.there, shelf.measured) == (20, 2)
+
+
 async def test_no_more_than_a_lot_is_on_its_way_from_a_node(
     shelf: Shelf, records: RecordStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,13 +1,22 @@
 """What a process remembers of projects' room is bounded, and forgetting it does no harm."""
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
 from nuska.core import Core, build_core, usage
+from nuska.core.holdings import Holdings
 from nuska.core.messages import Draft
+from nuska.domain.allowances import Amounts
 from nuska.domain.errors import Conflict, QuotaExceeded, Unavailable
-from nuska.domain.messages import Idempotency, QueueRef
+from nuska.domain.messages import Idempotency, NewMessage, QueueRef
+from nuska.domain.moments import seconds
 from nuska.domain.quotas import Quota
 from nuska.interfaces.identity import Caller
+from nuska.opening import opened
+from nuska.settings import Settings
+from nuska.settings.quotas import QuotaSettings
 from nuska.stores.memory import MemoryStore
 from nuska.testing.clock import ManualClock, seeded_bytes
 
@@ -38,6 +47,39 @@ async def test_many_projects_take_no_more_memory_than_some(
     for number in range(10):
         with pytest.raises(QuotaExceeded):
             await core.messages.post(Caller(f"p{number}"), "jobs", [DRAFT])
+
+
+async def test_one_more_project_than_is_remembered_posts_while_all_the_others_do(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "KEPT", 1)
+    message = NewMessage(body=b"1", ttl=seconds(60))
+    async with core.usage.for_post(QueueRef("busy", "jobs"), [message]):
+        await core.messages.post(ACME, "jobs", [DRAFT] * 2)
+        with pytest.raises(QuotaExceeded):
+            await core.messages.post(ACME, "jobs", [DRAFT])
+
+
+async def test_a_measuring_that_goes_on_ends_when_the_store_is_about_to_be_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, has_ended = asyncio.Event(), asyncio.Event()
+
+    async def measure(*_: object) -> Amounts:
+        begun.set()
+        try:
+            return await asyncio.Future()
+        finally:
+            has_ended.set()
+
+    monkeypatch.setattr(Holdings, "posted", measure)
+    async with opened(Settings(quotas=QuotaSettings(quota_messages=2)), tmp_path) as backend:
+        posting = asyncio.create_task(backend.core.messages.post(ACME, "jobs", [DRAFT]))
+        async with asyncio.timeout(10):
+            await begun.wait()
+    assert has_ended.is_set()
+    with pytest.raises(Unavailable, match="The server stops"):
+        await posting
 
 
 async def test_without_quotas_nothing_is_measured_or_remembered(

@@ -12,12 +12,15 @@ anybody waits would otherwise never be known.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from nuska.core.ledgers import Ledger
 from nuska.domain.allowances import SHARES, Amounts, Lease, Limits, covers, exceeded, minus, plus
 from nuska.domain.errors import QuotaExceeded, Unavailable
+
+log = logging.getLogger("nuska.usage")
 
 TAKEN_WITHIN = 10.0
 """Seconds that a request waits for room to be found, however many others do."""
@@ -81,6 +84,12 @@ class Allowance:
     def is_idle(self) -> bool:
         """Nobody needs it at the moment; it can be made anew when somebody does."""
         return self._is_free and not any(self._under_way)
+
+    @property
+    def measuring(self) -> asyncio.Task[None] | None:
+        """Goes on though nobody waits for it; whoever has made this ends it before the store is
+        closed."""
+        return self._measuring
 
     @property
     def _is_free(self) -> bool:
@@ -248,9 +257,13 @@ class Allowance:
 async def _outcome(measuring: asyncio.Task[None]) -> None:
     """Wait for it, and leave it alone when nobody waits any more. Raises what it has raised."""
     await asyncio.wait((measuring,))
+    if measuring.cancelled():
+        raise Unavailable("The server stops.")
     measuring.result()
 
 
 def _hear(measuring: asyncio.Task[None]) -> None:
-    if not measuring.cancelled():
-        measuring.exception()  # perhaps nobody waited to be told
+    """Perhaps nobody waited to be told."""
+    error = None if measuring.cancelled() else measuring.exception()
+    if error is not None and not isinstance(error, Unavailable):
+        log.error("what a project has could not be measured", exc_info=error)

@@ -30,6 +30,7 @@ from nuska.domain.errors import (
 )
 from nuska.domain.internal import owner_of
 from nuska.domain.messages import NewMessage, QueueRef
+from nuska.ending import ended
 from nuska.interfaces.records import RecordStore
 from nuska.interfaces.storage import QueueStore
 
@@ -141,6 +142,11 @@ class Usage:
                 if allowance is not None:
                     allowance.free()
 
+    async def close(self) -> None:
+        """Before the store is closed, when nobody asks for room any more."""
+        measuring = (one.measuring for one in self._kept.values())
+        await ended(*(task for task in measuring if task is not None))
+
     async def use(self, project: str) -> Mapping[str, int]:
         """What the project has now, or had a moment ago; without what cannot be measured while a
         part of the store is down."""
@@ -198,14 +204,14 @@ class Usage:
                 if self._shared is None
                 else SharedLedger(self._shared, project, names[0], len(names))
             )
-            allowance = self._kept[key] = Allowance(names, partial(measure, project), ledger)
             self._make_room()
+            allowance = self._kept[key] = Allowance(names, partial(measure, project), ledger)
         self._kept.move_to_end(key)
         return allowance
 
     def _make_room(self) -> None:
-        """Forget one that nobody needs at the moment."""
-        if len(self._kept) > KEPT:
+        """For another: forget one that nobody needs at the moment."""
+        if len(self._kept) >= KEPT:
             idle = next((key for key, one in self._kept.items() if one.is_idle), None)
             if idle is not None:
                 del self._kept[idle]
