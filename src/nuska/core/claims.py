@@ -2,6 +2,9 @@
 read, renew and release it (contract lifecycle §5).
 """
 
+from asyncio import CancelledError
+from functools import partial
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -9,6 +12,7 @@ from nuska.core.access import allow
 from nuska.core.bodies import Bodies
 from nuska.core.ranges import check_range
 from nuska.core.terms import Terms
+from nuska.core.undoing import carried_out
 from nuska.core.usage import Usage
 from nuska.core.waiting import Patience, Watch
 from nuska.domain.claims import Claim, Claimed
@@ -127,8 +131,8 @@ class ClaimService:
             return None
         try:
             opened, erased = await self._bodies.sort(queue, claimed.messages)
-        except Unavailable:
-            await self._release(queue, new_id, uncount=True)
+        except (Unavailable, CancelledError):
+            await carried_out(partial(self._release, queue, new_id, uncount=True))
             raise
         if erased:
             await self._discard(queue, new_id, erased)

@@ -4,7 +4,9 @@ Defaults and limits are applied here; the store is asked for one atomic step per
 those who wait for the queue are woken after it.
 """
 
+from asyncio import CancelledError
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,6 +16,7 @@ from nuska.core.bodies import Bodies, as_stored
 from nuska.core.ranges import check_ids, check_range, page_size
 from nuska.core.rates import Rates
 from nuska.core.terms import Terms
+from nuska.core.undoing import carried_out
 from nuska.core.usage import Usage
 from nuska.core.waiting import Patience, Watch
 from nuska.domain.attributes import ours_in
@@ -320,8 +323,8 @@ class MessageService:
             popped = await self._store.pop(queue, limit=limit, now=self._clock.now())
             try:
                 opened = await self._bodies.open(queue, popped)
-            except Unavailable:
-                await self._put_back(queue, popped)
+            except (Unavailable, CancelledError):
+                await carried_out(partial(self._put_back, queue, popped))
                 raise
             if popped:
                 self._usage.free(queue)

@@ -5,6 +5,7 @@ Nothing here sleeps: a poll is known to wait when it is registered with the wake
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from nuska.core.messages import Draft
 from nuska.core.sharing import SharingRules
 from nuska.domain.limits import DEAD_LETTERS_PER_CLAIM
 from nuska.domain.signing import Signer
-from nuska.interfaces.identity import Caller, Verified
+from nuska.interfaces.identity import Caller, Credentials, Verified
 from nuska.stores.memory import MemoryStore
 from nuska.testing.asgi import AsgiDriver, Connection, Reply
 from nuska.testing.clock import ManualClock
@@ -451,6 +452,36 @@ async def test_who_is_nobody_any_more_gets_nothing_that_he_waited_for(
     reply = await waiting.reply()
     assert reply.status == status
     assert "location" not in reply.headers
+    counted = await closed.queues.stats(Caller("acme"), "jobs")
+    assert (counted.stats.ready, counted.stats.claimed) == (1, 0)
+
+
+class SlowTokens(Tokens):
+    """Takes for ever over the second question."""
+
+    asked = 0
+
+    async def identify(self, credentials: Credentials) -> Verified:
+        self.asked += 1
+        if self.asked > 1:
+            await asyncio.Event().wait()
+        return await super().identify(credentials)
+
+
+@pytest.mark.parametrize("poll", [CLAIM, POP], ids=["claim", "pop"])
+async def test_who_is_cut_off_while_his_right_is_looked_at_again_takes_nothing_with_him(
+    closed: Core, poll: tuple[str, str]
+) -> None:
+    tokens = SlowTokens({"t": MEMBER})
+    api = AsgiDriver(build_app(closed, tokens), {**HEADERS, "X-Auth-Token": "t"})
+    _, call = api.open(*poll)
+    task = asyncio.ensure_future(call)
+    await until(lambda: closed.wakeups.waiters > 0)
+    await closed.messages.post(Caller("acme", client=b"x"), "jobs", [Draft(b"1")])
+    await until(lambda: tokens.asked > 1)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
     counted = await closed.queues.stats(Caller("acme"), "jobs")
     assert (counted.stats.ready, counted.stats.claimed) == (1, 0)
 

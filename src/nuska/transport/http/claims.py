@@ -5,6 +5,7 @@ from functools import partial
 from falcon.asgi import Response
 
 from nuska.core import Core
+from nuska.core.undoing import carried_out, undone_on_failure
 from nuska.transport.http.answers import put_in_format
 from nuska.transport.http.messages import shown_to
 from nuska.transport.http.polling import LongPoll
@@ -29,13 +30,15 @@ async def post_claim(core: Core, req: ApiRequest, resp: Response) -> None:
             resp.status = 204
             return
         undo = partial(core.claims.undo, req.caller, req.queue, taken.id)
-        await poll.check_again(undo)
-        resp.status = 201
-        resp.set_header("location", wire.location_of(req.base, taken.id))
-        resp.data = wire.encode_taken(taken, req.base, core.clock.now(), shown_to(req, core))
-        await put_in_format(req, resp)
-        if await poll.lost_client():
-            await undo()
+        async with undone_on_failure(undo):
+            await poll.check_again()
+            resp.status = 201
+            resp.set_header("location", wire.location_of(req.base, taken.id))
+            resp.data = wire.encode_taken(taken, req.base, core.clock.now(), shown_to(req, core))
+            await put_in_format(req, resp)
+            lost = await poll.lost_client()
+        if lost:
+            await carried_out(undo)
 
 
 async def get_claim(core: Core, req: ApiRequest, resp: Response) -> None:

@@ -4,6 +4,7 @@ from falcon.asgi import Response
 
 from nuska.core import Core
 from nuska.core.messages import MessageService
+from nuska.core.undoing import carried_out, undone_on_failure
 from nuska.domain.errors import InvalidBody, InvalidInput
 from nuska.transport.http.answers import put_in_format
 from nuska.transport.http.polling import LongPoll
@@ -100,13 +101,15 @@ async def _pop(core: Core, req: ApiRequest, resp: Response, count: int) -> None:
             if popped:
                 await service.undo_pop(req.caller, req.queue, popped)
 
-        await poll.check_again(undo)
-        now, shown = core.clock.now(), shown_to(req, core)
-        items = b", ".join([wire.encode_popped(message, now, shown) for message in popped])
-        resp.data = b'{"messages": [' + items + b"]}"
-        await put_in_format(req, resp)
-        if popped and await poll.lost_client():
-            await undo()
+        async with undone_on_failure(undo):
+            await poll.check_again()
+            now, shown = core.clock.now(), shown_to(req, core)
+            items = b", ".join([wire.encode_popped(message, now, shown) for message in popped])
+            resp.data = b'{"messages": [' + items + b"]}"
+            await put_in_format(req, resp)
+            lost = bool(popped) and await poll.lost_client()
+        if lost:
+            await carried_out(undo)
 
 
 def messages_at(core: Core, req: ApiRequest) -> MessageService:

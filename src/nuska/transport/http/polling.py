@@ -2,16 +2,12 @@
 it may still have what it waited for."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from types import TracebackType
 
 from nuska.core import Core
 from nuska.core.waiting import Patience
 from nuska.transport.http.checks import check_again
 from nuska.transport.http.request import ApiRequest
-
-Undo = Callable[[], Awaitable[None]]
-"""Gives back what was taken."""
 
 
 class LongPoll:
@@ -45,17 +41,10 @@ class LongPoll:
         if self._watcher is not None:
             self._watcher.cancel()
 
-    async def check_again(self, undo: Undo | None = None) -> None:
-        """Before the answer: raise what a client that has waited would be refused with by now,
-        after ``undo``."""
-        if self.patience is None:
-            return
-        try:
+    async def check_again(self) -> None:
+        """Before the answer: raise what a client that has waited would be refused with by now."""
+        if self.patience is not None:
             await check_again(self._core, self._req, self._action)
-        except Exception:
-            if undo is not None:
-                await undo()
-            raise
 
     async def lost_client(self) -> bool:
         """Whether the client has gone. Ask last: nothing may be awaited between a "no" and

@@ -1,12 +1,13 @@
 """One request that is carried out: who asks, for which queue, with what, and for how long."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 from nuska.core import Core
 from nuska.core.ranges import check_range
+from nuska.core.undoing import Undo, undone_on_failure
 from nuska.core.waiting import Patience
 from nuska.interfaces.identity import Caller
 from nuska.transport.websocket.frames import Frame
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 LONGEST_ASKED = 2**31 - 1
 """Seconds of ``wait``, as on HTTP."""
-Undo = Callable[[], Awaitable[None]]
-"""Gives back what was taken."""
 
 
 class Call:
@@ -97,13 +96,9 @@ class Call:
         assert action is not None
         if not self.turn.waits:
             return
-        try:
+        async with undone_on_failure(undo):
             standing = self.session.standing
             await standing.check_again(self.caller, action, self.headers, self.queue)
-        except Exception:
-            if undo is not None:
-                await undo()
-            raise
 
     @property
     def turnstile(self) -> asyncio.Lock:

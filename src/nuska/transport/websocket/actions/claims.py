@@ -3,6 +3,7 @@
 from functools import partial
 
 from nuska.core.claims import ClaimTerms
+from nuska.core.undoing import carried_out
 from nuska.transport.websocket.actions.rows import (
     ATTRIBUTES,
     QUEUE,
@@ -32,7 +33,7 @@ async def claim_create(call: Call) -> Reply:
     undo = partial(call.core.claims.undo, call.caller, call.queue, taken.id)
     await call.check_again(undo)
     if call.has_gone():
-        await undo()
+        await carried_out(undo)
     return Reply(201, wire.encode_bare_taken(taken, call.core.clock.now(), call.shown()))
 
 

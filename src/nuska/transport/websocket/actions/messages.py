@@ -1,5 +1,6 @@
 """Actions on messages."""
 
+from nuska.core.undoing import carried_out
 from nuska.domain.errors import InvalidInput, NotFound
 from nuska.domain.messages import Idempotency
 from nuska.transport.websocket.actions.rows import (
@@ -124,7 +125,7 @@ async def _pop(call: Call, count: int) -> Reply:
 
     await call.check_again(undo)
     if call.has_gone():
-        await undo()
+        await carried_out(undo)
     now, shown = call.core.clock.now(), call.shown(checksum=True)
     items = b", ".join([wire.encode_popped(message, now, shown) for message in popped])
     return Reply(200, b'{"messages": [' + items + b"]}")
