@@ -381,6 +381,66 @@ async def test_limits_are_held(clock: ManualClock) -> None:
     await bench.live.stop()
 
 
+def small(clock: ManualClock, followed: int) -> LiveBench:
+    store = MemoryStore(now=clock.now(), random_bytes=seeded_bytes())
+    return LiveBench(store, clock, LiveBounds(max_followed_queues=followed))
+
+
+def many(project: str, count: int) -> list[QueueRef]:
+    return [QueueRef(project, f"q{number}") for number in range(count)]
+
+
+async def test_one_project_leaves_others_queues_to_listen_to(clock: ManualClock) -> None:
+    bench = small(clock, 5)
+    await bench.listen(*many("acme", 4))
+    with pytest.raises(Unavailable, match="of this project"):
+        await bench.listen(JOBS)
+    await bench.listen(many("acme", 1)[0])
+    ear, _ = await bench.listen(QueueRef("other", "jobs"))
+    await bench.post(QueueRef("other", "jobs"), "a")
+    await bench.settled()
+    assert ear.bodies == ["a"]
+    await bench.live.stop()
+
+
+async def test_queues_that_nobody_listens_to_any_more_make_way_for_others(
+    clock: ManualClock,
+) -> None:
+    bench = small(clock, 5)
+    kept, _ = await bench.listen(NEWS)
+    _, gone = await bench.listen(*many("acme", 3))
+    gone.close()
+    for number in range(20):
+        ear, listening = await bench.listen(*many(f"p{number}", 4))
+        await bench.post(QueueRef(f"p{number}", "q3"), "a")
+        await bench.settled()
+        assert ear.bodies == ["a"]
+        assert bench.live.followed == 5
+        with pytest.raises(Unavailable, match="Too many queues"):
+            await bench.listen(QueueRef("other", "jobs"))
+        listening.close()
+    await bench.post(NEWS, "still")
+    await bench.settled()
+    assert kept.bodies == ["still"]
+    async with asyncio.timeout(10):
+        while len(bench.live._tasks) > 5:  # noqa: ASYNC110  those that made way end soon
+            await asyncio.sleep(0)
+    await bench.live.stop()
+    assert not bench.live._tasks
+    assert not bench.live._followed
+
+
+async def test_of_a_project_its_own_queues_make_way_first(clock: ManualClock) -> None:
+    bench = small(clock, 5)
+    for queue in (QueueRef("other", "jobs"), *many("acme", 4)):
+        _, gone = await bench.listen(queue)
+        gone.close()
+    await bench.listen(NEWS)
+    assert QueueRef("other", "jobs") in bench.live.readers
+    assert bench.live.followed == 5
+    await bench.live.stop()
+
+
 async def test_a_store_without_logs_is_refused(clock: ManualClock) -> None:
     class Plain:
         def __init__(self) -> None:

@@ -34,7 +34,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 
 from msgspec import Struct
 
@@ -49,6 +48,7 @@ from nuska.core.quotas import QuotaBook
 from nuska.core.wakeups import LocalWakeups, Overhearing
 from nuska.domain.errors import InvalidInput, NotOffered, Unavailable
 from nuska.domain.filters import Filter
+from nuska.domain.internal import owner_of
 from nuska.domain.markers import Marker
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Duration, seconds
@@ -109,6 +109,8 @@ class Live:
         self._listenings: dict[Listening, tuple[_Project | str, ...]] = {}
         """With those for whom they count: a project, and an address perhaps."""
         self._of_owner: Counter[_Project | str] = Counter()
+        self._followed: Counter[str] = Counter()
+        """Queues that are followed, by project."""
         self._hearing: Overhearing | None = None
         self._passed_on = 0
         """By readers that have ended."""
@@ -201,9 +203,31 @@ class Live:
             )
         if address is not None and self._of_owner[address] >= self.bounds.max_streams_per_address:
             raise Unavailable("Too many are listening from this address already.")
+        self._make_way(project, queues)
+
+    def _make_way(self, project: str, queues: Sequence[QueueRef]) -> None:
+        """Room for those of the queues that nobody follows yet. Others that are followed only
+        for those who may come back make way, the project's own first."""
         new = sum(queue not in self._readers for queue in queues)
-        if len(self._readers) + new > self.bounds.max_followed_queues:
+        beyond_share = self._followed[project] + new - self.bounds.share_of_followed
+        beyond = len(self._readers) + new - self.bounds.max_followed_queues
+        if not new or (beyond_share <= 0 and beyond <= 0):
+            return
+        wanted = set(queues)
+        idle = [
+            reader
+            for reader in self._readers.values()
+            if not reader.members and reader.queue not in wanted
+        ]
+        own = [reader for reader in idle if owner_of(reader.queue.project) == project]
+        if beyond_share > len(own):
+            raise Unavailable("Too many queues of this project are listened to already.")
+        if beyond > len(idle):
             raise Unavailable("Too many queues are listened to already.")
+        others = [reader for reader in idle if owner_of(reader.queue.project) != project]
+        for reader in (own + others)[: max(beyond_share, beyond)]:
+            self._ended(reader)
+            reader.make_way()
 
     async def use(self, project: str) -> Mapping[str, int]:
         """Implements ``Meter``, for this process."""
@@ -277,8 +301,9 @@ class Live:
             task = asyncio.get_running_loop().create_task(
                 reader.run(self._ended), name="a live queue"
             )
+            self._followed[owner_of(queue.project)] += 1
             self._tasks[reader] = task
-            task.add_done_callback(lambda _: self._ended(reader))
+            task.add_done_callback(lambda _: self._is_done(reader))
         return reader
 
     def _ended(self, reader: Reader) -> None:
@@ -286,8 +311,14 @@ class Live:
         if self._readers.get(reader.queue) is not reader:
             return
         del self._readers[reader.queue]
-        with suppress(KeyError):
-            del self._tasks[reader]
+        project = owner_of(reader.queue.project)
+        self._followed[project] -= 1
+        if not self._followed[project]:
+            del self._followed[project]
         self._passed_on += reader.passed_on
         if self._hearing is not None:
             self._hearing.unfollow(reader.queue)
+
+    def _is_done(self, reader: Reader) -> None:
+        self._ended(reader)
+        del self._tasks[reader]

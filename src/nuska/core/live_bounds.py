@@ -27,6 +27,13 @@ class LiveBounds(Struct, frozen=True, kw_only=True):
     max_followed_queues: Annotated[
         int, Meta(ge=1, description="Queues that the listeners of one process listen to.")
     ] = 5_000
+    max_followed_queues_per_project: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(
+            description="Of these, of one project. Not set means four fifths of "
+            "`max_followed_queues`."
+        ),
+    ] = None
     live_kept: Annotated[
         int,
         Meta(
@@ -54,3 +61,9 @@ class LiveBounds(Struct, frozen=True, kw_only=True):
             "it is told of nothing further until it has read.",
         ),
     ] = MIB
+
+    @property
+    def share_of_followed(self) -> int:
+        """Queues that the listeners of one project listen to."""
+        said = self.max_followed_queues_per_project
+        return -(-self.max_followed_queues * 4 // 5) if said is None else said

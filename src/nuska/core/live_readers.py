@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from math import inf
 
 from nuska.core.late_messages import LateMessages
 from nuska.core.listeners import Announced, Gap, Late, Member, State
@@ -126,6 +127,11 @@ class Reader:
             group.pop(member, None)
         if not self.members:
             self._idle_since = asyncio.get_running_loop().time()
+
+    def make_way(self) -> None:
+        """Nobody listens, and others need the room: do not wait for those who come back."""
+        self._idle_since = -inf
+        self.poke()
 
     def hold(self, member: Member) -> None:
         if member.state in (State.BEHIND, State.IN_STEP):
