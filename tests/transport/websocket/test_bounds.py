@@ -3,6 +3,7 @@
 import asyncio
 import json
 import zlib
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from nuska.core import connected
 from nuska.domain.quotas import Quota
 from nuska.interfaces.identity import Verified
-from nuska.testing.raw_websocket import LIST, request
+from nuska.testing.raw_websocket import LIST, Raw, request
 from nuska.testing.tokens import Tokens
 from nuska.testing.websocket_client import talking
 from nuska.testing.websocket_frames import frame, handshake
@@ -135,6 +136,75 @@ async def test_what_is_packed_small_is_unpacked_only_as_far_as_there_is_room(
         assert (await raw.frame())[0] == 1
     assert not connection._arrivals.packed
     assert connection._arrivals.waiting_bytes == connection.session.has_in_hand == 0
+
+
+BEGUN = [
+    (frame(b"x" * 100_000, length=200_000), b"x" * 100_000),
+    (frame(b"x" * 100_000, fin=False), frame(b"x", 0)),
+]
+"""Messages of which the end has not come, and the end."""
+
+
+async def knows(dial: Any, port: int) -> Raw:
+    """Somebody who has said who he is."""
+    headers = {**SHOWN, "X-Project-ID": "acme"}
+    document = {"action": "authenticate", "headers": headers, "body": {}}
+    raw: Raw = await dial(port, sent=frame(json.dumps(document).encode()))
+    assert b'"status": 200' in (await raw.frame())[1]
+    return raw
+
+
+async def begin(served: Any, raw: Raw, begun: bytes) -> None:
+    """Send it, and wait until it has come."""
+    raw.writer.write(begun)
+    before = served.sockets._unfinished_bytes
+    async with asyncio.timeout(20):
+        while served.sockets._unfinished_bytes < before + 100_000:  # noqa: ASYNC110  only counted
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(("begun", "end"), BEGUN, ids=["a frame", "pieces"])
+async def test_what_strangers_begin_and_do_not_finish_takes_no_more_than_so_much_memory(
+    serve: Any,
+    dial: Any,
+    tokens: Tokens,
+    monkeypatch: pytest.MonkeyPatch,
+    begun: bytes,
+    end: bytes,
+) -> None:
+    monkeypatch.setattr(bounds, "MAX_UNFINISHED", 250_000)
+    served = await serve(identity=tokens)
+    known = await knows(dial, served.port)
+    await begin(served, known, begun)
+    strangers = [await dial(served.port) for _ in range(3)]
+    await begin(served, strangers[0], begun)
+    for former, stranger in pairwise(strangers):
+        stranger.writer.write(begun)
+        assert await former.close_code() == 1013
+        assert served.sockets._unfinished_bytes <= 250_000
+        former.writer.write(end + frame(b"\x03\xf5", 8))
+        await former.ended()
+    known.writer.write(end)
+    assert (await known.frame())[0] == 1
+    strangers[-1].writer.transport.abort()
+    async with asyncio.timeout(20):
+        while served.sockets._unfinished:  # noqa: ASYNC110  it is only counted
+            await asyncio.sleep(0.01)
+    assert not served.sockets._unfinished_bytes
+
+
+async def test_where_all_are_known_who_goes_beyond_that_is_closed(
+    serve: Any, dial: Any, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "MAX_UNFINISHED", 150_000)
+    served = await serve(identity=tokens)
+    begun, end = BEGUN[0]
+    first, second = [await knows(dial, served.port) for _ in range(2)]
+    await begin(served, first, begun)
+    second.writer.write(begun)
+    assert await second.close_code() == 1013
+    first.writer.write(end)
+    assert (await first.frame())[0] == 1
 
 
 async def test_large_requests_are_carried_out_a_few_at_a_time(

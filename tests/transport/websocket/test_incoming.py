@@ -91,6 +91,22 @@ def test_a_message_may_come_byte_by_byte_at_its_head(length: int) -> None:
         assert incoming.feed(frame[14:]) == [(b"y" * length, True)]
 
 
+@pytest.mark.parametrize("cut", [1, 7, 14, 20, 40_000, 65_549])
+def test_what_is_passed_over_is_not_kept_and_the_end_is_heard(cut: int) -> None:
+    protocol = opened()
+    incoming = Incoming(protocol, LARGEST)
+    long = sent(Opcode.TEXT, b"x" * 65_536)
+    assert incoming.feed(long[:cut]) == []
+    assert incoming.kept == cut
+    incoming.let_go()
+    stream = long[cut:] + long + sent(Opcode.CLOSE, b"\x03\xe8")
+    for at in range(0, len(stream), 1000):
+        assert protocol.close_rcvd is None
+        incoming.pass_over(stream[at : at + 1000])
+        assert incoming.kept <= 14
+    assert protocol.close_rcvd is not None
+
+
 @pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize("length", LENGTHS)
 def test_messages_go_out_as_the_library_frames_them(length: int, binary: bool) -> None:

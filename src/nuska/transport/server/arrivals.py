@@ -20,6 +20,7 @@ class Arrivals:
     __slots__ = (
         "_fragments",
         "_fragments_binary",
+        "_fragments_size",
         "_incoming",
         "_largest",
         "_packs",
@@ -38,6 +39,7 @@ class Arrivals:
         self._waiting: deque[Message] = deque()
         self._fragments: list[bytes] = []
         self._fragments_binary = False
+        self._fragments_size = 0
         self.packed = bytearray()
         """Input in which messages are packed, and not unpacked yet."""
         self.begun_at = 0.0
@@ -51,6 +53,11 @@ class Arrivals:
     def waiting_bytes(self) -> int:
         return sum(len(message) for message, _ in self._waiting)
 
+    @property
+    def unfinished_bytes(self) -> int:
+        """Kept of a message that is on its way."""
+        return self._incoming.kept + self._fragments_size
+
     def come(self, data: bytes, now: float) -> None:
         """Take what the client has sent."""
         if self._packs:
@@ -61,7 +68,7 @@ class Arrivals:
 
     def pass_over(self, data: bytes) -> None:
         """What comes while the connection ends: only the end itself is of interest."""
-        self._incoming.feed(data)
+        self._incoming.pass_over(data)
 
     def first(self, now: float) -> Message | None:
         """The one whose turn it is; it waits until ``shift``."""
@@ -78,6 +85,12 @@ class Arrivals:
         """Nothing of it is carried out."""
         self._waiting.clear()
         self.packed.clear()
+
+    def let_go(self) -> None:
+        """Nothing that comes is of interest any more: keep none of it."""
+        self.drop()
+        self._forget_fragments()
+        self._incoming.let_go()
 
     def _unpack(self, now: float) -> None:
         packed = self.packed
@@ -106,14 +119,20 @@ class Arrivals:
                 self._put((bytes(frame.data), binary))
             else:
                 self._fragments = [bytes(frame.data)]
+                self._fragments_size = len(frame.data)
                 self._fragments_binary = binary
         elif frame.opcode is Opcode.CONT:
             self._fragments.append(bytes(frame.data))
+            self._fragments_size += len(frame.data)
             if len(self._fragments) > MAX_FRAGMENTS:
                 self._protocol.fail(TOO_LARGE, "too many pieces")
             elif frame.fin:
                 self._put((b"".join(self._fragments), self._fragments_binary))
-                self._fragments = []
+                self._forget_fragments()
+
+    def _forget_fragments(self) -> None:
+        self._fragments = []
+        self._fragments_size = 0
 
     def _put(self, message: Message) -> None:
         """A whole one has come."""

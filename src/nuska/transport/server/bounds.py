@@ -21,6 +21,9 @@ FRAMING_PER_BYTE = 16
 MAX_UNSENT = 256 * 1024 * 1024
 """Bytes of answers that clients do not read, over all connections; beyond it those that have
 not been reading for longest are dropped before their time."""
+MAX_UNFINISHED = 128 * 1024 * 1024
+"""Bytes of WebSocket messages that clients have begun and not finished, over all connections;
+beyond it connections are closed, those first of which nobody knows who they are."""
 UNPACKED_AT_ONCE = 1024
 """Bytes of compressed input; a thousand times as much may come out of it."""
 MAX_IN_HAND = 4 * 1024 * 1024

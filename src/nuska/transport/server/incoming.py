@@ -22,7 +22,7 @@ _OPCODE, _LENGTH = 0x0F, 0x7F
 _TWO_BYTES, _EIGHT_BYTES = 126, 127
 """Instead of a length: it follows, in so many."""
 _MASK_BYTES = 4
-_SHORTEST_HEAD = 2
+_SHORTEST_HEAD, _LONGEST_HEAD = 2, 14
 
 Message = tuple[bytes, bool]
 """A whole message, and whether it is binary."""
@@ -31,7 +31,15 @@ Message = tuple[bytes, bool]
 class Incoming:
     """The input of one connection, from the end of the handshake on."""
 
-    __slots__ = ("_in_pieces", "_largest", "_needed", "_protocol", "_rest", "_to_library")
+    __slots__ = (
+        "_in_pieces",
+        "_largest",
+        "_needed",
+        "_protocol",
+        "_rest",
+        "_to_library",
+        "_to_skip",
+    )
 
     def __init__(self, protocol: ServerProtocol, largest: int) -> None:
         """``largest``: bytes that a message may have."""
@@ -41,6 +49,8 @@ class Incoming:
         """The beginning of a frame of which the end has not come."""
         self._needed = 0
         """Bytes that this frame has, as far as it is known."""
+        self._to_skip = 0
+        """Bytes of a frame that are not kept."""
         self._in_pieces = False
         """A message has begun that comes in several frames."""
         self._to_library = False
@@ -50,6 +60,26 @@ class Incoming:
     def has_begun(self) -> bool:
         """Whether a frame, or a message, is not complete yet."""
         return self._rest is not None or self._in_pieces
+
+    @property
+    def kept(self) -> int:
+        """Bytes of a frame of which the end has not come."""
+        return 0 if self._rest is None else len(self._rest)
+
+    def pass_over(self, data: bytes) -> None:
+        """As ``feed``, and nothing is found; of long frames nothing is kept meanwhile."""
+        skipped = min(self._to_skip, len(data))
+        self._to_skip -= skipped
+        if skipped < len(data):
+            self.feed(data[skipped:])
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Pass over the frame that has begun, if it is a long one."""
+        rest = self._rest
+        if rest is not None and len(rest) > _LONGEST_HEAD:
+            self._to_skip = self._needed - len(rest)
+            self._rest = None
 
     def feed(self, data: bytes) -> list[Message | Frame]:
         """What is complete with ``data``, in the order in which it came."""

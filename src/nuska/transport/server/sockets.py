@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from nuska.transport.server import bounds as at_most
 from nuska.transport.server.socket_bounds import SocketBounds
 from nuska.transport.websocket.session import EXPIRED
 
@@ -24,6 +25,7 @@ IDLE = 1001
 UNANSWERED = UNEXPECTED = 1011
 UNFINISHED = 1008
 TOO_LARGE = 1009
+CROWDED = 1013
 SLOW = 4008
 FIRST_PRIVATE = 3000
 """Codes from here on mean what the two ends agree on."""
@@ -69,6 +71,9 @@ class Sockets:
         self.counters = SocketCounters()
         self.open: set[WebSocketConnection] = set()
         self._by_address: dict[str, int] = {}
+        self._unfinished: dict[WebSocketConnection, int] = {}
+        """Connections on which a message has begun, longest first, and the bytes kept for each."""
+        self._unfinished_bytes = 0
 
     def has_room(self, address: str) -> bool:
         bounds = self.bounds
@@ -89,3 +94,19 @@ class Sockets:
             self._by_address[address] = left
         else:
             self._by_address.pop(address, None)
+
+    def begun(self, connection: "WebSocketConnection", size: int) -> None:
+        """So many bytes are kept of a message that the client has not finished."""
+        self._unfinished_bytes += size - self._unfinished.get(connection, 0)
+        self._unfinished[connection] = size
+        while self._unfinished_bytes > at_most.MAX_UNFINISHED:
+            strangers = (one for one in self._unfinished if not one.session.is_known)
+            one = next(strangers, connection)
+            self.finished(one)
+            one.close(CROWDED, "too many messages are not finished")
+            if one is connection:
+                break
+
+    def finished(self, connection: "WebSocketConnection") -> None:
+        """Nothing is kept of such a message any more."""
+        self._unfinished_bytes -= self._unfinished.pop(connection, 0)

@@ -67,6 +67,7 @@ class WebSocketConnection(asyncio.Protocol):
         "_stopping",
         "_tasks",
         "_to_send",
+        "_unfinished",
         "session",
         "transport",
     )
@@ -95,6 +96,8 @@ class WebSocketConnection(asyncio.Protocol):
         self._reading = True
         self._to_send = False
         """What there is to send goes at the end of this turn of the loop."""
+        self._unfinished = False
+        """Bytes of a message are kept that has not been finished."""
         self._stopping = False
         self._said: int | None = None
         """The code with which we have closed."""
@@ -140,7 +143,8 @@ class WebSocketConnection(asyncio.Protocol):
         shared.connections.discard(self)
         shared.flowing(self)
         self._sockets.remove(self, self._address)
-        self._arrivals.drop()
+        self._arrivals.let_go()
+        self._sockets.finished(self)
         self._sockets.service.closed(self.session)
         if shared.stopping and not shared.connections:
             shared.deserted.set()
@@ -222,6 +226,8 @@ class WebSocketConnection(asyncio.Protocol):
             return
         if self._arrivals:
             self._take_up()
+        if self._unfinished or self._arrivals.begun_at:
+            self._count_unfinished()
         for turn in session.to_start():
             self._start(self._carry_out(turn))
         ready = session.ready_to_send
@@ -298,6 +304,14 @@ class WebSocketConnection(asyncio.Protocol):
             message = in_encoding(pushes.text, binary=binary)
             pieces.append(framed(message, binary=binary, framing=framing))
 
+    def _count_unfinished(self) -> None:
+        size = 0 if self._closing_since else self._arrivals.unfinished_bytes
+        self._unfinished = size > 0
+        if size:
+            self._sockets.begun(self, size)
+        else:
+            self._sockets.finished(self)
+
     def _mind_reading(self) -> None:
         """Read on, or let the client wait, as the work in hand demands."""
         reads = not (self._arrivals or self._stalled_since) or bool(self._closing_since)
@@ -329,7 +343,8 @@ class WebSocketConnection(asyncio.Protocol):
     def _begin_to_close(self) -> None:
         if not self._closing_since:
             self._closing_since = self._shared.now
-            self._arrivals.drop()
+            self._arrivals.let_go()
+            self._count_unfinished()
             self.session.lost()
             self._mind_reading()
 
