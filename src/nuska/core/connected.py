@@ -42,6 +42,8 @@ MAX_OPTIONS = 65_536
 """Bytes of the options of one connection's subscriptions."""
 MAX_OPTIONS_IN_ALL = 64 * 1024 * 1024
 """Bytes of those of all connections of a process."""
+MAX_OPTIONS_OF_PROJECT = MAX_OPTIONS_IN_ALL // 4
+"""Of these, of those that one project's subscriptions have."""
 
 
 class ConnectionDraft(Struct, frozen=True, kw_only=True):
@@ -68,6 +70,8 @@ class Connected(Struct, frozen=True, kw_only=True, eq=False):
     begun: Mapping[QueueRef, Moment]
     """Of each queue, the last purge of its subscriptions from before this began."""
     connection: str
+    project: str
+    """For which the options count."""
     size: int
     """Bytes of the options."""
 
@@ -107,6 +111,8 @@ class ConnectedSubscriptions:
         self._of: dict[QueueRef, dict[str, Connected]] = {}
         self._sizes: Counter[str] = Counter()
         """Bytes of options, by connection."""
+        self._of_project: Counter[str] = Counter()
+        """The same, by project."""
         self._size = 0
 
     async def create(self, caller: Caller, draft: ConnectionDraft, receiver: Receiver) -> Connected:
@@ -116,11 +122,11 @@ class ConnectedSubscriptions:
         for ref in refs:
             allow(caller, "subscription:create", ref)
         size = check_options(draft.options)
-        self._reserve(draft.connection, size)
+        self._reserve(draft.connection, caller.project, size)
         try:
             return await self._create(caller, draft, receiver, refs, size)
         except BaseException:
-            self._unreserve(draft.connection, size)
+            self._unreserve(draft.connection, caller.project, size)
             raise
 
     async def _create(
@@ -166,6 +172,7 @@ class ConnectedSubscriptions:
             ended=draft.ended,
             begun={ref: member.reader.purges.last for ref, member in listening.members.items()},
             connection=draft.connection,
+            project=caller.project,
             size=size,
         )
         for ref in refs:
@@ -219,23 +226,29 @@ class ConnectedSubscriptions:
                 if not there:
                     del self._of[subscription.queue]
         if was_there:
-            self._unreserve(connected.connection, connected.size)
+            self._unreserve(connected.connection, connected.project, connected.size)
 
-    def _reserve(self, connection: str, size: int) -> None:
+    def _reserve(self, connection: str, project: str, size: int) -> None:
         if self._sizes[connection] + size > MAX_OPTIONS:
             raise InvalidInput(
                 f"The options of a connection's subscriptions may have {MAX_OPTIONS} bytes in all."
             )
         if self._size + size > MAX_OPTIONS_IN_ALL:
             raise Unavailable("Too much is kept for subscriptions of connections already.")
+        if self._of_project[project] + size > MAX_OPTIONS_OF_PROJECT:
+            raise Unavailable(
+                "Too much is kept for subscriptions of this project's connections already."
+            )
         self._sizes[connection] += size
+        self._of_project[project] += size
         self._size += size
 
-    def _unreserve(self, connection: str, size: int) -> None:
+    def _unreserve(self, connection: str, project: str, size: int) -> None:
         self._size -= size
-        self._sizes[connection] -= size
-        if not self._sizes[connection]:
-            del self._sizes[connection]
+        for sizes, owner in ((self._sizes, connection), (self._of_project, project)):
+            sizes[owner] -= size
+            if not sizes[owner]:
+                del sizes[owner]
 
 
 def _since(options: Mapping[str, object], queues: Sequence[QueueRef]) -> dict[QueueRef, Marker]:

@@ -287,6 +287,26 @@ async def test_the_options_of_all_connections_have_a_limit_too(
         assert (await two.ask("subscription_create", **subscribe(0, 100))).status == 201
 
 
+async def test_the_options_of_one_project_leave_others_room(
+    served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connected, "MAX_OPTIONS_OF_PROJECT", 50_000)
+    async with (
+        talking(served.ws) as one,
+        talking(served.ws) as two,
+        talking(served.ws, project="other") as other,
+    ):
+        assert (await one.ask("subscription_create", **subscribe(0, 30_000))).status == 201
+        refused = await two.ask("subscription_create", **subscribe(0, 30_000))
+        assert refused.status == 503
+        assert "this project" in refused.body["error"]
+        assert (await other.ask("subscription_create", **subscribe(0, 30_000))).status == 201
+    async with asyncio.timeout(20):
+        while served.core.connected._size:  # noqa: ASYNC110  it is only counted
+            await asyncio.sleep(0.01)
+    assert not served.core.connected._of_project
+
+
 # Projects
 
 
