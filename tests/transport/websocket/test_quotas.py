@@ -6,8 +6,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from nuska.domain.quotas import Override, Quota
+from nuska.interfaces.identity import Verified
 from nuska.testing.clock import ManualClock
-from nuska.testing.websocket_client import talking
+from nuska.testing.tokens import Tokens
+from nuska.testing.websocket_client import CLIENT, PROJECT, Talk, talking
 
 
 async def test_who_is_too_fast_is_told_so_and_by_which_limit(
@@ -25,6 +27,40 @@ async def test_who_is_too_fast_is_told_so_and_by_which_limit(
         assert (await rival.ask("queue_list")).status == 200
         clock.advance(seconds=1)
         assert (await talk.ask("queue_list")).status == 200
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "not a document",
+        {"action": "queue_lisst"},
+        {"action": "message_list", "headers": {}, "body": {}},
+        {"action": "queue_get", "headers": {"Client-ID": CLIENT, "X-Project-ID": PROJECT}},
+    ],
+    ids=["no document", "no action", "no headers", "no queue"],
+)
+@pytest.mark.parametrize("authenticates", [True, False])
+async def test_what_is_refused_for_its_form_counts_for_who_is_known(
+    serve: Any, document: Any, authenticates: bool
+) -> None:
+    tokens = Tokens({"t": Verified(project=PROJECT)})
+    identity = tokens if authenticates else None
+    served = await serve(identity=identity, core={"quota": Quota(requests_per_second=3)})
+    async with talking(served.ws) as talk, talking(served.ws) as stranger:
+
+        async def ask_badly(by: Talk) -> int:
+            if isinstance(document, str):
+                await by.connection.send(document)
+            else:
+                await by.send_document(document)
+            return (await by.reply()).status
+
+        assert (await talk.ask("authenticate", {"X-Auth-Token": "t"})).status == 200
+        assert (await talk.ask("queue_list")).status == 200
+        assert [await ask_badly(talk) for _ in range(4)] == [400, 400, 503, 503]
+        assert (await talk.ask("queue_list")).status == 503
+        assert (await talk.ask("authenticate", {"X-Auth-Token": "t"})).status == 200
+        assert [await ask_badly(stranger) for _ in range(4)] == [400] * 4
 
 
 async def test_messages_beyond_the_rate_are_refused_whole(serve: Any) -> None:

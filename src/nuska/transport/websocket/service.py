@@ -93,7 +93,10 @@ class WebSocketService:
     async def perform(self, session: Session, turn: Turn) -> bytes:
         """Carry a turn out; the message that answers it. Fails only when it is cancelled."""
         began = time.perf_counter()
-        reply = turn.refusal or await self._reply(session, turn)
+        if turn.refusal is None:
+            reply = await self._reply(session, turn)
+        else:
+            reply = await self._refusal(session, turn, turn.refusal)
         if self._audit is not None and turn.action is not None:
             self._tell(self._audit, session, turn, turn.action, reply)
         if self._observe is not None:
@@ -103,6 +106,25 @@ class WebSocketService:
         if turn.binary:
             return await encode_binary(turn.frame, reply, forget=forget)
         return encode_text(turn.frame, reply, forget=forget)
+
+    async def _refusal(self, session: Session, turn: Turn, refusal: Reply) -> Reply:
+        """What is no request that could be carried out counts like one, where it is known
+        whose it is: as on HTTP."""
+        project = session.speaks_for
+        if project is None or (turn.action is not None and turn.action.settles_who):
+            return refusal
+        try:
+            waiting = self._core.rates.request(project)
+            if waiting is not None:
+                await waiting
+        except RateExceeded as error:
+            return Reply(self._too_fast.value, failure(error).body)
+        except NuskaError as error:
+            return failure(error)
+        except Exception as error:
+            log.error("unexpected error", action=UNKNOWN, exc_info=error)
+            return BUG
+        return refusal
 
     async def _reply(self, session: Session, turn: Turn) -> Reply:
         action, frame = turn.action, turn.frame

@@ -118,6 +118,14 @@ class Session:
         return bool(self.projects) or self.standing.is_known
 
     @property
+    def speaks_for(self) -> str | None:
+        """The project whose a message without a word about that is, as far as that is known."""
+        verified = self.standing.verified
+        if verified is not None:
+            return verified.project
+        return next(reversed(self.projects), None)
+
+    @property
     def has_an_end(self) -> bool:
         """Whether something of this connection is over one day: then ``tick`` is to be called."""
         return self._ends_at is not None or self.standing.ends_at is not None
