@@ -107,6 +107,35 @@ async def test_a_broken_connection_is_everybodys_error() -> None:
     assert len(server.requests) == UNDER_WAY
 
 
+async def test_an_unexpected_failure_of_one_leaves_no_other_waiting() -> None:
+    server = Server()
+
+    async def send(messages) -> list[str]:
+        ids = await server.send(messages)
+        if BAD in messages or messages == [numbered(5)]:
+            raise LookupError("a bug")
+        return ids
+
+    posts = [[numbered(n)] for n in range(9)]
+    posts[6] = [BAD]
+    answers = await all_at_once(Merger(send, TIMEOUT), posts, server.gate)
+    assert isinstance(answers.pop(6), BadRequest)
+    assert isinstance(answers.pop(5), LookupError)
+    assert answers == [[str(n)] for n in range(9) if n not in (5, 6)]
+
+
+async def test_when_requests_are_cut_off_nobody_is_left_waiting() -> None:
+    server = Server()
+    merger = Merger(server.send, TIMEOUT)
+    posts = [asyncio.create_task(merger.post([numbered(n)])) for n in range(9)]
+    await a_few_turns()
+    for task in tuple(merger._under_way):
+        task.cancel()
+    async with asyncio.timeout(5):
+        answers = await asyncio.gather(*posts, return_exceptions=True)
+    assert {type(answer) for answer in answers} == {ConnectionBroken}
+
+
 async def test_a_post_whose_caller_has_gone_is_not_sent() -> None:
     server = Server()
     merger = Merger(server.send, TIMEOUT)

@@ -2,17 +2,19 @@
 
 At a low rate every post goes by itself and at once. At a high one, those of one turn of the loop,
 and those that have gathered while two requests were under way, become the next ones, as a store
-commits in groups: far more messages a second, in the order of the calls. Nobody can tell: each
-call has its own ids or its own error, because a request that is refused is taken apart, and each
-post judged by itself.
+commits in groups: far more messages a second, in the order of the calls within a request. Two
+requests are under way side by side: whose order matters waits for the answer of the one before.
+Nobody else can tell: each call has its own ids or its own error, because a request that is refused
+is taken apart, and each post judged by itself.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from nuska.client.encoding import MESSAGES_PER_POST, POST_SIZE, EncodedMessage
-from nuska.client.errors import ClientError, ConnectionBroken, DeadlinePassed, ErrorAnswer
+from nuska.client.errors import ConnectionBroken, DeadlinePassed, ErrorAnswer
 
 UNDER_WAY = 2
 """Requests under way at once before posts wait for each other."""
@@ -72,9 +74,11 @@ class Merger:
                 return
             task = self._loop.create_task(self._send_together(batch), name="post together")
             self._under_way.add(task)
-            task.add_done_callback(self._ended)
+            task.add_done_callback(partial(self._ended, batch))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, batch: list[Waiting], task: asyncio.Task[None]) -> None:
+        # Whatever has ended it, also before it began: nobody is left waiting.
+        _fail(batch, ConnectionBroken("The post was cut off."))
         self._under_way.discard(task)
         self._go_on_soon()
 
@@ -104,7 +108,7 @@ class Merger:
                 await self._send_apart(batch, together)
             else:
                 _fail(batch, error)
-        except Exception as error:  # whatever it is: nobody is left waiting
+        except Exception as error:
             _fail(batch, error)
         else:
             at = 0
@@ -120,7 +124,7 @@ class Merger:
         for messages, answer in batch:
             try:
                 ids = await self._send(messages)
-            except (ClientError, RuntimeError) as error:
+            except Exception as error:
                 failed = True
                 _fail([(messages, answer)], error)
             else:
