@@ -97,6 +97,15 @@ async def test_what_nobody_lived_to_tell_of_is_heard_in_the_end(
     assert book.of("acme").messages == 7
 
 
+async def test_a_limit_of_a_later_version_takes_nothing_from_the_others(
+    book: QuotaBook, records: MemoryRecords
+) -> None:
+    later = b'{"messages": 7, "letters_per_fortnight": 3}'
+    await records.put(QUOTAS, "acme", later, version=ABSENT)
+    await book.read()
+    assert book.of("acme").messages == 7
+
+
 async def test_many_projects_are_read_page_by_page(book: QuotaBook, records: MemoryRecords) -> None:
     for number in range(250):
         await book.put(f"p{number}", Override(messages=number))

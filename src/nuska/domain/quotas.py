@@ -42,8 +42,12 @@ class Quota(Struct, frozen=True, kw_only=True):
     """Addresses that mail is sent to."""
 
 
-class Override(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What was said about one project; what was not said is as for all."""
+class Override(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was said about one project; what was not said is as for all.
+
+    Also what is stored of it: a limit that a later version has added, and this one does not know,
+    is passed over. Whoever says something is held to ``NAMES`` before (``transport/wire``).
+    """
 
     queues: Limit | UnsetType = UNSET
     messages: Limit | UnsetType = UNSET
