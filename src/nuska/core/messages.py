@@ -114,8 +114,10 @@ class MessageService:
         *,
         settings: QueueSettings | None = None,
         idempotency: Idempotency | None = None,
+        handed_over: Callable[[], None] | None = None,
     ) -> Added:
-        """Store all of ``drafts`` or none; a queue that is missing is created."""
+        """Store all of ``drafts`` or none; a queue that is missing is created. ``handed_over`` is
+        called when nothing is awaited any more before the store has them."""
         queue = self._place(caller.project, name)
         allow(caller, "messages:create", queue)
         if settings is None:
@@ -136,10 +138,10 @@ class MessageService:
         messages = await self._bodies.seal(queue, messages, encrypted=encrypted)
         if self._usage.is_limited:
             async with self._usage.for_post(queue, messages) as room:
-                added = await self._add(queue, messages, caller, idempotency)
+                added = await self._add(queue, messages, caller, idempotency, handed_over)
                 room.stored = not added.replayed
         else:
-            added = await self._add(queue, messages, caller, idempotency)
+            added = await self._add(queue, messages, caller, idempotency, handed_over)
         if not added.replayed:
             self._wakeups.wake(queue, len(messages))
         return added
@@ -150,7 +152,10 @@ class MessageService:
         messages: list[NewMessage],
         caller: Caller,
         idempotency: Idempotency | None,
+        handed_over: Callable[[], None] | None,
     ) -> Added:
+        if handed_over is not None:
+            handed_over()
         return await self._store.add(
             queue,
             messages,

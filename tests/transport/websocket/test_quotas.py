@@ -1,12 +1,16 @@
 """Quotas on WebSockets: the limits of HTTP, and that of connections."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from nuska.domain.messages import QueueRef
+from nuska.domain.queues import Queue
 from nuska.domain.quotas import Override, Quota
 from nuska.interfaces.identity import Verified
+from nuska.interfaces.storage import QueueStore
 from nuska.testing.clock import ManualClock
 from nuska.testing.tokens import Tokens
 from nuska.testing.websocket_client import CLIENT, PROJECT, Talk, talking
@@ -75,6 +79,35 @@ async def test_messages_beyond_the_rate_are_refused_whole(serve: Any) -> None:
         assert [await post(count) for count in (3, 3, 2, 1)] == [201, 503, 201, 503]
         stats = await talk.ask("queue_get_stats", queue_name="jobs")
         assert stats.body["messages"]["total"] == 5
+
+
+class SlowAtFirst:
+    """Queues of which the first look takes long."""
+
+    def __init__(self, queues: QueueStore) -> None:
+        self._queues = queues
+        self._looks = 0
+
+    async def get(self, queue: QueueRef) -> Queue | None:
+        self._looks += 1
+        if self._looks == 1:
+            await asyncio.sleep(0.1)
+        return await self._queues.get(queue)
+
+
+@pytest.mark.parametrize("with_ids", [True, False])
+async def test_posts_keep_their_order_while_a_quota_looks_at_their_queue(
+    serve: Any, with_ids: bool
+) -> None:
+    served = await serve(core={"quota": Quota(queues=5)})
+    served.core.usage._queues = SlowAtFirst(served.core.usage._queues)
+    async with talking(served.ws) as talk:
+        for number in range(10):
+            message = {"queue_name": "jobs", "messages": [{"body": number}]}
+            await talk.send("message_post", id=number if with_ids else None, **message)
+        assert [(await talk.reply()).status for _ in range(10)] == [201] * 10
+        listed = await talk.ask("message_list", queue_name="jobs", echo=True)
+    assert [message["body"] for message in listed.body["messages"]] == list(range(10))
 
 
 async def test_one_project_may_have_more_connections_than_the_others(serve: Any) -> None:

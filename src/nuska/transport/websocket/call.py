@@ -1,7 +1,7 @@
 """One request that is carried out: who asks, for which queue, with what, and for how long."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
@@ -19,6 +19,30 @@ if TYPE_CHECKING:
 
 LONGEST_ASKED = 2**31 - 1
 """Seconds of ``wait``, as on HTTP."""
+
+
+class Turnstile:
+    """One post of a connection at a time goes through; the next one may as soon as this one calls
+    what it is given, or has ended."""
+
+    __slots__ = ("_inside", "_lock")
+
+    def __init__(self, lock: asyncio.Lock) -> None:
+        self._lock = lock
+        self._inside = False
+
+    async def __aenter__(self) -> Callable[[], None]:
+        await self._lock.acquire()
+        self._inside = True
+        return self._leave
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._inside:
+            self._inside = False
+            self._lock.release()
 
 
 class Call:
@@ -101,9 +125,8 @@ class Call:
             await standing.check_again(self.caller, action, self.headers, self.queue)
 
     @property
-    def turnstile(self) -> asyncio.Lock:
-        """Held by a post until it has been handed to the store."""
-        return self.session.turnstile
+    def turnstile(self) -> "Turnstile":
+        return Turnstile(self.session.turnstile)
 
     def has_gone(self) -> bool:
         """Whether the connection is known to be closed. Ask last: nothing may be awaited

@@ -30,16 +30,21 @@ _MESSAGE_ID = Field("message_id", Kind.TEXT, required=True)
 
 async def message_post(call: Call) -> Reply:
     service = call.core.messages
-    async with call.turnstile:
+    # Posts of one connection are stored in the order in which they were sent, also those that are
+    # carried out together: the next one goes on when the store has this one before it.
+    async with call.turnstile as handed_over:
         settings = await service.settings(call.caller, call.queue)
-    # From here on nothing is awaited before the store has the post: posts of one connection are
-    # stored in the order in which they were sent, also those that are carried out together.
-    text = written(raw_parts(call.frame).messages)
-    _check_size(call, text, settings.max_post_size)
-    drafts = wire.decode_posted(text, call.body["messages"])
-    added = await service.post(
-        call.caller, call.queue, drafts, settings=settings, idempotency=_idempotency(call, text)
-    )
+        text = written(raw_parts(call.frame).messages)
+        _check_size(call, text, settings.max_post_size)
+        drafts = wire.decode_posted(text, call.body["messages"])
+        added = await service.post(
+            call.caller,
+            call.queue,
+            drafts,
+            settings=settings,
+            idempotency=_idempotency(call, text),
+            handed_over=handed_over,
+        )
     return Reply(201, b'{"message_ids": ["' + '", "'.join(added.ids).encode() + b'"]}')
 
 
