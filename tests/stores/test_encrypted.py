@@ -1,8 +1,6 @@
 """Every engine by TLS: a node believes whom its address says, and nobody else."""
 
-import gc
 import tempfile
-import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from nuska.testing.conformance.wakeups import WakeupConformance
 from nuska.testing.encrypted_engines import ENCRYPTED, OTHER_NAME, Encrypted, encrypted_engine
 from nuska.testing.opening import Open, opening_stores
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("half_open_sockets")]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -45,15 +43,6 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Encrypted]:
 @pytest.fixture(scope="module")
 def url(engine: Encrypted) -> str:
     return engine.new_url()
-
-
-@pytest.fixture(autouse=True)
-def _half_open_sockets() -> Iterator[None]:
-    """Drivers leave those of failed handshakes to the garbage collector."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture

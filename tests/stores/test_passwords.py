@@ -8,6 +8,8 @@ import pytest
 from nuska.testing.engine import free_port
 from nuska.testing.opening import open_by_url
 
+pytestmark = pytest.mark.usefixtures("half_open_sockets")
+
 SECRET = "s3cret-word"
 ADDRESSES = {
     "redis": "redis://nuska:{}@127.0.0.1:{}",
