@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, cast
 
 from nuska.core import Core
 from nuska.core.ranges import check_range
-from nuska.core.undoing import Undo, undone_on_failure
 from nuska.core.waiting import Patience
 from nuska.interfaces.identity import Caller
 from nuska.transport.websocket.frames import Frame
@@ -113,22 +112,16 @@ class Call:
         finally:
             self.session.waits.discard(patience)
 
-    async def check_again(self, undo: Undo | None = None) -> None:
+    async def check_again(self) -> None:
         """Before the answer to a request that may have waited: raise what it would be refused
-        with by now, after ``undo``."""
+        with by now. What was taken for it stands in ``undo`` of its turn by then."""
         action = self.turn.action
         assert action is not None
         if not self.turn.waits:
             return
-        async with undone_on_failure(undo):
-            standing = self.session.standing
-            await standing.check_again(self.caller, action, self.headers, self.queue)
+        standing = self.session.standing
+        await standing.check_again(self.caller, action, self.headers, self.queue)
 
     @property
     def turnstile(self) -> "Turnstile":
         return Turnstile(self.session.turnstile)
-
-    def has_gone(self) -> bool:
-        """Whether the connection is known to be closed. Ask last: nothing may be awaited
-        between a "no" and handing the reply to the connection."""
-        return self.session.has_gone()

@@ -9,6 +9,7 @@ import structlog
 
 from nuska.core import Core
 from nuska.core.access import allow
+from nuska.core.undoing import Undo, carried_out
 from nuska.domain.errors import NuskaError, RateExceeded, Unavailable
 from nuska.domain.internal import topic
 from nuska.domain.limits import MAX_QUEUE_NAME
@@ -38,6 +39,8 @@ NAME_BYTES = 8
 MAX_QUEUES = 100
 READS = (":get", ":get_all", ":stats")
 """How permissions end that change nothing."""
+FAILED = HTTPStatus.BAD_REQUEST.value
+"""Replies from this status on hand nothing out."""
 REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 MAX_PROJECTS = 100
 """For which one connection counts at a time, besides those that it is subscribed in. Only where
@@ -91,21 +94,31 @@ class WebSocketService:
         return Session(outlet, self._core, name, standing, self._max_queues)
 
     async def perform(self, session: Session, turn: Turn) -> bytes:
-        """Carry a turn out; the message that answers it. Fails only when it is cancelled."""
+        """Carry a turn out; the message that answers it. Fails only when it is cancelled, and what
+        was taken for a reply that does not go is given back, however far that had come."""
         began = time.perf_counter()
-        if turn.refusal is None:
-            reply = await self._reply(session, turn)
-        else:
-            reply = await self._refusal(session, turn, turn.refusal)
-        if self._audit is not None and turn.action is not None:
-            self._tell(self._audit, session, turn, turn.action, reply)
-        if self._observe is not None:
-            name = UNKNOWN if turn.action is None else turn.action.name
-            self._observe(name, METHOD, reply.status, time.perf_counter() - began)
-        forget = turn.settles_who
-        if turn.binary:
-            return await encode_binary(turn.frame, reply, forget=forget)
-        return encode_text(turn.frame, reply, forget=forget)
+        try:
+            if turn.refusal is None:
+                reply = await self._reply(session, turn)
+            else:
+                reply = await self._refusal(session, turn, turn.refusal)
+            if self._audit is not None and turn.action is not None:
+                self._tell(self._audit, session, turn, turn.action, reply)
+            if self._observe is not None:
+                name = UNKNOWN if turn.action is None else turn.action.name
+                self._observe(name, METHOD, reply.status, time.perf_counter() - began)
+            forget = turn.settles_who
+            if turn.binary:
+                message = await encode_binary(turn.frame, reply, forget=forget)
+            else:
+                message = encode_text(turn.frame, reply, forget=forget)
+        except BaseException:
+            if turn.undo is not None:
+                await carried_out(turn.undo)
+            raise
+        if turn.undo is not None and (reply.status >= FAILED or session.has_gone()):
+            await _give_back(turn.undo)
+        return message
 
     async def _refusal(self, session: Session, turn: Turn, refusal: Reply) -> Reply:
         """What is no request that could be carried out counts like one, where it is known
@@ -224,6 +237,14 @@ class WebSocketService:
         if action.permission is not None:
             ref = QueueRef(caller.project, queue) if queue else _other_place(caller, action, body)
             allow(caller, action.permission, ref)
+
+
+async def _give_back(undo: Undo) -> None:
+    """Nobody can be told any more when that fails."""
+    try:
+        await carried_out(undo)
+    except NuskaError as error:
+        log.warning("what was taken for nobody is not given back", reason=error.description)
 
 
 def _other_place(caller: Caller, action: Action, body: Mapping[str, object]) -> QueueRef | None:

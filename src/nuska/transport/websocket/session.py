@@ -339,6 +339,8 @@ class Session:
         return out
 
     def has_gone(self) -> bool:
+        """Whether the connection is known to be closed. Ask last: nothing may be awaited
+        between a "no" and handing the reply to the connection."""
         return self.closed or self.outlet.has_gone()
 
     def _may_start(self, turn: Turn) -> bool:

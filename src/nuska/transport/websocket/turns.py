@@ -5,6 +5,7 @@ Carries nothing out; when it begins, and when its reply goes, is the session's t
 
 from collections.abc import Callable
 
+from nuska.core.undoing import Undo
 from nuska.interfaces.identity import Caller
 from nuska.transport.websocket.actions.rows import Action, unknown
 from nuska.transport.websocket.actions.table import ACTIONS
@@ -25,6 +26,7 @@ class Turn:
         "refusal",
         "reply",
         "size",
+        "undo",
         "waits",
     )
 
@@ -45,6 +47,8 @@ class Turn:
         self.waits = False
         self.reply: bytes | None = None
         self.size = size
+        self.undo: Undo | None = None
+        """Gives back what was taken for it, should its reply not go."""
 
     @property
     def joins(self) -> bool:

@@ -3,7 +3,6 @@
 from functools import partial
 
 from nuska.core.claims import ClaimTerms
-from nuska.core.undoing import carried_out
 from nuska.transport.websocket.actions.rows import (
     ATTRIBUTES,
     QUEUE,
@@ -30,10 +29,8 @@ async def claim_create(call: Call) -> Reply:
         )
     if taken is None:
         return _NOTHING
-    undo = partial(call.core.claims.undo, call.caller, call.queue, taken.id)
-    await call.check_again(undo)
-    if call.has_gone():
-        await carried_out(undo)
+    call.turn.undo = partial(call.core.claims.undo, call.caller, call.queue, taken.id)
+    await call.check_again()
     return Reply(201, wire.encode_bare_taken(taken, call.core.clock.now(), call.shown()))
 
 

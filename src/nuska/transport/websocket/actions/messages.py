@@ -1,6 +1,7 @@
 """Actions on messages."""
 
-from nuska.core.undoing import carried_out
+from functools import partial
+
 from nuska.domain.errors import InvalidInput, NotFound
 from nuska.domain.messages import Idempotency
 from nuska.transport.websocket.actions.rows import (
@@ -124,13 +125,9 @@ async def _pop(call: Call, count: int) -> Reply:
     with call.patience() as patience:
         popped = await call.core.messages.pop(call.caller, call.queue, count, patience=patience)
 
-    async def undo() -> None:
-        if popped:
-            await call.core.messages.undo_pop(call.caller, call.queue, popped)
-
-    await call.check_again(undo)
-    if call.has_gone():
-        await carried_out(undo)
+    if popped:
+        call.turn.undo = partial(call.core.messages.undo_pop, call.caller, call.queue, popped)
+    await call.check_again()
     now, shown = call.core.clock.now(), call.shown(checksum=True)
     items = b", ".join([wire.encode_popped(message, now, shown) for message in popped])
     return Reply(200, b'{"messages": [' + items + b"]}")
