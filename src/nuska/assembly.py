@@ -29,6 +29,7 @@ from nuska.ending import ended
 from nuska.identifying import identifying
 from nuska.identity.keystone.trusts import KeystoneTrusts
 from nuska.interfaces.identity import Identity
+from nuska.interfaces.notifications import SubscribableStore
 from nuska.interfaces.storage import Store
 from nuska.logs import log_request
 from nuska.metrics import PATH as METRICS_PATH
@@ -42,6 +43,7 @@ from nuska.transport.server.counters import Counters
 from nuska.transport.server.ports import CannotListen
 from nuska.transport.server.server import HttpServer
 from nuska.transport.server.upgrade_only import upgrade_only
+from nuska.upkeep.forgetting import Forgetter
 from nuska.upkeep.sweeper import Sweeper
 from nuska.workers.board import Collector, SummedCollector, publish
 from nuska.workers.worker import Worker
@@ -95,9 +97,8 @@ async def assembled(
             if settings.role != "api":
                 _tell_who_cannot_be_asked(core, settings)
             tell_of_missing(missing_keys)
-        sweeper = Sweeper(
-            store, core.announcing, core.clock, worker.duty.is_ours if worker else _always
-        )
+        is_ours = worker.duty.is_ours if worker else _always
+        sweeper = Sweeper(store, core.announcing, core.clock, is_ours)
         counters = Counters()
         allowed = _guard(settings, ports)
         try:
@@ -147,6 +148,10 @@ async def assembled(
         if settings.role != "api":
             sweeping = asyncio.create_task(sweeper.run(), name="sweeper")
             stack.push_async_callback(_stop_sweeping, sweeper, sweeping)
+            if isinstance(store, SubscribableStore):
+                forgetter = Forgetter(store.records, core.clock, is_ours)
+                forgetting = asyncio.create_task(forgetter.run(), name="records of the past")
+                stack.push_async_callback(ended, forgetting)
         closing = asyncio.create_task(core.live.run(), name="logs that nobody listens to")
         stack.push_async_callback(ended, closing)
         if ports.apart is not None:

@@ -13,7 +13,7 @@ from nuska.domain.allowances import Limits
 from nuska.domain.errors import QuotaExceeded, Unavailable
 from nuska.interfaces.records import RecordStore
 from nuska.stores.memory import MemoryStore
-from nuska.testing.clock import START, seeded_bytes
+from nuska.testing.clock import START, ManualClock, seeded_bytes
 
 LIMIT = (10,)
 
@@ -59,7 +59,11 @@ def alone(shelf: Shelf) -> Allowance:
 
 
 def node(shelf: Shelf, records: RecordStore) -> Allowance:
-    return Allowance(("queues",), shelf.measure, SharedLedger(records, "acme", "queues", 1))
+    return Allowance(("queues",), shelf.measure, shared(records))
+
+
+def shared(records: RecordStore, kind: type[SharedLedger] = SharedLedger) -> SharedLedger:
+    return kind(records, ManualClock(), "acme", "queues", 1)
 
 
 async def test_one_node_measures_once_and_then_spends_from_memory(
@@ -213,7 +217,7 @@ async def test_a_node_takes_lots_and_asks_the_ledger_once_for_each(
             asked += 1
             return await lease(self, *amounts)
 
-    counting = Allowance(("queues",), shelf.measure, Counting(records, "acme", "queues", 1))
+    counting = Allowance(("queues",), shelf.measure, shared(records, Counting))
     for _ in range(1000):
         await shelf.put(counting, 1, (1000,))
     assert asked <= 102  # a lot is a hundredth
@@ -495,10 +499,7 @@ async def test_whatever_happens_at_once_the_limit_is_exceeded_by_a_lot_for_each_
     shelves, limit = Shelves(seed), 50
     lot = 10
     slow = Hesitant(records, shelves.hesitate)
-    all_nodes = [
-        Allowance(("queues",), shelves.measure, SharedLedger(slow, "acme", "queues", 1))
-        for _ in range(nodes)
-    ]
+    all_nodes = [Allowance(("queues",), shelves.measure, shared(slow)) for _ in range(nodes)]
     await asyncio.gather(*(shelves.client(one, limit) for one in all_nodes for _ in range(4)))
     assert limit // 2 < shelves.most <= limit + (nodes - 1) * lot
     shelves.there = [0] * 3

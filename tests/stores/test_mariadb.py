@@ -14,6 +14,7 @@ from nuska.testing.conformance import (
     AnnouncementConformance,
     ByUrlConformance,
     CarriedLogConformance,
+    ForgettingConformance,
     RecordConformance,
     SharedLogConformance,
     SharedStockQuotaConformance,
@@ -64,6 +65,7 @@ def test_mariadb_answers_as_the_model_does(server: MariadbServer) -> None:
 
 class TestMariadb(
     ByUrlConformance,
+    ForgettingConformance,
     RecordConformance,
     TransferConformance,
     AnnouncementConformance,

@@ -11,6 +11,7 @@ from nuska.testing.clock import START, ManualClock, seeded_bytes
 from nuska.testing.conformance import (
     AnnouncementConformance,
     CarriedLogConformance,
+    ForgettingConformance,
     RecordConformance,
     StockQuotaConformance,
     StoreConformance,
@@ -20,6 +21,7 @@ from nuska.testing.conformance import (
 
 class TestMemoryStore(
     StoreConformance,
+    ForgettingConformance,
     RecordConformance,
     TransferConformance,
     AnnouncementConformance,

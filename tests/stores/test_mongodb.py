@@ -14,6 +14,7 @@ from nuska.testing.conformance import (
     ByUrlConformance,
     CarriedLogConformance,
     DurableLogConformance,
+    ForgettingConformance,
     RecordConformance,
     SharedLogConformance,
     SharedStockQuotaConformance,
@@ -36,6 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
 
 class TestMongodb(
     ByUrlConformance,
+    ForgettingConformance,
     RecordConformance,
     TransferConformance,
     AnnouncementConformance,

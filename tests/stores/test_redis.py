@@ -14,6 +14,7 @@ from nuska.testing.conformance import (
     AnnouncementConformance,
     ByUrlConformance,
     CarriedLogConformance,
+    ForgettingConformance,
     RecordConformance,
     SharedLogConformance,
     SharedStockQuotaConformance,
@@ -99,6 +100,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelSetup]
 
 class RedisConformance(
     ByUrlConformance,
+    ForgettingConformance,
     RecordConformance,
     TransferConformance,
     AnnouncementConformance,

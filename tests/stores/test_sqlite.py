@@ -13,6 +13,7 @@ from nuska.testing.conformance import (
     CarriedLogConformance,
     DurabilityConformance,
     DurableLogConformance,
+    ForgettingConformance,
     RecordConformance,
     Reopen,
     StockQuotaConformance,
@@ -49,6 +50,7 @@ class Openings:
 
 class TestSqliteStore(
     StoreConformance,
+    ForgettingConformance,
     RecordConformance,
     TransferConformance,
     AnnouncementConformance,

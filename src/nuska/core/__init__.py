@@ -169,6 +169,7 @@ def build_core(
         book,
         Holdings(store, subscriptions, clock),
         store.queues,
+        clock,
         records if store.capabilities.shared else None,
     )
 

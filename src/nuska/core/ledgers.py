@@ -11,10 +11,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from nuska.domain.allowances import Amounts, Book, Lease, Limits, give, lot, measured_anew
 from nuska.domain.errors import Unavailable
 from nuska.domain.internal import key_of
+from nuska.domain.moments import Duration, Moment
+from nuska.interfaces.clock import Clock
 from nuska.interfaces.records import ABSENT, RecordStore
 
 USAGE = "usage"
@@ -22,6 +25,8 @@ TRIES = 50
 """How often a book is written again that another node was faster with."""
 PAUSE = 0.002
 """Seconds between two of these times, and more from time to time."""
+KEPT = Duration(86_400_000)
+"""How long a book is kept in which nothing is written. Without it the project is measured."""
 ALL = 2**62
 """More than any limit: one process may have everything that is left."""
 
@@ -75,10 +80,15 @@ class LocalLedger:
 class SharedLedger:
     """Of a store that several nodes have open."""
 
-    def __init__(self, records: RecordStore, project: str, kind: str, size: int) -> None:
+    def __init__(
+        self, records: RecordStore, clock: Clock, project: str, kind: str, size: int
+    ) -> None:
         self._records = records
+        self._clock = clock
         self._key = key_of(project, kind)
         self._nothing = (0,) * size
+        self._seen: Moment | None = None
+        """When the book was begun whose ``given`` was told last; None: there was none."""
 
     def lot(self, limits: Limits, wanted: Amounts) -> Amounts:
         return lot(limits, wanted)
@@ -99,10 +109,19 @@ class SharedLedger:
 
     async def given(self) -> Amounts:
         record = await self._records.get(USAGE, self._key)
-        return self._nothing if record is None else _decode(record.value).given
+        book = None if record is None else _decode(record.value)
+        self._seen = None if book is None else book.begun
+        return self._nothing if book is None else book.given
 
     async def measured(self, limits: Limits, held: Amounts, before: Amounts) -> None:
-        await self._change(lambda book: measured_anew(book, limits, held, before))
+        def write(book: Book | None) -> Book | None:
+            if self._seen is not None and (book is None or book.begun != self._seen):
+                # That book was forgotten meanwhile, and ``before`` says nothing about another: it
+                # has to be measured again.
+                return None
+            return measured_anew(book, limits, held, before)
+
+        await self._change(write)
 
     async def _change(self, write: Callable[[Book | None], Book | None]) -> None:
         """Put what ``write`` makes of the book in its place; nothing, when that is None."""
@@ -111,8 +130,17 @@ class SharedLedger:
             book = write(None if record is None else _decode(record.value))
             if book is None:
                 return
+            now = self._clock.now()
+            book = replace(book, noted=now, begun=now if record is None else book.begun)
             version = ABSENT if record is None else record.version
             if await self._records.put(USAGE, self._key, _encode(book), version=version):
                 return
             await asyncio.sleep(PAUSE * attempt)
         raise Unavailable("The project's use keeps changing under this request.")
+
+
+def is_over(value: bytes, now: Moment) -> bool:
+    """Whether nobody has written in this book for so long that it is not worth keeping. Whoever
+    still has something in hand of what it gave out may exceed the limit by no more than he may
+    after any measuring: one lot."""
+    return _decode(value).noted + KEPT <= now

@@ -63,3 +63,8 @@ class MailQuota:
         if used is None or used.day < self._clock.now() // DAY:
             return {"mails_per_day": 0}
         return {"mails_per_day": used.addresses}
+
+
+def is_over(value: bytes, now: Moment) -> bool:
+    """Whether this count is of a day that is over on every node."""
+    return msgspec.json.decode(value, type=Used).day + 1 < now // DAY

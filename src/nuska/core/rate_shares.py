@@ -111,6 +111,12 @@ class RateShares:
         )
 
 
+def is_over(value: bytes, now: Moment) -> bool:
+    """Whether no share of this record is good any more: whoever had one has gone without leaving
+    it to others, or was forgotten among very many projects."""
+    return all(leased.until <= now for leased in _decode(value).nodes.values())
+
+
 def fair(asked: Sequence[float]) -> list[float]:
     """Shares of 1: everybody what is asked of him as far as there is enough, nobody more than
     others who are asked for as much; what is left over, in equal parts."""

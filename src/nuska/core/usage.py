@@ -31,6 +31,7 @@ from nuska.domain.errors import (
 from nuska.domain.internal import owner_of
 from nuska.domain.messages import NewMessage, QueueRef
 from nuska.ending import ended
+from nuska.interfaces.clock import Clock
 from nuska.interfaces.records import RecordStore
 from nuska.interfaces.storage import QueueStore
 
@@ -73,11 +74,13 @@ class Usage:
         book: QuotaBook,
         holdings: Holdings,
         queues: QueueStore,
+        clock: Clock,
         shared: RecordStore | None,
     ) -> None:
         """``shared``: records of all nodes; None where one process has the store to itself."""
         self._book = book
         self._queues = queues
+        self._clock = clock
         self._shared = shared
         self._measure: dict[Names, Callable[[str, Limits], Awaitable[Amounts]]] = {
             QUEUES: holdings.queues,
@@ -202,7 +205,7 @@ class Usage:
             ledger = (
                 LocalLedger(len(names))
                 if self._shared is None
-                else SharedLedger(self._shared, project, names[0], len(names))
+                else SharedLedger(self._shared, self._clock, project, names[0], len(names))
             )
             self._make_room()
             allowance = self._kept[key] = Allowance(names, partial(measure, project), ledger)

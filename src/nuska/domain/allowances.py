@@ -10,6 +10,8 @@ limit can be exceeded.
 from msgspec import Struct
 from msgspec.structs import replace
 
+from nuska.domain.moments import Moment
+
 Amounts = tuple[int, ...]
 Limits = tuple[int | None, ...]
 
@@ -27,6 +29,10 @@ class Book(Struct, frozen=True, kw_only=True):
     """Since the book was begun."""
     before: Amounts
     """Of ``given``: what counts as measured."""
+    begun: Moment = Moment(0)
+    """Tells this book from one of the same project that was forgotten before."""
+    noted: Moment = Moment(0)
+    """When something was written in it last."""
 
     @property
     def used(self) -> Amounts:
@@ -63,7 +69,8 @@ def give(book: Book, least: Amounts, most: Amounts) -> tuple[Book, Lease]:
 def measured_anew(book: Book | None, limits: Limits, held: Amounts, before: Amounts) -> Book:
     """The book after somebody has measured; ``before``: of ``given`` when he began."""
     given = before if book is None else tuple(map(max, book.given, before))
-    return Book(limits=limits, measured=held, given=given, before=before)
+    begun = Moment(0) if book is None else book.begun
+    return Book(limits=limits, measured=held, given=given, before=before, begun=begun)
 
 
 def exceeded(used: Amounts, wanted: Amounts, limits: Limits) -> int | None:

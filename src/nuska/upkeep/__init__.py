@@ -1,1 +1,1 @@
-"""Loops that nobody calls: expiry sweeps."""
+"""Loops that nobody calls: what has expired, and what says nothing any more."""

@@ -35,6 +35,7 @@ PARTS = (
     "durable_logs",
     "expiry_and_sweep",
     "failures",
+    "forgetting",
     "full_nodes",
     "idempotency",
     "inbox",
@@ -70,6 +71,7 @@ from nuska.testing.conformance.failures import (  # noqa: E402
     FailureConformance,
     LostHintConformance,
 )
+from nuska.testing.conformance.forgetting import ForgettingConformance  # noqa: E402
 from nuska.testing.conformance.lagging_clocks import LaggingClockConformance  # noqa: E402
 from nuska.testing.conformance.network_faults import NetworkFaultConformance  # noqa: E402
 from nuska.testing.conformance.processes import ProcessConformance  # noqa: E402
@@ -90,6 +92,7 @@ __all__ = [
     "DurabilityConformance",
     "DurableLogConformance",
     "FailureConformance",
+    "ForgettingConformance",
     "LaggingClockConformance",
     "LostHintConformance",
     "NetworkFaultConformance",
