@@ -7,9 +7,8 @@ from nuska.domain.errors import Conflict, InvalidInput, NotFound, OnlyPool, Unav
 from nuska.domain.messages import QueueRef
 from nuska.domain.pools import OWN, Carriage, Flavor, Pool, Whereabouts
 from nuska.interfaces.clock import Clock
-from nuska.interfaces.pooling import PoolableStore
 from nuska.interfaces.records import ABSENT, Record
-from nuska.interfaces.storage import Store
+from nuska.interfaces.storage import Capabilities, Store
 from nuska.stores.pooled.carrying import Carriages
 from nuska.stores.pooled.catalogue import DRAINS, FLAVORS, MOVES, POOLS, key_of
 from nuska.stores.pooled.letters import Letters
@@ -46,10 +45,12 @@ class PooledPlacement:
         return [_decode(record.value) for record in records]
 
     async def put_pool(self, pool: Pool) -> None:
-        identity = await self._fit(pool)
+        known = await self._pools.known(afresh=True)
+        for other in known.values():  # before a store that is in use is opened again
+            _refuse_second(pool, other, other.uri == pool.uri)
+        identity = await self._fit(pool, known.get(pool.name))
         for other in await self._catalogue.pools():
-            if other.name != pool.name and (other.uri == pool.uri or other.identity == identity):
-                raise Conflict(f"The pool {other.name} is at that uri already.")
+            _refuse_second(pool, other, other.uri == pool.uri or other.identity == identity)
         await self._check_same_store(pool, identity)
         pool = replace(pool, identity=identity)
         for _ in range(ATTEMPTS):
@@ -60,23 +61,19 @@ class PooledPlacement:
                 return
         raise Unavailable("The pool keeps changing under this update.")
 
-    async def _fit(self, pool: Pool) -> str:
+    async def _fit(self, pool: Pool, before: Pool | None) -> str:
         """Which store is at the pool's URI; ``InvalidInput`` if it can not be this pool."""
-        before = await self._catalogue.pool(pool.name)
-        opened = before is not None and before.uri == pool.uri
         try:
-            if opened:
+            if before is not None and before.uri == pool.uri:
                 store = await self._pools.store(pool.name)
+                identity = await identity_of(store.records)
             else:
-                store = await self._pools.try_out(pool.uri)
+                async with self._pools.trial(pool.uri) as store:
+                    identity = await identity_of(store.records)
         except Unavailable as error:
             raise InvalidInput(f"The pool's uri cannot be opened: {error.description}") from error
-        try:
-            await self._check_kind(pool, store)
-            return await identity_of(store.records)
-        finally:
-            if not opened:
-                await store.close()
+        await self._check_kind(pool, store.capabilities)
+        return identity
 
     async def _check_same_store(self, pool: Pool, identity: str) -> None:
         """Queues would be left behind in the store that the pool was."""
@@ -89,12 +86,12 @@ class PooledPlacement:
                 f"Move them first: nuska pool drain {pool.name}."
             )
 
-    async def _check_kind(self, pool: Pool, store: PoolableStore) -> None:
+    async def _check_kind(self, pool: Pool, capabilities: Capabilities) -> None:
         if pool.flavor is None:
             return
         for other in await self._catalogue.pools():
             if other.flavor == pool.flavor and other.name != pool.name:
-                same_kind(store, await self._pools.store(other.name))
+                same_kind(capabilities, (await self._pools.store(other.name)).capabilities)
                 return
 
     async def remove_pool(self, name: str) -> None:
@@ -119,6 +116,7 @@ class PooledPlacement:
                 await self._pools.known(afresh=True)
                 raise Conflict(f"A queue is being moved to the pool {name}.")
         await self._pools.known(afresh=True)
+        await self._pools.closed(pool.uri)
 
     async def _is_meant(self, name: str) -> bool:
         """Whether any queue lies in the pool, or is on its way to it."""
@@ -190,7 +188,7 @@ class PooledPlacement:
             raise InvalidInput(f"There is no pool named {unknown[0]}.")
         stores = [await self._pools.store(name) for name in flavor.pools]
         for store in stores[1:]:
-            same_kind(store, stores[0])
+            same_kind(store.capabilities, stores[0].capabilities)
         record = await self._records.get(FLAVORS, flavor.name)
         if record is None:
             await self._records.put(FLAVORS, flavor.name, b"{}", version=ABSENT)
@@ -279,3 +277,8 @@ class PooledPlacement:
         except Unavailable:
             return False
         return True
+
+
+def _refuse_second(pool: Pool, other: Pool, same_store: bool) -> None:
+    if same_store and other.name != pool.name:
+        raise Conflict(f"The pool {other.name} is at that uri already.")

@@ -1,9 +1,10 @@
 """The stores behind the pools: opened when first used, opened anew when their URI changes."""
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 from msgspec import Struct
 
@@ -11,8 +12,9 @@ from nuska.domain.errors import InvalidInput, NuskaError, Unavailable
 from nuska.domain.pools import OWN, Pool
 from nuska.interfaces.pooling import PoolableStore
 from nuska.interfaces.records import ABSENT, RecordStore
-from nuska.interfaces.storage import RandomBytes
+from nuska.interfaces.storage import Capabilities, RandomBytes
 from nuska.stores.pooled.catalogue import Catalogue
+from nuska.stores.pooled.turns import Turns
 
 OpenStore = Callable[[str], Awaitable[PoolableStore]]
 """Opens the store at a URI; ``Unavailable`` or ``ValueError`` when that cannot be."""
@@ -22,11 +24,10 @@ POOLS_KNOWN_FOR = 2.0
 RETRY_AFTER = 1.0
 """Seconds before a store that could not be opened is tried again."""
 OPENING_AT_MOST = 10.0
-"""Seconds; a store that takes longer to open counts as down."""
+"""Seconds, those too that are spent waiting for others who open or close the store; one that takes
+longer to open counts as down."""
 TICKET_BYTES = 8
 IDENTITY = "identity"
-
-logger = logging.getLogger("nuska.stores.pooled")
 
 
 class Opened(Struct):
@@ -56,9 +57,13 @@ class Pools:
         self._fall_back = fall_back
         self._known: dict[str, Pool] = {}
         self._known_until = 0.0
+        self._readings = 0
+        self._taken = 0
+        """Which of the readings of the catalogue ``_known`` is."""
         self._opened: dict[str, Opened] = {}
         self._failed: dict[str, tuple[float, str]] = {}
-        self._opening: dict[str, asyncio.Lock] = {}
+        self._opening: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._turns = Turns()
         self._own_identity = ""
         self.answered: dict[str, bool] = {}
         """Whether the pool answered when it was last looked at (``looked_at``)."""
@@ -72,6 +77,8 @@ class Pools:
         now = asyncio.get_running_loop().time()
         if not afresh and now < self._known_until:
             return self._known
+        self._readings += 1
+        reading = self._readings
         try:
             found = await self._catalogue.pools()
         except Unavailable:
@@ -80,9 +87,11 @@ class Pools:
             # Queues in pools do not stop because the catalogue's store does.
             self._known_until = now + POOLS_KNOWN_FOR
             return self._known
-        self._known = {pool.name: pool for pool in found}
-        self._known_until = now + POOLS_KNOWN_FOR
-        await self._close_strangers()
+        if reading > self._taken:  # else one that began later has been faster
+            self._taken = reading
+            self._known = {pool.name: pool for pool in found}
+            self._known_until = now + POOLS_KNOWN_FOR
+            self._close_strangers()
         return self._known
 
     async def store(self, name: str) -> PoolableStore:
@@ -108,41 +117,65 @@ class Pools:
             raise Unavailable(f"The pool {pool.name} cannot be reached.")
         before = self._opened.pop(pool.name, None)
         if before is not None:
-            await before.store.close()
-        try:
-            store = await self.try_out(pool.uri)
-        except (Unavailable, InvalidInput) as error:
-            again = asyncio.get_running_loop().time() + RETRY_AFTER
-            self._failed[pool.name] = (again, pool.uri)
-            raise Unavailable(f"The pool {pool.name} cannot be reached.") from error
-        self._opened[pool.name] = Opened(pool.uri, store)
+            self._turns.close(before.uri, before.store)
+        async with AsyncExitStack() as turn:
+            try:
+                store = await self._take(pool.uri, turn)
+            except (Unavailable, InvalidInput) as error:
+                again = asyncio.get_running_loop().time() + RETRY_AFTER
+                self._failed[pool.name] = (again, pool.uri)
+                raise Unavailable(f"The pool {pool.name} cannot be reached.") from error
+            self._opened[pool.name] = Opened(pool.uri, store)
         return store
+
+    @asynccontextmanager
+    async def trial(self, uri: str) -> AsyncIterator[PoolableStore]:
+        """The store at ``uri``, open within the block. ``InvalidInput`` if it can be no pool,
+        ``Unavailable`` if it cannot be reached. The block must not open another."""
+        async with AsyncExitStack() as turn:
+            store = await self._take(uri, turn)
+            try:
+                yield store
+            finally:
+                self._turns.close(uri, store)
+                await self._turns.closed(uri)
+
+    async def closed(self, uri: str) -> None:
+        """The store at ``uri``, which was a pool's, is open no more."""
+        await self._turns.closed(uri)
+
+    async def _take(self, uri: str, turn: AsyncExitStack) -> PoolableStore:
+        """Open the store at ``uri`` when it is our turn, which ends with ``turn``."""
+        try:
+            async with asyncio.timeout(OPENING_AT_MOST):
+                await turn.enter_async_context(self._turns.at(uri))
+                self._close_strangers()
+                await self._turns.closed(uri)
+                store = await self._open_store(uri)
+                try:
+                    await self._check_fit(store)
+                except BaseException:
+                    self._turns.close(uri, store)
+                    raise
+        except TimeoutError as error:
+            raise Unavailable("The store at the pool's uri does not answer.") from error
+        except ValueError as error:
+            raise InvalidInput(f"The pool's uri cannot be opened: {error}") from error
+        return store
+
+    async def _check_fit(self, store: PoolableStore) -> None:
+        if self.own.capabilities.shared and not store.capabilities.shared:
+            raise InvalidInput(
+                "Only one process can open that store, and others share this catalogue."
+            )
+        if await self._is_own(store):
+            raise InvalidInput("That is the store which keeps the catalogue itself.")
 
     async def _is_own(self, store: PoolableStore) -> bool:
         """Whether the store is the catalogue's own, by whatever name it was reached."""
         if not self._own_identity:
             self._own_identity = await identity_of(self.own.records)
         return await identity_of(store.records) == self._own_identity
-
-    async def try_out(self, uri: str) -> PoolableStore:
-        """Open the store at ``uri``; the caller closes it. ``InvalidInput`` if it can be no
-        pool, ``Unavailable`` if it cannot be reached."""
-        try:
-            async with asyncio.timeout(OPENING_AT_MOST):
-                store = await self._open_store(uri)
-                if self.own.capabilities.shared and not store.capabilities.shared:
-                    await store.close()
-                    raise InvalidInput(
-                        "Only one process can open that store, and others share this catalogue."
-                    )
-                if await self._is_own(store):
-                    await store.close()
-                    raise InvalidInput("That is the store which keeps the catalogue itself.")
-        except TimeoutError as error:
-            raise Unavailable("The store at the pool's uri does not answer.") from error
-        except ValueError as error:
-            raise InvalidInput(f"The pool's uri cannot be opened: {error}") from error
-        return store
 
     async def choose(self, flavor: str | None, down: Collection[str] = ()) -> str:
         """The pool for a new queue, by weight, and none of those that are ``down``;
@@ -187,18 +220,20 @@ class Pools:
         """The stores in use, the own one too."""
         return {OWN: self.own, **{name: one.store for name, one in self._opened.items()}}
 
-    async def _close_strangers(self) -> None:
-        """Close stores of pools that were removed, and forget whether they answered."""
+    def _close_strangers(self) -> None:
+        """Close stores that pools are no more, and forget whether removed pools answered."""
         self.answered = {name: up for name, up in self.answered.items() if name in self._known}
-        for name in [name for name in self._opened if name not in self._known]:
-            opened = self._opened.pop(name, None)
-            if opened is not None:  # else somebody who looked at the same time closes it
-                await opened.store.close()
+        for name, opened in list(self._opened.items()):
+            pool = self._known.get(name)
+            if pool is None or pool.uri != opened.uri:
+                del self._opened[name]
+                self._turns.close(opened.uri, opened.store)
 
     async def close(self) -> None:
         while self._opened:
             _, opened = self._opened.popitem()
-            await opened.store.close()
+            self._turns.close(opened.uri, opened.store)
+        await self._turns.all_closed()
         await self.own.close()
 
 
@@ -218,11 +253,10 @@ async def identity_of(records: RecordStore) -> str:
         await records.put(IDENTITY, IDENTITY, str(uuid4()).encode(), version=ABSENT)
 
 
-def same_kind(one: PoolableStore, other: PoolableStore) -> None:
+def same_kind(one: Capabilities, other: Capabilities) -> None:
     """Pools of a flavor can do the same (contract storage §2); else ``InvalidInput``."""
-    if one.capabilities.names != other.capabilities.names:
+    if one.names != other.names:
         raise InvalidInput(
             "The pool's store can not do the same as the other pools of the flavor: "
-            f"{', '.join(sorted(one.capabilities.names))} is not "
-            f"{', '.join(sorted(other.capabilities.names))}."
+            f"{', '.join(sorted(one.names))} is not {', '.join(sorted(other.names))}."
         )
