@@ -5,7 +5,9 @@ from random import Random
 
 import pytest
 
+from nuska.core import rates as rates_module
 from nuska.core.quotas import QuotaBook
+from nuska.core.rate_rounds import AT_ONCE
 from nuska.core.rate_shares import LEASE, LEAST, RATE_SHARES, RateShares, fair
 from nuska.core.rates import Rates
 from nuska.domain.errors import RateExceeded, Unavailable
@@ -348,3 +350,81 @@ async def test_what_is_asked_of_all_nodes_can_be_seen_at_each(clock: ManualClock
         await nodes.look()
     for rates in nodes.rates:
         assert (await rates.use("acme"))["requests_per_second"] in range(28, 34)
+
+
+class HeldRecords(MemoryRecords):
+    """A store that does not answer about some projects."""
+
+    def __init__(self, *held: str) -> None:
+        super().__init__()
+        self.held = set(held)
+        self.asked: set[str] = set()
+        self.all_asked = asyncio.Event()
+        self.wanted: set[str] = set()
+
+    async def get(self, collection: str, key: str) -> Record | None:
+        self.asked.add(key)
+        if self.asked >= self.wanted:
+            self.all_asked.set()
+        if key in self.held:
+            await asyncio.Event().wait()
+        return await super().get(collection, key)
+
+
+def shared(records: MemoryRecords, clock: ManualClock) -> Rates:
+    book = QuotaBook(Quota(requests_per_second=LIMIT), None)
+    return Rates(book, clock, RateShares(records, clock, "node"))
+
+
+async def test_a_project_about_which_the_store_is_slow_keeps_nobody_waiting_who_is_in_a_hurry(
+    clock: ManualClock,
+) -> None:
+    records = HeldRecords("slow")
+    rates = shared(records, clock)
+    records.wanted = {"slow"}
+    running = asyncio.create_task(rates.run())
+    try:
+        held = asyncio.ensure_future(rates.request("slow") or asyncio.sleep(0))
+        await asyncio.wait_for(records.all_asked.wait(), 20)
+        for number in range(2 * AT_ONCE):
+            later = rates.request(f"quick-{number}")
+            assert later is not None
+            await later
+            assert await records.get(RATE_SHARES, f"quick-{number}") is not None
+        held.cancel()
+    finally:
+        running.cancel()
+        await asyncio.gather(running, held, return_exceptions=True)
+
+
+async def test_a_project_about_which_the_store_is_slow_does_not_hold_up_the_round(
+    clock: ManualClock,
+) -> None:
+    records = HeldRecords("slow")
+    rates = shared(records, clock)
+    others = [f"quick-{number}" for number in range(3 * AT_ONCE)]
+    waiting = [
+        asyncio.ensure_future(rates.request(project) or asyncio.sleep(0))
+        for project in ("slow", *others)
+    ]
+    records.wanted = {"slow", *others}
+    looking = asyncio.create_task(rates.look())
+    try:
+        await asyncio.wait_for(records.all_asked.wait(), 20)
+        assert not looking.done()
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, *waiting, return_exceptions=True)
+
+
+async def test_an_answer_that_does_not_come_is_not_waited_for_for_ever(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rates_module, "LOOKED_AT_FOR", 0.01)
+    rates = shared(HeldRecords("slow"), clock)
+    waiting = asyncio.ensure_future(rates.request("slow") or asyncio.sleep(0))
+    await asyncio.sleep(0)
+    await asyncio.wait_for(rates.look(), 20)
+    assert rates.failures == 1
+    await waiting
+    assert let_in(rates, LIMIT, "slow") == LEAST * LIMIT - 1

@@ -3,7 +3,8 @@
 A bucket holds a second's worth, and is filled at the rate. Where nodes share a store, each has
 the share of the rate that it has leased (``core/rate_shares.py``), so a call waits for the store
 only when it is the first of its project in a while, or could be let in with a larger share. When
-the store does not answer, a node goes on with what it had.
+the store does not answer, a node goes on with what it had. When each share is renewed is known in
+``core/rate_rounds.py``.
 
 Counts calls whose sender is known. Whoever is refused before has not been anybody's.
 """
@@ -16,7 +17,8 @@ from math import ceil, inf
 
 from nuska.core.quotas import QuotaBook
 from nuska.core.rate_buckets import Bucket, holds
-from nuska.core.rate_shares import LEAST, WHOLE, RateShares, Shares
+from nuska.core.rate_rounds import Rounds
+from nuska.core.rate_shares import LEASE, LEAST, WHOLE, RateShares, Shares
 from nuska.domain.errors import RateExceeded, Unavailable
 from nuska.domain.moments import Moment
 from nuska.domain.quotas import RATES, Limit, Quota
@@ -25,16 +27,14 @@ from nuska.interfaces.clock import Clock
 REQUEST, MESSAGE = range(len(RATES))
 MAX_PROJECTS = 50_000
 """Whose buckets are kept at a time; then the one known longest is forgotten, and begins anew."""
-RENEW_EVERY = 1.0
-"""Seconds between two renewals of every share."""
 LEASED_WITHIN = 1.0
 """Seconds that a call waits for a share; then it makes do with the least."""
 AGAIN_AFTER = 50
 """Milliseconds until a share that is too small is looked at again, before its time."""
 AGAIN_AFTER_NOTHING = 500
 """The same, when the last look brought nothing."""
-AT_ONCE = 16
-"""Shares renewed at a time."""
+LOOKED_AT_FOR = LEASE / 1000
+"""Seconds for which the store may take with one project: a lease would be over by then."""
 LONGEST_WAIT = 60
 """Seconds that a client is told to wait, at most."""
 FOR_EVER = Moment(2**62)
@@ -75,8 +75,7 @@ class Rates:
         self._clock = clock
         self._shares = shares
         self._projects: dict[str, _Project] = {}
-        self._hurried: set[str] = set()
-        self._stirred = asyncio.Event()
+        self._rounds = Rounds(self._projects.keys(), self._look_at)
         self.failures = 0
         """Renewals that did not come about."""
 
@@ -164,28 +163,11 @@ class Rates:
 
     async def run(self) -> None:
         """Renew shares, and forget who does not call any more, until cancelled."""
-        loop = asyncio.get_running_loop()
-        due = loop.time() + RENEW_EVERY
-        while True:
-            if not self._projects:
-                await self._stirred.wait()
-                due = loop.time() + RENEW_EVERY
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(due):
-                    await self._stirred.wait()
-            self._stirred.clear()
-            if loop.time() >= due:
-                due = loop.time() + RENEW_EVERY
-                await self.look()
-            else:
-                await self.look(hurried_only=True)
+        await self._rounds.run()
 
     async def look(self, *, hurried_only: bool = False) -> None:
         """Renew shares: of all projects, or of those that need more now."""
-        hurried, self._hurried = self._hurried, set()
-        chosen = list(hurried if hurried_only else self._projects)
-        for start in range(0, len(chosen), AT_ONCE):
-            await asyncio.gather(*map(self._look_at, chosen[start : start + AT_ONCE]))
+        await self._rounds.look(hurried_only=hurried_only)
 
     # What a call needs
 
@@ -216,7 +198,7 @@ class Rates:
         if len(self._projects) >= MAX_PROJECTS:
             del self._projects[next(iter(self._projects))]
         found = self._projects[project] = _Project(quota)
-        self._stirred.set()
+        self._rounds.begin()
         if self._shares is None:
             found.shares, found.until = WHOLE, FOR_EVER
             found.buckets = _filled(quota, WHOLE, now)
@@ -234,8 +216,7 @@ class Rates:
     def _hurry(self, project: str, found: _Project) -> None:
         if found.renewed is None:
             found.renewed = asyncio.Event()
-        self._hurried.add(project)
-        self._stirred.set()
+        self._rounds.hurry(project)
 
     async def _request_later(self, project: str, found: _Project, limit: Limit) -> None:
         self._hurry(project, found)
@@ -258,16 +239,9 @@ class Rates:
         if found is None:
             return
         try:
-            is_over = self._is_over(found, project)
-            if is_over and self._shares is not None:
-                found.until, found.cut_off = Moment(0), False  # who calls now waits for a new share
-                await self._shares.leave(project)
-                is_over = found.renewed is None
-            if is_over:
-                self._projects.pop(project, None)
-            elif self._shares is not None:
-                await self._renew(project, found, self._shares)
-        except Unavailable:
+            async with asyncio.timeout(LOOKED_AT_FOR):
+                await self._renew_or_leave(project, found)
+        except (Unavailable, TimeoutError):
             self._fail(found)
         except Exception as error:
             self._fail(found)
@@ -276,6 +250,17 @@ class Rates:
             if found.renewed is not None:
                 found.renewed.set()
                 found.renewed = None
+
+    async def _renew_or_leave(self, project: str, found: _Project) -> None:
+        is_over = self._is_over(found, project)
+        if is_over and self._shares is not None:
+            found.until, found.cut_off = Moment(0), False  # who calls now waits for a new share
+            await self._shares.leave(project)
+            is_over = found.renewed is None
+        if is_over:
+            self._projects.pop(project, None)
+        elif self._shares is not None:
+            await self._renew(project, found, self._shares)
 
     def _fail(self, found: _Project) -> None:
         self.failures += 1
