@@ -96,7 +96,6 @@ class NuskaCollector:
         yield from self._websockets()
 
     def _quotas(self) -> "Iterator[Metric]":
-        """How much a project stores is measured when it asks, and not here."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         book, rates = self._sources.core.quota_book, self._sources.core.rates
@@ -130,12 +129,34 @@ class NuskaCollector:
         for project, name, pace in islice(rates.asked(), MOST_PROJECTS):
             asked.add_metric([name, project], pace)
         yield asked
+        yield from self._use()
         yield GaugeMetricFamily(
             "nuska_rate_projects", "Projects that call and have limited rates.", rates.projects
         )
         yield CounterMetricFamily(
             "nuska_rate_failures", "Shares of rates that could not be renewed.", rates.failures
         )
+
+    def _use(self) -> "Iterator[Metric]":
+        """How much projects store is measured for requests and for who asks, never here: it says
+        how long ago that was."""
+        from prometheus_client.core import GaugeMetricFamily
+
+        used = GaugeMetricFamily(
+            "nuska_quota_used",
+            "What a project had of something limited, when that was measured last.",
+            labels=["limit", "project"],
+        )
+        ages = GaugeMetricFamily(
+            "nuska_quota_used_age_seconds",
+            "How long ago it was measured.",
+            labels=["limit", "project"],
+        )
+        for found in self._sources.core.usage.findings.all():
+            used.add_metric([found.name, found.project], found.amount)
+            ages.add_metric([found.name, found.project], found.age)
+        yield used
+        yield ages
 
     def _websockets(self) -> "Iterator[Metric]":
         """Requests are with those of HTTP: their method is ``WS``, their route the action."""

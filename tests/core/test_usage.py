@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from nuska.core import Core, build_core, usage
+from nuska.core import Core, build_core, findings, usage
 from nuska.core.holdings import Holdings
 from nuska.core.messages import Draft
 from nuska.domain.allowances import Amounts
 from nuska.domain.errors import Conflict, QuotaExceeded, Unavailable
 from nuska.domain.messages import Idempotency, NewMessage, QueueRef
 from nuska.domain.moments import seconds
-from nuska.domain.quotas import Quota
+from nuska.domain.quotas import Override, Quota
 from nuska.interfaces.identity import Caller
 from nuska.opening import opened
 from nuska.settings import Settings
@@ -127,3 +127,26 @@ async def test_a_part_of_the_store_that_is_down_leaves_the_rest_of_use_shown(
 
     monkeypatch.setattr(store.messages, "measure", down)
     assert await core.usage.use("acme") == {"queues": 1, "subscriptions": 0, "claims": 0}
+
+
+async def test_what_was_found_last_is_known_for_what_is_limited(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(findings, "MOST", 3)
+    clock = ManualClock()
+    core = build_core(store=store, clock=clock, quota=Quota(messages=100))
+
+    def known() -> list[tuple[str, str, int, float]]:
+        return [(one.project, one.name, one.amount, one.age) for one in core.usage.findings.all()]
+
+    await core.messages.post(ACME, "jobs", [DRAFT] * 2)
+    assert known() == [("acme", "messages", 0, 0.0)], "it was measured before they were stored"
+    clock.advance(seconds=7)
+    assert known() == [("acme", "messages", 0, 7.0)]
+    assert (await core.usage.use("acme"))["bytes"] == 2
+    assert known() == [("acme", "messages", 2, 0.0)], "bytes have no limit"
+    for number in range(3):
+        await core.messages.post(Caller(f"p{number}"), "jobs", [DRAFT])
+    assert [project for project, *_ in known()] == ["p0", "p1", "p2"]
+    await core.quota_book.put("p1", Override(messages=None, claims=5))
+    assert [project for project, *_ in known()] == ["p0", "p2"]

@@ -82,3 +82,14 @@ def test_a_refusal_is_answered_counted_and_no_alarm(server: ServerProcess) -> No
     ):
         assert line in metrics
     assert "too fast" not in server.output
+
+
+def test_metrics_say_what_a_project_had_when_it_was_measured(server: ServerProcess) -> None:
+    path, post = "/v2/queues/jobs/messages", {"messages": [{"body": 1}] * 3}
+    assert ask(server, "POST", path, post)[0] == 201
+    status, _, body = ask(server, "PUT", "/v2/quotas/shop", {"messages": 50}, X_Roles="admin")
+    assert (status, json.loads(body)["use"]["messages"]) == (200, 3)
+    metrics = ask(server, "GET", "/metrics")[2].decode()
+    assert 'nuska_quota_used{limit="messages",project="shop"} 3.0' in metrics
+    assert 'nuska_quota_used_age_seconds{limit="messages",project="shop"}' in metrics
+    assert 'nuska_quota_used{limit="bytes"' not in metrics

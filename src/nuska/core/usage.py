@@ -16,6 +16,7 @@ from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from nuska.core.allowances import Allowance
+from nuska.core.findings import Findings
 from nuska.core.holdings import Holdings
 from nuska.core.ledgers import LocalLedger, SharedLedger
 from nuska.core.quotas import QuotaBook
@@ -82,6 +83,8 @@ class Usage:
         self._queues = queues
         self._clock = clock
         self._shared = shared
+        self.findings = Findings(book, clock)
+        """For metrics."""
         self._measure: dict[Names, Callable[[str, Limits], Awaitable[Amounts]]] = {
             QUEUES: holdings.queues,
             POSTED: holdings.posted,
@@ -159,9 +162,9 @@ class Usage:
             if shown is None or loop.time() >= shown.until:
                 begun = loop.time()
                 use: dict[str, int] = {}
-                for names, measure in self._measure.items():
+                for names in self._measure:
                     with suppress(Unavailable):
-                        found = await measure(project, (EVERYTHING,) * len(names))
+                        found = await self._look(names, project, (EVERYTHING,) * len(names))
                         use |= dict(zip(names, found, strict=True))
                 rest = max(SHOWN_FOR, SHOWING_RESTS * (loop.time() - begun))
                 shown = self._shown[project] = Shown(use, loop.time() + rest)
@@ -191,6 +194,11 @@ class Usage:
         finally:
             allowance.settle(taken, stored=room.stored)
 
+    async def _look(self, names: Names, project: str, limits: Limits) -> Amounts:
+        found = await self._measure[names](project, limits)
+        self.findings.note(project, names, found)
+        return found
+
     def _limits(self, project: str, names: Names) -> Limits:
         """Nothing where none of them has a limit."""
         quota = self._book.of(project)
@@ -201,14 +209,15 @@ class Usage:
         key = (project, names)
         allowance = self._kept.get(key)
         if allowance is None:
-            measure = self._measure[names]
             ledger = (
                 LocalLedger(len(names))
                 if self._shared is None
                 else SharedLedger(self._shared, self._clock, project, names[0], len(names))
             )
             self._make_room()
-            allowance = self._kept[key] = Allowance(names, partial(measure, project), ledger)
+            allowance = self._kept[key] = Allowance(
+                names, partial(self._look, names, project), ledger
+            )
         self._kept.move_to_end(key)
         return allowance
 

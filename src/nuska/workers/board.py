@@ -27,8 +27,8 @@ HALF = 1 << 20
 """Bytes for what one worker has counted; memory that nobody writes to is not used."""
 PUBLISH_EVERY = 1.0
 """Seconds."""
-SAID_ALIKE = frozenset({"nuska_quota_limit"})
-"""Families that every worker says alike: they are not added up."""
+SAID_ALIKE = frozenset({"nuska_quota_limit", "nuska_quota_used", "nuska_quota_used_age_seconds"})
+"""Families that every worker says of the same thing: one of them is shown, not the sum."""
 _PLACE = mmap.PAGESIZE + 2 * HALF
 _HEAD = struct.Struct("<II")
 """Length and checksum before what is written."""
