@@ -135,5 +135,7 @@ async def test_a_request_that_is_none_is_refused_in_its_turn(
 async def test_nothing_is_started_or_sent_when_the_connection_has_gone(session: Session) -> None:
     [first] = take(session, LIST, LIST)
     session.lost()
-    assert end(session, first, b"1") == [b"1"]  # the connection drops it
     assert session.to_start() == []
+    assert session.has_in_hand == first.size, "the other is forgotten"
+    assert end(session, first, b"1") == []
+    assert session.has_in_hand == 0

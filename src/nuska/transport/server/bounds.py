@@ -28,6 +28,13 @@ UNPACKED_AT_ONCE = 1024
 """Bytes of compressed input; a thousand times as much may come out of it."""
 MAX_IN_HAND = 4 * 1024 * 1024
 """Bytes in memory of the requests of one WebSocket connection that are carried out at a time."""
+MAX_IN_HAND_OF_ALL = 128 * 1024 * 1024
+"""The same of all connections; beyond it nothing that is larger than ``LIGHT`` is read until
+others have been answered."""
+LIGHT = 1024
+"""Bytes of a WebSocket message that is read whatever else is in memory."""
+ROOM_WITHIN = 10.0
+"""Seconds that a message waits for there to be room; then its connection is closed."""
 LINGER = 5.0
 """Seconds for which input is still taken (and thrown away) after the last answer."""
 

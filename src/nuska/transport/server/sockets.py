@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from nuska.transport.server import bounds as at_most
+from nuska.transport.server.room import Room
 from nuska.transport.server.socket_bounds import SocketBounds
 from nuska.transport.websocket.session import EXPIRED
 
@@ -70,9 +71,11 @@ class Sockets:
         self.admit = admit
         self.counters = SocketCounters()
         self.open: set[WebSocketConnection] = set()
+        self.room = Room()
         self._by_address: dict[str, int] = {}
         self._unfinished: dict[WebSocketConnection, int] = {}
-        """Connections on which a message has begun, longest first, and the bytes kept for each."""
+        """Connections on which a message has begun, or waits for room, longest first, and the bytes
+        kept for each."""
         self._unfinished_bytes = 0
 
     def has_room(self, address: str) -> bool:
@@ -96,14 +99,14 @@ class Sockets:
             self._by_address.pop(address, None)
 
     def begun(self, connection: "WebSocketConnection", size: int) -> None:
-        """So many bytes are kept of a message that the client has not finished."""
+        """So many bytes are kept of what the client has not finished, or there is no room for."""
         self._unfinished_bytes += size - self._unfinished.get(connection, 0)
         self._unfinished[connection] = size
         while self._unfinished_bytes > at_most.MAX_UNFINISHED:
             strangers = (one for one in self._unfinished if not one.session.is_known)
             one = next(strangers, connection)
             self.finished(one)
-            one.close(CROWDED, "too many messages are not finished")
+            one.close(CROWDED, "too many messages are not finished, or wait for room")
             if one is connection:
                 break
 

@@ -4,8 +4,9 @@ Frames are the ``websockets`` library's, what they say is the session's. Here is
 connection from costing more than it should: a client that does not read is not read from, and
 one that gets pushes and does not read them is closed, with a reason, when a bound is reached;
 one that does not answer pings is gone; nothing is read while as many requests are under way as
-may be, and what is packed is unpacked only as far as there is room for it; a message that is not
-finished in time, and a client that does not say in time who it is, end the connection.
+may be, nor anything large while those of all connections take too much memory, and what is packed
+is unpacked only as far as there is room for it; a message that is not finished in time, and a
+client that does not say in time who it is, end the connection.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from nuska.transport.server.framing import framed, framing_of
 from nuska.transport.server.shared import Shared
 from nuska.transport.server.sockets import (
     CLOSE_TIMEOUT,
+    CROWDED,
     IDLE,
     RESTART,
     SLOW,
@@ -68,6 +70,8 @@ class WebSocketConnection(asyncio.Protocol):
         "_tasks",
         "_to_send",
         "_unfinished",
+        "_waits_for_room",
+        "_weighs",
         "session",
         "transport",
     )
@@ -90,8 +94,10 @@ class WebSocketConnection(asyncio.Protocol):
         self._framing = framing_of(protocol.extensions)
         self._tasks: set[asyncio.Task[None]] = set()
         self._heard = self._requested = self._opened = shared.now
-        self._pinged = self._stalled_since = self._closing_since = 0.0
+        self._pinged = self._stalled_since = self._closing_since = self._waits_for_room = 0.0
         """Since when; 0.0: not so."""
+        self._weighs = 0
+        """What the requests in hand take of the room for all."""
         self._drained = 0
         self._reading = True
         self._to_send = False
@@ -143,9 +149,9 @@ class WebSocketConnection(asyncio.Protocol):
         shared.connections.discard(self)
         shared.flowing(self)
         self._sockets.remove(self, self._address)
-        self._arrivals.let_go()
-        self._sockets.finished(self)
+        self._let_go()
         self._sockets.service.closed(self.session)
+        self._weigh()
         if shared.stopping and not shared.connections:
             shared.deserted.set()
 
@@ -196,6 +202,8 @@ class WebSocketConnection(asyncio.Protocol):
                 self.close(IDLE, "idle")
         else:
             self._requested = now
+        if self._waits_for_room:
+            self._check_room(now)
         if session.has_an_end:
             session.tick()
 
@@ -211,6 +219,12 @@ class WebSocketConnection(asyncio.Protocol):
         elif now - self._opened > self._sockets.bounds.websocket_authenticate_timeout:
             self.close(EXPIRED, "Nobody has authenticated in time.")
 
+    def _check_room(self, now: float) -> None:
+        if self.session.is_being_introduced:
+            self._waits_for_room = now  # for that, and not for room
+        elif now - self._waits_for_room > at_most.ROOM_WITHIN:
+            self.close(CROWDED, "there is no room for a message of this size now")
+
     def shutdown(self) -> None:
         """The server is stopping: answer what has begun, then end."""
         self._stopping = True
@@ -222,11 +236,13 @@ class WebSocketConnection(asyncio.Protocol):
     def _go_on(self) -> None:
         """Take up what may begin, and send what may be sent."""
         session = self.session
+        if session.has_in_hand < self._weighs:
+            self._weigh()
         if session.closed:
             return
         if self._arrivals:
             self._take_up()
-        if self._unfinished or self._arrivals.begun_at:
+        if self._unfinished or self._arrivals.begun_at or self._waits_for_room:
             self._count_unfinished()
         for turn in session.to_start():
             self._start(self._carry_out(turn))
@@ -252,11 +268,29 @@ class WebSocketConnection(asyncio.Protocol):
             message, binary = first
             if session.in_flight and session.has_in_hand + len(message) > at_most.MAX_IN_HAND:
                 break
+            if len(message) > at_most.LIGHT and not self._has_room():
+                break
             arrivals.shift()
             self._sockets.counters.received += 1
             session.received(message, binary=binary)
+        if session.has_in_hand - self._weighs > at_most.LIGHT:
+            self._weigh()
         if len(arrivals.packed) != packed:
             self._write_protocol()
+
+    def _has_room(self) -> bool:
+        """Whether a large message may be read now; if not, this goes on when it may."""
+        if self.session.is_being_introduced or not self._sockets.room.has_some_for(self):
+            self._waits_for_room = self._waits_for_room or self._shared.now
+            return False
+        self._waits_for_room = 0.0
+        return True
+
+    def _weigh(self) -> None:
+        """Say what the requests in hand take in memory by now; of a few small ones nobody does."""
+        has = self.session.has_in_hand
+        self._weighs, by = has, has - self._weighs
+        self._sockets.room.change(by)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -276,6 +310,8 @@ class WebSocketConnection(asyncio.Protocol):
         except Exception as error:
             logger.error("a WebSocket request failed unexpectedly", exc_info=error)
             self._shared.counters.crashes += 1
+            if turn.reply is None:
+                self.session.has_in_hand -= turn.size
             self.close(UNEXPECTED, "an unexpected error")
 
     def _send(self) -> None:
@@ -305,7 +341,10 @@ class WebSocketConnection(asyncio.Protocol):
             pieces.append(framed(message, binary=binary, framing=framing))
 
     def _count_unfinished(self) -> None:
-        size = 0 if self._closing_since else self._arrivals.unfinished_bytes
+        arrivals = self._arrivals
+        size = 0 if self._closing_since else arrivals.unfinished_bytes
+        if self._waits_for_room and not self._closing_since:
+            size += arrivals.waiting_bytes + len(arrivals.packed)
         self._unfinished = size > 0
         if size:
             self._sockets.begun(self, size)
@@ -343,10 +382,18 @@ class WebSocketConnection(asyncio.Protocol):
     def _begin_to_close(self) -> None:
         if not self._closing_since:
             self._closing_since = self._shared.now
-            self._arrivals.let_go()
-            self._count_unfinished()
+            self._let_go()
             self.session.lost()
+            self._weigh()
             self._mind_reading()
+
+    def _let_go(self) -> None:
+        """Nothing that has come, or comes, is taken up any more."""
+        self._arrivals.let_go()
+        self._waits_for_room = 0.0
+        self._sockets.room.leave(self)
+        self._sockets.finished(self)
+        self._unfinished = False
 
     def _drain(self, count: int) -> None:
         self._drained += count

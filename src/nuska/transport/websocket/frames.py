@@ -29,6 +29,8 @@ LIGHT = 1024
 """Bytes of a document that takes little room, however it is written."""
 PER_VALUE, PER_OBJECT = 64, 184
 """Bytes in memory, about, of a small value, list or text, and of an object with one member."""
+WIDEST = 4
+"""Bytes in memory of each character of a text in which one is not plain."""
 BYTES_PER_TURN = 65_536
 """Of a large reply in MessagePack, before others get their turn."""
 _SECRET_WORDS = ("token", "signature", "secret", "password", "authorization", "cookie", "api-key")
@@ -67,10 +69,13 @@ class Frame(Struct, kw_only=True):
         """About how many bytes it takes in memory: a thing of two letters may take thirty times
         as many there. A comma in a text counts for a value, too."""
         text = self.data
-        if len(text) <= LIGHT:
-            return len(text)
+        size = len(text)
+        if size <= LIGHT:
+            return size
+        if not text.isascii() or b"\\u" in text:
+            size *= WIDEST
         values = text.count(b",") + text.count(b"[")
-        return len(text) + PER_VALUE * values + PER_OBJECT * text.count(b"{")
+        return size + PER_VALUE * values + PER_OBJECT * text.count(b"{")
 
 
 class _RawParts(Struct):
@@ -129,6 +134,12 @@ def read(data: bytes, *, binary: bool) -> Frame:
     if not isinstance(document, dict):
         raise refused(HTTPStatus.BAD_REQUEST, "Unexpected body type. Expected dict or dict like.")
     return Frame(data=text, document=document, binary=binary, id=_request_id(document))
+
+
+def bare(action: str, id_: RequestId | None, *, binary: bool) -> Frame:
+    """In place of one that was not read: what its reply repeats."""
+    found = _request_id({"request_id": id_})
+    return Frame(data=b"{}", document={"action": action}, binary=binary, id=found)
 
 
 def _check_depth(text: bytes, document: object) -> None:

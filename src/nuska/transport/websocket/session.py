@@ -14,6 +14,7 @@ that itself waits for messages.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct
@@ -24,11 +25,23 @@ from nuska.core.waiting import Patience
 from nuska.domain.errors import Conflict, InvalidInput, NotAuthenticated, Unavailable
 from nuska.domain.internal import owner_of
 from nuska.domain.moments import Moment
+from nuska.transport.websocket.actions.table import ACTIONS
+from nuska.transport.websocket.frames import refused
+from nuska.transport.websocket.letterheads import letterhead
 from nuska.transport.websocket.listener import Listener
 from nuska.transport.websocket.pushes import Notice, Pushes
-from nuska.transport.websocket.standing import Standing
-from nuska.transport.websocket.turns import Turn, turn_of
+from nuska.transport.websocket.standing import NOT_AUTHENTICATED, Standing
+from nuska.transport.websocket.turns import Turn, turn_of, unread
 
+MAX_OF_STRANGERS = 32_768
+"""Bytes of a message of those who have not shown who they are; as many as a request's head over
+HTTP may have. ``authenticate`` is smaller by far."""
+STRANGER = refused(
+    HTTPStatus.FORBIDDEN,
+    NOT_AUTHENTICATED,
+    f"A message without a signature may have at most {MAX_OF_STRANGERS} bytes before it is shown "
+    "who sends it: authenticate first.",
+).reply
 MAX_HELD = 256
 """Pushes that wait for replies to go first; then those who push are told to wait."""
 SUBSCRIBE = "subscription:create"
@@ -118,6 +131,11 @@ class Session:
         return bool(self.projects) or self.standing.is_known
 
     @property
+    def is_being_introduced(self) -> bool:
+        """Whether somebody is about to show who he is on it, for the first time."""
+        return self._settling > 0 and not self.is_known
+
+    @property
     def speaks_for(self) -> str | None:
         """The project whose a message without a word about that is, as far as that is known."""
         verified = self.standing.verified
@@ -134,7 +152,10 @@ class Session:
 
     def received(self, data: bytes, *, binary: bool) -> None:
         """A whole message has come."""
-        turn = turn_of(data, binary=binary)
+        if len(data) > MAX_OF_STRANGERS and not self.is_known:
+            turn = self._turn_of_stranger(data, binary=binary)
+        else:
+            turn = turn_of(data, binary=binary)
         self.in_flight += 1
         self.has_in_hand += turn.size
         self._settling += turn.settles_who
@@ -144,6 +165,16 @@ class Session:
         self._line.append(turn)
         self._owed.append(turn)
         self._patient += turn.waits
+
+    def _turn_of_stranger(self, data: bytes, *, binary: bool) -> Turn:
+        """Only who shows a signature with it may send so much."""
+        head = letterhead(data, binary=binary)
+        action = None if head is None else ACTIONS.get(head.action)
+        if head is None or action is None:
+            return unread(head, binary=binary, refusal=STRANGER)
+        if not self.standing.is_signed(action, head.headers, head.queue):
+            return unread(head, binary=binary, refusal=STRANGER)
+        return turn_of(data, binary=binary)
 
     def finished(self, turn: Turn, reply: bytes) -> None:
         """A turn that was started has been carried out."""
@@ -213,8 +244,10 @@ class Session:
     def lost(self) -> None:
         """The connection is closed, or about to be: nobody waits on it any more."""
         self.closed = True
+        self.has_in_hand -= sum(turn.size for turn in (*self._line, *self._aside))
         self._line.clear()
         self._aside.clear()
+        self._owed.clear()
         self._out.clear()
         self._held.clear()
         for patience in tuple(self.waits):

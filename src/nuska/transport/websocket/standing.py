@@ -12,6 +12,7 @@ from inspect import isawaitable
 
 from nuska.core import Core
 from nuska.core.access import allow
+from nuska.core.signatures import Admitted
 from nuska.domain.errors import InvalidHeader, NotAllowed, NotAuthenticated, Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.domain.metadata import is_queue_name
@@ -207,24 +208,31 @@ class Standing:
             return header
 
     async def _signed(self, action: Action, headers: Headers, queue: str) -> Verified:
+        admitted = self._admitted(action, headers, queue)
         verified: Verified | None = None
-        # A name that is none could lead to a path below the one that was signed.
-        if action.signed_method is not None and is_queue_name(queue):
-            terms = SignedTerms(
-                paths=_texts(headers, PATHS),
-                methods=_texts(headers, METHODS),
-                project=_text(headers, PROJECT_ID) or None,
-                expires=_text(headers, EXPIRES),
-                signature=_text(headers, SIGNATURE),
-            )
-            path = f"/v2/queues/{queue}/messages"
-            desk = self._core.desk
-            admitted = desk.look_at(terms, method=action.signed_method, path=path)
-            if admitted is not None:
-                verified = await desk.redeem(admitted, source=self.source)
+        if admitted is not None:
+            verified = await self._core.desk.redeem(admitted, source=self.source)
         if verified is None:
             raise refused(HTTPStatus.FORBIDDEN, NOT_AUTHENTICATED)
         return verified
+
+    def is_signed(self, action: Action, headers: Headers, queue: str) -> bool:
+        """Whether a request shows a signature that is good for it, whatever is kept about that."""
+        return self._admitted(action, headers, queue) is not None
+
+    def _admitted(self, action: Action, headers: Headers, queue: str) -> Admitted | None:
+        # A name that is none could lead to a path below the one that was signed.
+        if action.signed_method is None or not is_queue_name(queue):
+            return None
+        terms = SignedTerms(
+            paths=_texts(headers, PATHS),
+            methods=_texts(headers, METHODS),
+            project=_text(headers, PROJECT_ID) or None,
+            expires=_text(headers, EXPIRES),
+            signature=_text(headers, SIGNATURE),
+        )
+        path = f"/v2/queues/{queue}/messages"
+        return self._core.desk.look_at(terms, method=action.signed_method, path=path)
 
 
 def _text(headers: Headers, name: str) -> str:

@@ -9,7 +9,8 @@ from nuska.core.undoing import Undo
 from nuska.interfaces.identity import Caller
 from nuska.transport.websocket.actions.rows import Action, unknown
 from nuska.transport.websocket.actions.table import ACTIONS
-from nuska.transport.websocket.frames import Frame, Refused, Reply, read
+from nuska.transport.websocket.frames import Frame, Refused, Reply, bare, read
+from nuska.transport.websocket.letterheads import Letterhead
 
 
 class Turn:
@@ -58,6 +59,17 @@ class Turn:
     def settles_who(self) -> bool:
         """Who asks is another one after it."""
         return self.refusal is None and self.action is not None and self.action.settles_who
+
+
+def unread(head: Letterhead | None, *, binary: bool, refusal: Reply) -> Turn:
+    """For a message that is refused before its document is made; ``head``: None if it is no
+    request."""
+    turn = Turn(binary, 0)
+    turn.refusal = refusal
+    if head is not None:
+        turn.frame = bare(head.action, head.request_id, binary=binary)
+        turn.ordered = turn.frame.id is None
+    return turn
 
 
 def turn_of(data: bytes, *, binary: bool) -> Turn:
