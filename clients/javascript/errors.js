@@ -3,9 +3,9 @@
 export class NuskaError extends Error {
   /**
    * @param {string} message
-   * @param {{status?: number, title?: string, retryAfter?: number, cause?: unknown}} [about]
+   * @param {{status?: number, title?: string, retryAfter?: number, final?: boolean, cause?: unknown}} [about]
    */
-  constructor(message, { status = 0, title = "", retryAfter = 0, cause } = {}) {
+  constructor(message, { status = 0, title = "", retryAfter = 0, final = false, cause } = {}) {
     super(message, { cause });
     this.name = "NuskaError";
     /** The server's status; 0 when there was no answer: then the call may have been carried out. */
@@ -14,6 +14,8 @@ export class NuskaError extends Error {
     this.title = title;
     /** Seconds after which the server invites another attempt. */
     this.retryAfter = retryAfter;
+    /** No other attempt makes sense until somebody has done something about it. */
+    this.final = final;
   }
 }
 
@@ -23,6 +25,9 @@ const TRY_LATER = [...NOTHING_HAPPENED, 502, 503, 504];
 const ATTEMPTS = 5;
 const FIRST_PAUSE = 0.1; // seconds; the ceiling of the first one, which doubles with each
 const LONGEST_PAUSE = 5;
+
+/** Whether this is a 503 in the server's own words that invites nobody to come again. */
+export const isFinal = (status, title, retryAfter) => status === 503 && Boolean(title) && !retryAfter;
 
 /** Whether the server may be well again later. */
 export const passes = (error) =>
@@ -51,7 +56,7 @@ export async function persist(once, { harmful = false } = {}) {
       return await once();
     } catch (error) {
       const may = harmful ? NOTHING_HAPPENED.includes(error.status) : passes(error);
-      if (!may || attempt >= ATTEMPTS) throw error;
+      if (!may || error.final || attempt >= ATTEMPTS) throw error;
       await sleep(error.retryAfter + pause(attempt));
     }
   }

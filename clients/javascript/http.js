@@ -1,6 +1,6 @@
 // Calls over HTTP, by fetch. A request is sent once; who may send it again is decided elsewhere.
 
-import { NuskaError } from "./errors.js";
+import { NuskaError, isFinal } from "./errors.js";
 
 export class Http {
   constructor({ url, headers, timeout, fetch }) {
@@ -20,14 +20,13 @@ export class Http {
     });
     const text = await read(response);
     const answer = parsed(text);
-    if (response.ok) return { status: response.status, headers: response.headers, body: answer };
-    const title = answer?.title ?? answer?.error?.title ?? `${response.status}`;
-    const description = answer?.description ?? answer?.error?.message ?? "";
-    throw new NuskaError([title, description].filter(Boolean).join(": "), {
-      status: response.status,
-      title,
-      retryAfter: Number(response.headers.get("retry-after")) || 0,
-    });
+    if (!response.ok) throw refusal(response, answer);
+    return { status: response.status, headers: response.headers, body: answer };
+  }
+
+  /** The error that an answer stands for which `respond` gave. */
+  async refusal(response) {
+    return refusal(response, parsed(await read(response)));
   }
 
   /** The response as fetch gives it, for who reads it while it comes. */
@@ -49,6 +48,17 @@ export class Http {
       throw new NuskaError("no answer from the server", { cause });
     }
   }
+}
+
+function refusal(response, answer) {
+  const title = answer?.title ?? answer?.error?.title ?? `${response.status}`;
+  const description = answer?.description ?? answer?.error?.message ?? "";
+  return new NuskaError([title, description].filter(Boolean).join(": "), {
+    status: response.status,
+    title,
+    retryAfter: Number(response.headers.get("retry-after")) || 0,
+    final: isFinal(response.status, answer?.title, response.headers.get("retry-after")),
+  });
 }
 
 async function read(response) {

@@ -182,10 +182,7 @@ export class Live {
       },
     ).finally(() => clearTimeout(late));
     if (!response.ok)
-      throw new NuskaError(`the stream was refused: ${response.status}`, {
-        status: response.status,
-        retryAfter: Number(response.headers.get("retry-after")) || 0,
-      });
+      throw await this.#http.refusal(response);
     let begun = false;
     let retry = 0;
     let stopping = false;

@@ -113,6 +113,8 @@ export class NuskaError extends Error {
   status: number;
   title: string;
   retryAfter: number;
+  /** No other attempt makes sense until somebody has done something about it. */
+  final: boolean;
 }
 
 export class Nuska {

@@ -3,7 +3,7 @@
 // A connection may die without a word, and pages see no pings: one on which nothing at all has come
 // while an answer was due is given up.
 
-import { NuskaError } from "./errors.js";
+import { NuskaError, isFinal } from "./errors.js";
 
 const BROKEN = 1006; // the code that browsers show where no close was said
 const LISTS = ["URL-Methods", "URL-Paths"]; // lists in frames, comma-separated text over HTTP
@@ -103,7 +103,8 @@ export class Socket {
     const { title = "", exception, error, retry_after: retryAfter = 0 } = frame.body ?? {};
     const reason = exception ?? error ?? (typeof frame.body === "string" ? frame.body : "");
     const message = [title, reason].filter(Boolean).join(": ") || `status ${status}`;
-    return waiting.fail(new NuskaError(message, { status, title, retryAfter }));
+    const final = isFinal(status, title, retryAfter);
+    return waiting.fail(new NuskaError(message, { status, title, retryAfter, final }));
   }
 
   /** Wait for no good-bye, which may never come. */

@@ -62,7 +62,7 @@ def test_a_plain_one_is_signed_and_not_kept(here: Any) -> None:
     [
         (("url", "create", "climate", "--plain", "--uses", "1"), "nothing is kept"),
         (("url", "create", "climate", "--path", "stats"), "may hold"),
-        (("url", "create", "climate", "--seconds", "-5"), "in the future"),
+        (("url", "create", "climate", "--ttl", "-5"), "in the future"),
         (("url", "revoke", "climate"), "Give the id"),
         (("policy", "check", "nowhere.yaml"), "cannot be read"),
     ],

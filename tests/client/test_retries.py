@@ -216,3 +216,22 @@ def test_what_may_be_repeated(error, harmless, harmful):
 def test_a_policy_that_makes_no_sense_is_refused():
     with pytest.raises(ValueError, match="attempts"):
         RetryPolicy(attempts=0)
+
+
+NO_KEY = {"title": "Encryption key missing", "description": "The operator has to configure it."}
+
+
+async def test_what_only_the_operator_can_mend_is_asked_for_once(client, server, reply):
+    server.answers(reply.says(503, NO_KEY))
+    with pytest.raises(Unavailable, match="Encryption key missing") as refused:
+        await client.queue("jobs").post(1)
+    assert refused.value.final
+    assert len(server.seen) == 1
+
+
+async def test_a_503_that_says_nothing_of_its_own_is_no_last_word(client, server, reply):
+    server.answers(reply.says(503), reply.says(503, NO_KEY, headers={"Retry-After": "1"}))
+    with pytest.raises(Unavailable) as refused:
+        await client.queue("jobs").post(1)
+    assert not refused.value.final
+    assert len(server.seen) == RetryPolicy().attempts

@@ -143,6 +143,8 @@ async def test_a_refusal_is_the_same_error_as_over_http(lines, over) -> None:
         await line.replies(await line.asked("message_delete"), reason, status=403)
         away = {"exception": "Later.", "error": "Later.", "retry_after": 2}
         await line.replies(await line.asked("message_get"), away, status=503)
+        hopeless = {"title": "Encryption key missing", "exception": "No key.", "error": "No key."}
+        await line.replies(await line.asked("message_get"), hopeless, status=503)
         await line.ends()
 
     lines.script = [refuses]
@@ -152,7 +154,10 @@ async def test_a_refusal_is_the_same_error_as_over_http(lines, over) -> None:
     assert refusal.value.title == "Unable to delete"
     with pytest.raises(Unavailable) as refusal:
         await jobs.message("id-1")
-    assert refusal.value.retry_after == 2
+    assert (refusal.value.retry_after, refusal.value.final) == (2, False)
+    with pytest.raises(Unavailable) as refusal:
+        await jobs.message("id-2")
+    assert refusal.value.final
 
 
 async def test_a_token_is_shown_once_and_no_request_repeats_it(lines, over) -> None:

@@ -7,7 +7,7 @@ from nuska.domain.errors import InvalidInput, NotAllowed
 from nuska.domain.internal import internal, topic
 from nuska.domain.limits import Limits
 from nuska.domain.messages import QueueRef
-from nuska.interfaces.identity import Caller
+from nuska.interfaces.identity import Caller, Grant
 from nuska.transport.http.routes import routes_for
 
 QUEUE = QueueRef("acme", "jobs")
@@ -73,3 +73,55 @@ def test_the_rules_name_what_the_routes_do_and_nothing_else() -> None:
     routes = routes_for(Limits(admin_mode=True, pooling=True))
     asked = {operation.action for route in routes for operation in route.operations}
     assert asked - {None} == RULES.keys()
+
+
+@pytest.mark.parametrize(
+    ("grant", "action", "queue", "words"),
+    [
+        (
+            Grant(queues=frozenset({"b", "a"})),
+            "messages:create",
+            QUEUE,
+            "What you have shown is good for the queues a, b only.",
+        ),
+        (
+            Grant(queues=frozenset({"a"}), topics=frozenset({"news"})),
+            "messages:create",
+            QUEUE,
+            "What you have shown is good for the queue a and the topic news only.",
+        ),
+        (
+            Grant(queues=frozenset({"jobs"})),
+            "queues:get_all",
+            None,
+            "What you have shown is good for the queue jobs only; queues:get_all is not about one "
+            "of these.",
+        ),
+        (
+            Grant(queues=frozenset()),
+            "messages:create",
+            QUEUE,
+            "What you have shown is good for no queue.",
+        ),
+        (
+            Grant(actions=frozenset({"messages:get", "claims:create"})),
+            "messages:create",
+            QUEUE,
+            "What you have shown is not good for messages:create, but for claims:create, "
+            "messages:get only.",
+        ),
+        (
+            Grant(queues=frozenset(f"q{number:02}" for number in range(13))),
+            "messages:create",
+            QUEUE,
+            "What you have shown is good for the queues q00, q01, q02, q03, q04, q05, q06, q07, "
+            "q08, q09 and 3 more only.",
+        ),
+    ],
+)
+def test_whoever_is_refused_for_a_narrow_credential_is_told_what_it_is_good_for(
+    grant: Grant, action: str, queue: QueueRef | None, words: str
+) -> None:
+    with pytest.raises(NotAllowed) as refused:
+        allow(Caller("acme", frozenset({"member"}), grant=grant), action, queue)
+    assert refused.value.description == words

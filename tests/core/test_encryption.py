@@ -244,6 +244,22 @@ async def test_erasing_a_project_s_keys_erases_its_data_and_nobody_else_s(
     assert len(await service.stored()) == 1, "what nobody can open is deleted when it is claimed"
 
 
+async def test_erasing_takes_an_operator_s_key_and_not_the_one_that_wraps_what_is_erased(
+    service: Service,
+) -> None:
+    await service.encrypt()
+    await service.post(BODY)
+    operator = Caller("acme", frozenset({"admin"}))
+    service.keys()
+    with pytest.raises(InvalidInput, match="No encryption key is configured"):
+        await service.core.encryption.erase(operator)
+    service.keys(SECOND)
+    with pytest.raises(KeyMissing):
+        await service.listed()
+    assert await service.core.encryption.erase(operator) == 1
+    assert await service.listed() == []
+
+
 STEPS = 5
 """In which a wait passes."""
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from nuska.client import ADMIN, RetryPolicy, Unavailable
+from nuska.client import ADMIN, Unavailable
 from nuska.client.blocking import BlockingClient
 from nuska.domain.sealing import OperatorKeys
 from nuska.testing.server_process import ServerProcess
@@ -94,12 +94,11 @@ def test_a_server_without_the_key_says_so_and_one_with_it_has_everything(tmp_pat
     name = _name_of(keys.read_text())
     with (
         ServerProcess(data, *FLAGS) as server,
-        BlockingClient(
-            server.url, project="acme", headers=ADMIN, retry=RetryPolicy(attempts=1)
-        ) as client,
+        BlockingClient(server.url, project="acme", headers=ADMIN) as client,
     ):
         with pytest.raises(Unavailable, match="no encryption key") as refused:
             client.queue("vault").pop(1)
+        assert refused.value.final
         assert refused.value.retry_after is None
         assert "try again" not in refused.value.description
         with pytest.raises(Unavailable, match="its operator has to configure it"):

@@ -144,3 +144,13 @@ function subscribed(nuska, queue, { iterated = false, ...options }) {
     taken: async (count) => (await until(() => messages.length >= count), messages),
   };
 }
+
+test("a stream that is refused says why in the server's words", async () => {
+  const words = { error: { code: 401, title: "Unauthorized", message: "Show a token." } };
+  const fetch = async () => new Response(JSON.stringify(words), { status: 401 });
+  const live = client({ fetch }).subscribe("news", { over: "events" });
+  await assert.rejects(live[Symbol.asyncIterator]().next(), {
+    status: 401,
+    message: "Unauthorized: Show a token.",
+  });
+});

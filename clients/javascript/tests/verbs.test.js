@@ -105,6 +105,17 @@ test("where there is no WebSocket one has to be passed", () => {
   }
 });
 
+test("what only the operator can mend is asked for once", async () => {
+  let asked = 0;
+  const fetch = async () => {
+    asked++;
+    return new Response('{"title": "Encryption key missing", "description": "Ask."}', { status: 503 });
+  };
+  const nuska = client({ transport: "http", fetch });
+  await assert.rejects(nuska.queue("jobs").post(1), { status: 503, final: true });
+  assert.equal(asked, 1);
+});
+
 test("a server that nobody reaches is an error without a status", async () => {
   const nuska = new Nuska("http://127.0.0.1:9", { project: "p" });
   await assert.rejects(nuska.queue("jobs").post(1), { name: "NuskaError", status: 0 });

@@ -36,7 +36,7 @@ async def create(
     path: Annotated[Many, Parameter(help="messages, claims or subscriptions; may be repeated.")] = (
         "messages",
     ),
-    seconds: Annotated[int, Parameter(help="For how long it is good.")] = DAY,
+    ttl: Annotated[int, Parameter(help="Seconds it is good for.")] = DAY,
     note: Annotated[str, Parameter(help="To know it again.")] = "",
     uses: Annotated[int | None, Parameter(help="How many requests are let in.")] = None,
     max_body: Annotated[int | None, Parameter(help="Bytes of one post.")] = None,
@@ -53,7 +53,7 @@ async def create(
     narrowed = bool(note or network) or not uses is max_body is max_batch is None
     if plain and narrowed:
         raise CommandFailed(Exit.USAGE, "With --plain nothing is kept that could be narrowed.")
-    expires = datetime.now(UTC) + timedelta(seconds=seconds)
+    expires = datetime.now(UTC) + timedelta(seconds=ttl)
     kept: KeptUrl | None = None
     async with options.client() as client:
         urls = client.queue(queue).signed_urls

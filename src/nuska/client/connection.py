@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -196,12 +197,14 @@ async def _content(response: aiohttp.ClientResponse) -> bytes:
 def _error(status: int, headers: Mapping[str, str], content: bytes, reason: str) -> ErrorAnswer:
     """The error an answer stands for; a proxy's HTML becomes its status line."""
     title, description = _said(content)
+    retry_after = _retry_after(headers)
     return CLASS_OF_STATUS.get(status, ErrorAnswer)(
         status,
         title=title or f"{status} {reason}".strip(),
         description=description,
         request_id=headers.get("X-OpenStack-Request-ID"),
-        retry_after=_retry_after(headers),
+        retry_after=retry_after,
+        final=status == HTTPStatus.SERVICE_UNAVAILABLE and bool(title) and retry_after is None,
     )
 
 

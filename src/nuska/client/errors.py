@@ -60,6 +60,7 @@ class ErrorAnswer(ClientError):
         description: str = "",
         request_id: str | None = None,
         retry_after: float | None = None,
+        final: bool = False,
     ) -> None:
         super().__init__(status, title, description)
         self.status = status
@@ -71,6 +72,9 @@ class ErrorAnswer(ClientError):
         """What to quote to the operator: it is in the server's log."""
         self.retry_after = retry_after
         """Seconds after which the server invites a retry, if it did."""
+        self.final = final
+        """No retry makes sense until somebody has done something about it: a 503 in the server's
+        own words that invites none, such as that of a missing encryption key."""
 
     def __str__(self) -> str:
         said = ": ".join(part for part in (self.title, self.description) if part)

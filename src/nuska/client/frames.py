@@ -4,6 +4,7 @@ Refuses what does not look like this API. No sockets, no waiting.
 """
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 import msgspec
@@ -119,8 +120,13 @@ def _error(status: int, body: Raw) -> ErrorAnswer:
     title, reason = refusal.title or "", refusal.exception or refusal.error or ""
     if not title and refusal.exception:
         title = refusal.error or ""
+    is_final = status == HTTPStatus.SERVICE_UNAVAILABLE and bool(title)
     return CLASS_OF_STATUS.get(status, ErrorAnswer)(
-        status, title=title, description=reason, retry_after=refusal.retry_after
+        status,
+        title=title,
+        description=reason,
+        retry_after=refusal.retry_after,
+        final=is_final and refusal.retry_after is None,
     )
 
 

@@ -69,6 +69,8 @@ def may_repeat(error: ClientError, repeat: Repeat) -> bool:
             return True
         case ConnectionBroken():
             return repeat is Repeat.HARMLESS
+        case ErrorAnswer(final=True):
+            return False
         case ErrorAnswer(status=status):
             worth_it = TRY_LATER if repeat is Repeat.HARMLESS else NOTHING_HAPPENED
             return status in worth_it
@@ -77,7 +79,8 @@ def may_repeat(error: ClientError, repeat: Repeat) -> bool:
 
 
 def passes(error: ClientError) -> bool:
-    """Whether the server may be well again later, for who can wait that long."""
+    """Whether the server may be well again later, for who can wait that long: until its operator
+    has mended it, too."""
     match error:
         case ErrorAnswer(status=status):
             return status in TRY_LATER

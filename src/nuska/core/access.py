@@ -7,7 +7,7 @@ project's data a call reaches is not decided here: it is the caller's own, alway
 ``QueueRef`` is made from the caller.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 
 from nuska.domain.errors import InvalidInput, NotAllowed
@@ -19,6 +19,8 @@ from nuska.interfaces.identity import Caller, Grant, Verified
 ANYONE = ""
 """Any caller that an identity has accepted."""
 ADMIN = "admin"
+MOST_SHOWN = 10
+"""Names that a refusal lists of what a credential is good for."""
 MAY_WRITE = "may_write"
 WRITER = f"rule:{MAY_WRITE}"
 OPERATOR = f"rule:{CONTEXT_IS_ADMIN}"
@@ -182,10 +184,31 @@ def _asked(action: str) -> str:
 def check_grant(grant: Grant, action: str, queue: QueueRef | None) -> None:
     """Return if the credential, too, is good for this; else raise ``NotAllowed``."""
     if grant.actions is not None and action not in grant.actions:
-        raise NotAllowed(f"What you have shown is not good for {action}.")
+        raise NotAllowed(
+            f"What you have shown is not good for {action}, but for {_listed(grant.actions)} only."
+        )
     if grant.queues is None and grant.topics is None:
         return
     published = None if queue is None else origin(queue, "topics")
     names = grant.queues if published is None else grant.topics
     if queue is None or names is None or queue.name not in names:
-        raise NotAllowed("What you have shown is good for other queues only.")
+        asked = f"; {action} is not about one of these" if queue is None else ""
+        raise NotAllowed(f"What you have shown is good for {_places(grant)}{asked}.")
+
+
+def _places(grant: Grant) -> str:
+    """What the bearer could know from whoever gave him the credential; whether any of it exists
+    is not looked at."""
+    named = (("queue", grant.queues), ("topic", grant.topics))
+    parts = [
+        f"the {noun}{'s' if len(names) > 1 else ''} {_listed(names)}"
+        for noun, names in named
+        if names
+    ]
+    return f"{' and '.join(parts)} only" if parts else "no queue"
+
+
+def _listed(names: Collection[str]) -> str:
+    shown = sorted(names)[:MOST_SHOWN]
+    more = len(names) - len(shown)
+    return (", ".join(shown) or "nothing") + (f" and {more} more" if more else "")
