@@ -32,7 +32,7 @@ class PooledMessages:
         idempotency: Idempotency | None = None,
         now: Moment,
     ) -> Added:
-        return await self._placing.write(
+        return await self._placing.post(
             queue,
             lambda store: store.messages.add(
                 queue, messages, poster=poster, idempotency=idempotency, create=False, now=now

@@ -26,6 +26,7 @@ from nuska.domain.queues import Metadata
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.pooling import Outline, PoolableStore
 from nuska.stores.pooled.catalogue import Catalogue, Pin, SeenPin
+from nuska.stores.pooled.lines import Lines, Place
 from nuska.stores.pooled.logs import Logs
 from nuska.stores.pooled.pools import Pools
 
@@ -65,6 +66,7 @@ class Placing:
         self.clock = clock
         self.logs = Logs(catalogue, pools.own)
         self._kept: OrderedDict[QueueRef, tuple[Pin, float]] = OrderedDict()
+        self._lines = Lines()
 
     async def use(self, queue: QueueRef, use: Use[T], *, otherwise: T) -> T:
         """What ``use`` says of the store that the queue lies in; ``otherwise``, when it lies in
@@ -80,6 +82,13 @@ class Placing:
             return await self._write_at_home(queue, use, now=now)
         return await self._patiently(queue, use, make=True, now=now)
 
+    async def post(self, queue: QueueRef, use: Use[T], *, now: Moment) -> T:
+        """As ``write``; those of one queue reach its store in the order in which they came."""
+        if is_of_the_service(queue.project):
+            return await self._write_at_home(queue, use, now=now)
+        with self._lines.place(queue) as place:
+            return await self._patiently(queue, use, make=True, now=now, place=place)
+
     async def _write_at_home(self, queue: QueueRef, use: Use[T], *, now: Moment) -> T:
         own = self.pools.own
         for _ in range(DELETED_MEANWHILE):
@@ -88,11 +97,22 @@ class Placing:
             await own.queues.create(queue, {}, now=now)
         raise Unavailable("The queue is deleted again and again.")
 
-    async def _patiently(self, queue: QueueRef, use: Use[T], *, make: bool, now: Moment) -> T:
-        """Try until the queue is not on its way any more, ``PATIENCE`` at most."""
+    async def _patiently(
+        self,
+        queue: QueueRef,
+        use: Use[T],
+        *,
+        make: bool,
+        now: Moment,
+        place: Place | None = None,
+    ) -> T:
+        """Try until the queue is not on its way any more, ``PATIENCE`` at most; in its ``place``
+        where the order counts."""
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + PATIENCE, FIRST_PAUSE
         while True:
+            if place is not None:
+                await _its_turn(place, deadline)
             pin = await self.pin(queue)
             if pin is None and not make:
                 raise NowhereError
@@ -100,9 +120,15 @@ class Placing:
                 await self.make(queue, {}, relaxed=False, now=now)
                 continue
             try:
-                return await use(await self.pools.store(pin.pool))
+                store = await self.pools.store(pin.pool)
+                if place is not None:
+                    await _its_turn(place, deadline)  # somebody may have come back meanwhile
+                    place.leave()
+                return await use(store)
             except (QueueAway, QueueMissing):
                 self.drop(queue)
+                if place is not None:
+                    place.come_back()
             if loop.time() >= deadline:
                 raise Unavailable("The queue is being moved to another pool.")
             await asyncio.sleep(pause)
@@ -320,6 +346,13 @@ def refuse_letter_boxes(project: str) -> None:
     """Every store has letter boxes of its own, so that nobody can mean one by its name."""
     if is_letter_box(project):
         raise InvalidInput("A project's id has no such control characters.")
+
+
+async def _its_turn(place: Place, deadline: float) -> None:
+    try:
+        await place.first(deadline)
+    except TimeoutError:
+        raise Unavailable("Those who posted to the queue before wait for its store.") from None
 
 
 async def _lies_in(store: PoolableStore, queue: QueueRef) -> bool:
