@@ -519,12 +519,9 @@ async def test_stopping_finishes_what_has_begun_and_accepts_nothing_new(serve: A
         await answer(send, b"done")
 
     served = await serve(app, stop_timeout=10)
-    idle_reader, idle_writer = await asyncio.open_connection("127.0.0.1", served.port)
     talking = asyncio.create_task(converse("127.0.0.1", served.port, GET, until_closed=True))
     await begun.wait()
     served.server.stop_accepting()
-    assert await idle_reader.read() == b""
-    idle_writer.close()
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", served.port)
     stopping = asyncio.create_task(served.server.stop())

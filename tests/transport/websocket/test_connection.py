@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import json
+import socket
 import struct
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -17,6 +19,7 @@ from nuska.testing.raw_http import converse
 from nuska.testing.raw_websocket import LIST, WITHIN, request
 from nuska.testing.websocket_client import CLIENT, talking
 from nuska.testing.websocket_frames import frame, handshake
+from nuska.transport.server import bounds as server_bounds
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -257,6 +260,23 @@ async def test_a_stop_answers_what_has_begun_and_says_that_it_restarts(serve: An
                 await talk.next()
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 1012
+        await stopping
+
+
+async def test_a_handshake_that_comes_while_the_server_stops_is_to_be_tried_again(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_bounds, "FIRST_WITHIN", 60.0)
+    served = await serve(server={"stop_timeout": 60.0})
+    address = urlsplit(served.ws)
+    with socket.create_connection((address.hostname, address.port)) as early:
+        await until(lambda: served.server.open_connections == 1)
+        stopping = asyncio.create_task(served.server.stop())
+        await asyncio.sleep(0)
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(served.ws, sock=early, proxy=None)
+        assert refused.value.response.status_code == 503
+        assert refused.value.response.headers["retry-after"]
         await stopping
 
 

@@ -35,6 +35,9 @@ LIGHT = 1024
 """Bytes of a WebSocket message that is read whatever else is in memory."""
 ROOM_WITHIN = 10.0
 """Seconds that a message waits for there to be room; then its connection is closed."""
+FIRST_WITHIN = 2.0
+"""Seconds that a server which stops leaves a new connection for its first request: whoever has
+just connected has sent one, and could not know whether it was carried out."""
 LINGER = 5.0
 """Seconds for which input is still taken (and thrown away) after the last answer."""
 

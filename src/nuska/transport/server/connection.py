@@ -28,6 +28,7 @@ from nuska.transport.server.refusals import (
     HEAD_TOO_LARGE,
     HEAD_TOO_SLOW,
     NOT_HTTP,
+    STOPPING,
     TOO_MANY_CONNECTIONS,
     Refusal,
     malformed,
@@ -97,6 +98,7 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         shared = self.shared
         shared.counters.connections += 1
+        shared.deserted.clear()
         self.since = shared.now
         excess = len(self.connections) - shared.bounds.max_connections
         if excess > _TURNED_AWAY_AT_ONCE:
@@ -210,6 +212,8 @@ class Connection(HttpToolsProtocol):
             "nuska.gone": self.gone,
         }
         if self._is_handshake(decoded):
+            if shared.stopping:
+                self._leave(STOPPING)
             self._handshake = scope
             return
         self.headers = []  # trailers, which nobody reads, must not look like headers
@@ -282,10 +286,12 @@ class Connection(HttpToolsProtocol):
         Asks the socket: the event loop hears of it only at its next turn, and whoever has just
         taken messages for this client must know before that.
         """
-        if self.transport.is_closing():
-            return True
+        return self.transport.is_closing() or self._happened(_HUNG_UP)
+
+    def _happened(self, events: int) -> bool:
+        """As the socket says, of which the event loop may hear at its next turn only."""
         poll = select.poll()
-        poll.register(self.transport.get_extra_info("socket").fileno(), _HUNG_UP)
+        poll.register(self.transport.get_extra_info("socket").fileno(), events)
         return bool(poll.poll(0))
 
     def check(self, now: float) -> None:
@@ -297,10 +303,8 @@ class Connection(HttpToolsProtocol):
                 self.transport.abort()
         elif self.phase == _IDLE:
             # A handler may take its time: long polls do.
-            if self.running is None:
-                fresh = self.cycle is None
-                if waited > (limits.head_timeout if fresh else limits.idle_timeout):
-                    self._hang_up()
+            if self.running is None and waited > self._patience():
+                self._hang_up()
         elif self.phase == _DEAF:
             unsent = self.transport.get_write_buffer_size()
             if self.running is None and waited > (limits.send_timeout if unsent else LINGER):
@@ -318,9 +322,19 @@ class Connection(HttpToolsProtocol):
         if self.running is not None:
             self.running.keep_alive = False
         elif self.phase == _IDLE:
-            self._hang_up()
+            if not self.transport.is_closing() and self._happened(select.POLLIN):
+                self.since = self.shared.now  # it is read at the loop's next turn
+            elif self.cycle is not None or self.shared.now - self.since > at_most.FIRST_WITHIN:
+                self._hang_up()
         elif self.phase == _DEAF:
             self.transport.close()
+
+    def _patience(self) -> float:
+        """Seconds for which a request is waited for."""
+        if self.shared.stopping:
+            return at_most.FIRST_WITHIN
+        limits = self.shared.bounds
+        return limits.head_timeout if self.cycle is None else limits.idle_timeout
 
     # How it is done
 
@@ -347,7 +361,6 @@ class Connection(HttpToolsProtocol):
             and (paths is None or path in paths)
             and self.parser.should_upgrade()
             and self.running is None
-            and not self.shared.stopping
             and is_handshake(self.headers)
         )
 

@@ -49,6 +49,11 @@ TOO_MANY_CONNECTIONS = Refusal(
     "Service temporarily unavailable",
     "The server has as many connections as it may have. Please retry in a few seconds.",
 )
+STOPPING = Refusal(
+    503,
+    "Service temporarily unavailable",
+    "The server is stopping. Please retry in a few seconds.",
+)
 FOREIGN = Refusal(
     403,
     "Not authorized",

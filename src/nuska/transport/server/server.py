@@ -109,7 +109,8 @@ class HttpServer:
         )
 
     def stop_accepting(self) -> None:
-        """No new connections; idle ones end; requests in flight are answered, then end."""
+        """No new connections; idle ones end; requests in flight are answered, then end, and so
+        is the first request of a connection that was made a moment ago."""
         self._shared.stopping = True
         for server in self._servers:
             server.close()
@@ -117,13 +118,14 @@ class HttpServer:
             port.close()
         for connection in tuple(self._shared.connections):
             connection.shutdown()
-        if not self._shared.connections:
-            self._shared.deserted.set()
 
     async def stop(self) -> None:
         """Wait for the requests in flight, at most ``stop_timeout``, then cut off the rest."""
         if not self._shared.stopping:
             self.stop_accepting()
+        await asyncio.sleep(0)  # then the loop has told of what it had accepted
+        if not self._shared.connections:
+            self._shared.deserted.set()
         try:
             async with asyncio.timeout(self.bounds.stop_timeout):
                 await self._shared.deserted.wait()
