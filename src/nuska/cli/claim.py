@@ -75,10 +75,7 @@ async def renew(
     """Let a claim last for another ttl from now."""
     async with options.client() as client:
         await client.queue(queue).renew_claim(claim, ttl=ttl, grace=grace)
-    if options.as_json:
-        options.output.json({"id": claim, "ttl": ttl})
-    else:
-        options.output.note(f"Claim {claim} lasts {ttl} seconds from now.")
+    options.output.done({"id": claim, "ttl": ttl}, f"Claim {claim} lasts {ttl} seconds from now.")
 
 
 @app.command
@@ -86,10 +83,7 @@ async def release(queue: QueueName, claim: ClaimId, /, *, options: Options = DEF
     """End a claim; its messages are free at once. It need not exist."""
     async with options.client() as client:
         await client.queue(queue).release_claim(claim)
-    if options.as_json:
-        options.output.json({"id": claim, "released": True})
-    else:
-        options.output.note(f"Claim {claim} is over.")
+    options.output.done({"id": claim, "released": True}, f"Claim {claim} is over.")
 
 
 async def _show(options: Options, claim: Claim) -> None:

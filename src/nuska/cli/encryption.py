@@ -50,12 +50,9 @@ async def rotate(*, options: Options = DEFAULTS) -> None:
     """Have the project's encrypted queues use new data keys from now on."""
     async with options.client(headers=ADMIN) as client:
         queues = await client.encryption.rotate()
-    if options.as_json:
-        options.output.json({"queues": queues})
-    else:
-        options.output.note(
-            f"{counted(queues, 'queue')} will get new data keys with the next post."
-        )
+    options.output.done(
+        {"queues": queues}, f"{counted(queues, 'queue')} will get new data keys with the next post."
+    )
 
 
 @app.command
@@ -71,10 +68,7 @@ async def erase(
         )
     async with options.client(headers=ADMIN) as client:
         keys = await client.encryption.erase()
-    if options.as_json:
-        options.output.json({"keys": keys})
-    else:
-        options.output.note(f"{counted(keys, 'data key')} erased.")
+    options.output.done({"keys": keys}, f"{counted(keys, 'data key')} erased.")
 
 
 @app.command
@@ -82,7 +76,4 @@ async def rewrap(*, options: Options = DEFAULTS) -> None:
     """Wrap the data keys of every project with the operator's first key."""
     async with options.client(headers=ADMIN) as client:
         keys = await client.encryption.rewrap()
-    if options.as_json:
-        options.output.json({"keys": keys})
-    else:
-        options.output.note(f"{counted(keys, 'data key')} wrapped anew.")
+    options.output.done({"keys": keys}, f"{counted(keys, 'data key')} wrapped anew.")

@@ -47,10 +47,9 @@ async def put(
         raise CommandFailed(Exit.USAGE, "Give the name of a pool.")
     async with options.client(headers=ADMIN) as client:
         await client.flavor(name).put(list(pools))
-    if options.as_json:
-        options.output.json({"name": name, "put": True})
-    else:
-        options.output.note(f"Flavor {name} has the pools {', '.join(pools)}.")
+    options.output.done(
+        {"name": name, "put": True}, f"Flavor {name} has the pools {', '.join(pools)}."
+    )
 
 
 @app.command(usage="Usage: nuska flavor delete [OPTIONS] NAME...")
@@ -64,7 +63,4 @@ async def delete(
     async with options.client(headers=ADMIN) as client:
         for name in names:
             await client.flavor(name).delete()
-            if options.as_json:
-                options.output.json({"name": name, "deleted": True})
-            else:
-                options.output.note(f"Flavor {name} is gone.")
+            options.output.done({"name": name, "deleted": True}, f"Flavor {name} is gone.")

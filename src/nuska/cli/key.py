@@ -113,10 +113,7 @@ async def revoke(*ids: Ids, options: Options = DEFAULTS) -> None:
     async with options.client(headers=ADMIN) as client:
         for id_ in ids:
             await client.keys().revoke(id_)
-            if options.as_json:
-                options.output.json({"id": id_, "revoked": True})
-            else:
-                options.output.note(f"Key {id_} is good no more.")
+            options.output.done({"id": id_, "revoked": True}, f"Key {id_} is good no more.")
 
 
 def _cells(key: Key) -> Cells:

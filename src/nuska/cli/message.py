@@ -132,10 +132,9 @@ async def delete(
     async with options.client() as client:
         for message_id in ids:
             await client.queue(queue).delete_message(message_id, claim_id=claim)
-            if options.as_json:
-                options.output.json({"id": message_id, "deleted": True})
-            else:
-                options.output.note(f"Message {message_id} is gone.")
+            options.output.done(
+                {"id": message_id, "deleted": True}, f"Message {message_id} is gone."
+            )
 
 
 @app.command

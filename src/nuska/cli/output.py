@@ -68,6 +68,13 @@ class Output:
         if not self.as_json:
             sys.stderr.write(f"{printable(sentence)}\n")
 
+    def done(self, record: Mapping[str, object], sentence: str) -> None:
+        """What has become of it: for programs, or for people."""
+        if self.as_json:
+            self.json(record)
+        else:
+            self.note(sentence)
+
     def json(self, value: object) -> None:
         """One line of JSON."""
         sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")

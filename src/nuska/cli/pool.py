@@ -81,10 +81,7 @@ async def put(
         uri = sys.stdin.readline(MAX_LINE).strip()
     async with options.client(headers=ADMIN) as client:
         await client.pool(name).put(uri, weight=weight, flavor=flavor, options=kept or None)
-    if options.as_json:
-        options.output.json({"name": name, "put": True})
-    else:
-        options.output.note(f"Pool {name} is there.")
+    options.output.done({"name": name, "put": True}, f"Pool {name} is there.")
 
 
 @app.command
@@ -113,10 +110,7 @@ async def update(
         raise CommandFailed(Exit.USAGE, "Say what is to change.")
     async with options.client(headers=ADMIN) as client:
         changed = await client.pool(name).update(changes)
-    if options.as_json:
-        options.output.json(document(changed))
-    else:
-        options.output.note(f"Pool {name} is changed.")
+    options.output.done(document(changed), f"Pool {name} is changed.")
 
 
 @app.command(usage="Usage: nuska pool delete [OPTIONS] NAME...")
@@ -130,10 +124,7 @@ async def delete(
     async with options.client(headers=ADMIN) as client:
         for name in names:
             await client.pool(name).delete()
-            if options.as_json:
-                options.output.json({"name": name, "deleted": True})
-            else:
-                options.output.note(f"Pool {name} is gone.")
+            options.output.done({"name": name, "deleted": True}, f"Pool {name} is gone.")
 
 
 @app.command

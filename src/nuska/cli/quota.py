@@ -66,10 +66,9 @@ async def reset(
     async with options.client(headers=ADMIN) as client:
         for project in projects:
             await client.quotas().reset(project)
-            if options.as_json:
-                options.output.json({"project": project, "reset": True})
-            else:
-                options.output.note(f"{project}: the limits of every project hold.")
+            options.output.done(
+                {"project": project, "reset": True}, f"{project}: the limits of every project hold."
+            )
 
 
 def _changes(limits: Sequence[str]) -> dict[str, Any]:

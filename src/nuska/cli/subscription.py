@@ -318,7 +318,4 @@ def _cells(found: Subscription) -> Cells:
 
 
 def _told(options: Options, id_: str, what: str) -> None:
-    if options.as_json:
-        options.output.json({"subscription_id": id_, what: True})
-    else:
-        options.output.note(f"Subscription {id_} {what}.")
+    options.output.done({"subscription_id": id_, what: True}, f"Subscription {id_} {what}.")

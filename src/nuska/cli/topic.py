@@ -53,10 +53,10 @@ async def create(
         raise CommandFailed(Exit.USAGE, f"{error}.") from None
     async with options.client() as client:
         created = await client.topic(name).create(pairs)
-    if options.as_json:
-        options.output.json({"name": name, "created": created})
-    else:
-        options.output.note(f"Topic {name} {'created' if created else 'was there already'}.")
+    options.output.done(
+        {"name": name, "created": created},
+        f"Topic {name} {'created' if created else 'was there already'}.",
+    )
 
 
 @app.command
@@ -114,7 +114,4 @@ async def _each(names: tuple[str, ...], what: str, options: Options) -> None:
         for name in names:
             topic = client.topic(name)
             await (topic.purge() if what == "purge" else topic.delete())
-            if options.as_json:
-                options.output.json({"name": name, f"{what}d": True})
-            else:
-                options.output.note(f"Topic {name} {what}d.")
+            options.output.done({"name": name, f"{what}d": True}, f"Topic {name} {what}d.")

@@ -124,10 +124,7 @@ async def revoke(
     async with options.client() as client:
         for id_ in ids:
             await client.queue(queue).signed_urls.revoke(id_)
-            if options.as_json:
-                options.output.json({"id": id_, "revoked": True})
-            else:
-                options.output.note(f"{id_} is good no more.")
+            options.output.done({"id": id_, "revoked": True}, f"{id_} is good no more.")
 
 
 def _cells(found: KeptUrl) -> Cells:

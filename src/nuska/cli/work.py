@@ -93,10 +93,10 @@ async def work(
         )
         with _signals(worker, commands):
             report = await worker.run()
-    if options.as_json:
-        options.output.json({"done": report.done, "failed": report.failed})
-    else:
-        options.output.note(f"{report.done} done, {report.failed} failed.")
+    options.output.done(
+        {"done": report.done, "failed": report.failed},
+        f"{report.done} done, {report.failed} failed.",
+    )
     failed = report.failed and (once or until_empty)
     return Exit.REFUSED if failed or commands.killed else Exit.DONE
 
