@@ -55,6 +55,16 @@ async def watched(tokens: Remembered, token: str = "t") -> Watched:
     return tokens.watch(token, await tokens.verify(token))
 
 
+async def due(
+    tokens: Remembered, authority: Authority, clock: ManualClock, count: int
+) -> list[Watched]:
+    """Watched tokens, all of which are to be asked about again when somebody looks."""
+    watches = [await watched(tokens, f"t{number}") for number in range(count)]
+    clock.advance(seconds=61)
+    del authority.asked[:]
+    return watches
+
+
 async def settled() -> None:
     """Let what runs in the background go on."""
     for _ in range(5):
@@ -188,10 +198,8 @@ async def test_questions_in_the_background_queue_up_and_leave_room_for_who_waits
     clock: ManualClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    watches = [await watched(tokens, f"t{number}") for number in range(10)]
     monkeypatch.setattr(watching, "AT_A_TIME", 3)
-    clock.advance(seconds=61)
-    del authority.asked[:]
+    watches = await due(tokens, authority, clock, 10)
     for _ in range(3):
         for watch in watches:
             watch.look()
@@ -210,10 +218,8 @@ async def test_questions_about_tokens_that_nobody_watches_any_more_are_not_asked
     clock: ManualClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    watches = [await watched(tokens, f"t{number}") for number in range(5)]
     monkeypatch.setattr(watching, "AT_A_TIME", 1)
-    clock.advance(seconds=61)
-    del authority.asked[:]
+    watches = await due(tokens, authority, clock, 5)
     for watch in watches:
         watch.look()
     del watch, watches[1:]
@@ -240,10 +246,8 @@ async def test_watched_tokens_may_be_asked_about_at_another_pace(
 async def test_what_is_closed_asks_nothing_more(
     tokens: Remembered, authority: Authority, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watches = [await watched(tokens, f"t{number}") for number in range(5)]
     monkeypatch.setattr(watching, "AT_A_TIME", 1)
-    clock.advance(seconds=61)
-    del authority.asked[:]
+    watches = await due(tokens, authority, clock, 5)
     for watch in watches:
         watch.look()
     await tokens.close()

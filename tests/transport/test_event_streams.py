@@ -333,14 +333,10 @@ async def test_a_stop_ends_streams_and_tells_when_to_come_back(service: Service)
     assert len(set(later)) > 1
 
 
-async def test_an_idle_stream_ends_when_what_was_shown_is_good_no_longer(
-    service: Service,
-) -> None:
-    await service.start()
-    good = [True, True, False]
-
-    async def still_good() -> bool:
-        return good.pop(0)
+async def begun(
+    service: Service, still_good: Callable[[], Awaitable[bool]], heartbeat: float
+) -> EventStream:
+    """A stream without a socket; what was shown for it is good as long as ``still_good`` says."""
 
     async def never() -> None:
         await asyncio.Event().wait()
@@ -352,11 +348,24 @@ async def test_an_idle_stream_ends_when_what_was_shown_is_good_no_longer(
         seeded_bytes(3),
         attributes=False,
         most=1_000_000,
-        heartbeat=0.01,
+        heartbeat=heartbeat,
         until_gone=never,
         still_good=still_good,
     )
     stream.begin(await service.core.live.listen("acme", (queue,), stream))
+    return stream
+
+
+async def test_an_idle_stream_ends_when_what_was_shown_is_good_no_longer(
+    service: Service,
+) -> None:
+    await service.start()
+    good = [True, True, False]
+
+    async def still_good() -> bool:
+        return good.pop(0)
+
+    stream = await begun(service, still_good, heartbeat=0.01)
     pieces = [piece async for piece in stream]
     await stream.close()
     assert pieces[1:-1] == [b":\n\n", b":\n\n"]
@@ -373,21 +382,7 @@ async def test_a_busy_stream_ends_too_when_what_was_shown_is_good_no_longer(
     async def still_good() -> bool:
         return good
 
-    async def never() -> None:
-        await asyncio.Event().wait()
-
-    queue = QueueRef("acme", "jobs")
-    stream = EventStream(
-        queue,
-        service.core.clock,
-        seeded_bytes(3),
-        attributes=False,
-        most=1_000_000,
-        heartbeat=0.05,
-        until_gone=never,
-        still_good=still_good,
-    )
-    stream.begin(await service.core.live.listen("acme", (queue,), stream))
+    stream = await begun(service, still_good, heartbeat=0.05)
     caller = Caller("acme", client=b"c")
     pieces = []
     async with asyncio.timeout(10):

@@ -14,7 +14,7 @@ from nuska.domain.quotas import Quota
 from nuska.interfaces.identity import Verified
 from nuska.testing.raw_websocket import LIST, Raw, request
 from nuska.testing.tokens import Tokens
-from nuska.testing.websocket_client import talking
+from nuska.testing.websocket_client import Talk, talking
 from nuska.testing.websocket_frames import frame, handshake
 from nuska.transport.server import bounds
 from nuska.transport.websocket import service
@@ -207,25 +207,27 @@ async def test_where_all_are_known_who_goes_beyond_that_is_closed(
     assert (await first.frame())[0] == 1
 
 
+async def all_are_answered(served: Any, talk: Talk, *, filler: Any, at_a_time: int) -> None:
+    """Ten requests that wait, of which so many are carried out before the others have room."""
+    for number in range(10):
+        await talk.send("message_list", id=number, queue_name=f"q{number}", wait=20, filler=filler)
+    async with asyncio.timeout(20):
+        while served.core.wakeups.waiters < at_a_time:  # noqa: ASYNC110  it is only counted
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.2)
+    assert served.core.wakeups.waiters == at_a_time
+    served.core.wakeups.stop()
+    seen = [(await talk.reply()).document["request_id"] for _ in range(10)]
+    assert sorted(seen) == list(range(10))
+
+
 async def test_large_requests_are_carried_out_a_few_at_a_time(
     serve: Any, dial: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bounds, "MAX_IN_HAND", 1_000_000)
     served = await serve()
     async with talking(served.ws) as talk:
-        filler = "x" * 250_000
-        for number in range(10):
-            await talk.send(
-                "message_list", id=number, queue_name=f"q{number}", wait=20, filler=filler
-            )
-        async with asyncio.timeout(20):
-            while served.core.wakeups.waiters < 3:  # noqa: ASYNC110  it is only counted
-                await asyncio.sleep(0.01)
-        await asyncio.sleep(0.2)
-        assert served.core.wakeups.waiters == 3
-        served.core.wakeups.stop()
-        seen = [(await talk.reply()).document["request_id"] for _ in range(10)]
-        assert sorted(seen) == list(range(10))
+        await all_are_answered(served, talk, filler="x" * 250_000, at_a_time=3)
 
 
 @pytest.mark.parametrize("binary", [False, True])
@@ -236,18 +238,7 @@ async def test_requests_count_for_what_they_take_in_memory(
     served = await serve()
     async with talking(served.ws, binary=binary) as talk:
         filler = [[] for _ in range(10_000)]  # two bytes each, and more than sixty when read
-        for number in range(10):
-            await talk.send(
-                "message_list", id=number, queue_name=f"q{number}", wait=20, filler=filler
-            )
-        async with asyncio.timeout(20):
-            while served.core.wakeups.waiters < 1:  # noqa: ASYNC110  it is only counted
-                await asyncio.sleep(0.01)
-        await asyncio.sleep(0.2)
-        assert served.core.wakeups.waiters == 1
-        served.core.wakeups.stop()
-        seen = [(await talk.reply()).document["request_id"] for _ in range(10)]
-        assert sorted(seen) == list(range(10))
+        await all_are_answered(served, talk, filler=filler, at_a_time=1)
 
 
 # Options of subscriptions
