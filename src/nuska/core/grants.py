@@ -2,8 +2,8 @@
 
 A record stands for one of them; without its record it is good for nothing. So one that is
 revoked is refused at once, on every node: whoever shows one has its record looked at, for every
-request. Uses are counted there too, by compare-and-set, before a request goes on: never more
-than were given, whatever comes of the request.
+request. Uses are counted there too, by compare-and-set, before a request is carried out: never more
+than were given, whatever comes of it. Only one that is refused for the pace of its project is none.
 
 | collection | key | value |
 |---|---|---|
@@ -120,31 +120,40 @@ class GrantRecords:
                 yield _decode(record.value)
             start = page[-1].key
 
-    async def redeem(self, queue: QueueRef, id_: str, *, source: str | None) -> KeptGrant | None:
-        """What is kept under the id, with one more use; None when it is good no more, or not for
-        this ``source``, an address (None: there is none)."""
+    async def good_for(self, queue: QueueRef, id_: str, source: str | None) -> KeptGrant | None:
+        """What is kept under the id; None when it is good no more, or not for this ``source``, an
+        address (None: there is none)."""
         grant = await self.get(queue, id_)
-        if grant is None or not is_from(grant.networks, source):
+        if grant is None or not is_from(grant.networks, source) or _is_used_up(grant):
             return None
-        if grant.uses is None:
-            return grant
+        return grant
+
+    async def count(self, queue: QueueRef, id_: str) -> bool:
+        """One more use; False, and nothing is counted, when there is none left."""
+        return await self._count(queue, id_, 1)
+
+    async def uncount(self, queue: QueueRef, id_: str) -> None:
+        """A use that was counted has come to nothing."""
+        await self._count(queue, id_, -1)
+
+    async def _count(self, queue: QueueRef, id_: str, by: int) -> bool:
         key = key_of(queue.project, queue.name, id_)
         async with self._counting.setdefault(key, asyncio.Lock()):
-            return await self._count(queue, id_)
-
-    async def _count(self, queue: QueueRef, id_: str) -> KeptGrant | None:
-        key = key_of(queue.project, queue.name, id_)
-        for _ in range(TRIES):
-            record = await self._records.get(GRANTS, key)
-            grant = None if record is None else _decode(record.value)
-            if record is None or grant is None or self._clock.now() >= grant.expires_at:
-                return None
-            if grant.uses is not None and grant.used >= grant.uses:
-                return None
-            counted = replace(grant, used=grant.used + 1)
-            if await self._records.put(GRANTS, key, _encode(counted), version=record.version):
-                return counted
+            for _ in range(TRIES):
+                record = await self._records.get(GRANTS, key)
+                grant = None if record is None else _decode(record.value)
+                if record is None or grant is None or self._clock.now() >= grant.expires_at:
+                    return False
+                if by > 0 and _is_used_up(grant):
+                    return False
+                counted = replace(grant, used=max(0, grant.used + by))
+                if await self._records.put(GRANTS, key, _encode(counted), version=record.version):
+                    return True
         raise Unavailable("Too many requests show this URL at once.")
+
+
+def _is_used_up(grant: KeptGrant) -> bool:
+    return grant.uses is not None and grant.used >= grant.uses
 
 
 def is_from(networks: tuple[str, ...], source: str | None) -> bool:

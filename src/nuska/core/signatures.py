@@ -6,11 +6,13 @@ What was verified is remembered by the exact terms shown, until they expire; wha
 is never remembered, so that nobody can fill the memory with what he makes up.
 """
 
+import logging
 import re
 
 from msgspec import Struct
 
 from nuska.core.grants import GrantRecords, KeptGrant
+from nuska.domain.errors import Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.domain.signing import SignedTerms, Signer, covering
@@ -44,6 +46,7 @@ REMEMBERED = 4096
 MAX_REMEMBERED_SIZE = 2048
 """Characters of terms that are remembered; longer ones are verified anew every time."""
 
+log = logging.getLogger("nuska.signatures")
 _PATH = re.compile(
     r"/v2/(queues|topics)/([A-Za-z0-9_.-]{1,64})/(messages|claims|subscriptions)(?:/[!-~]+)?"
 )
@@ -54,7 +57,7 @@ class Admitted(Struct, frozen=True, kw_only=True):
 
     verified: Verified
     kept_as: str = ""
-    """The id that must be redeemed first; empty: there is nothing more to ask."""
+    """The id that must be looked up first; empty: there is nothing more to ask."""
     queue: str = ""
 
 
@@ -92,16 +95,17 @@ class SignatureDesk:
         letter: the service signs the path of one confirmation alone for its subscriber only."""
         return terms.ends if terms.paths == (path,) and not terms.kept_as else None
 
-    async def redeem(self, admitted: Admitted, *, source: str | None) -> Verified | None:
+    async def look_up(self, admitted: Admitted, *, source: str | None) -> Verified | None:
         """Who is calling, with what is kept about the signature; None when it was revoked, is
-        used up, or is not good for this ``source``, an address. Counts as one use."""
+        used up, or is not good for this ``source``, an address. ``spend`` before the request is
+        carried out, if the uses are counted."""
         verified = admitted.verified
         if not admitted.kept_as:
             return verified
         if self._grants is None or verified.project is None or verified.grant is None:
             return None
         queue = QueueRef(verified.project, admitted.queue)
-        kept = await self._grants.redeem(queue, admitted.kept_as, source=source)
+        kept = await self._grants.good_for(queue, admitted.kept_as, source)
         if kept is None:
             return None
         return Verified(
@@ -110,6 +114,22 @@ class SignatureDesk:
             grant=_narrowed(verified.grant, kept),
             expires_at=verified.expires_at,
         )
+
+    async def spend(self, caller: Caller) -> bool:
+        """Count one use of what the caller has shown; False when there is none left."""
+        kept = _kept(caller)
+        return self._grants is not None and kept is not None and await self._grants.count(*kept)
+
+    async def give_back(self, caller: Caller) -> None:
+        """The request that was to be the use came too fast for its project. Not being able to say
+        so costs the use, and nothing else."""
+        kept = _kept(caller)
+        if self._grants is None or kept is None:
+            return
+        try:
+            await self._grants.uncount(*kept)
+        except Unavailable as error:
+            log.warning("a use is not given back", extra={"reason": error.description})
 
     async def is_still_good(self, project: str, grant: Grant) -> bool:
         """Whether a signature that was redeemed is still kept: for connections that last."""
@@ -176,8 +196,17 @@ def _narrowed(grant: Grant, kept: KeptGrant) -> Grant:
         topics=grant.topics,
         max_body=kept.max_body,
         max_batch=kept.max_batch,
+        counted=kept.uses is not None,
         delegated=True,
     )
+
+
+def _kept(caller: Caller) -> tuple[QueueRef, str] | None:
+    """The queue and the id under which what the caller has shown is kept."""
+    grant = caller.grant
+    if grant is None or not grant.queues:
+        return None
+    return QueueRef(caller.project, next(iter(grant.queues))), grant.id
 
 
 def _size(terms: SignedTerms) -> int:

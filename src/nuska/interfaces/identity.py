@@ -43,6 +43,8 @@ class Grant(Struct, frozen=True, gc=False, kw_only=True):
     """Bytes of one post."""
     max_batch: int | None = None
     """Messages in one post."""
+    counted: bool = False
+    """There are so many uses of it: each is counted before the request is carried out."""
     delegated: bool = False
     """Whoever made it was allowed its actions then: the bearer is not asked for roles."""
 

@@ -8,7 +8,10 @@ from urllib.parse import parse_qs
 import pytest
 
 from nuska.core import build_core
+from nuska.core.grants import GrantRecords
 from nuska.core.sharing import MAX_GRANTS, SharingRules
+from nuska.domain.errors import Unavailable
+from nuska.domain.quotas import Quota
 from nuska.domain.signing import Signer
 from nuska.identity.none import NoAuthentication
 from nuska.testing.asgi import AsgiDriver
@@ -101,6 +104,43 @@ async def test_a_request_that_fails_later_is_a_use_all_the_same(house: House) ->
     made = await house.grant(methods=["POST"], uses=1)
     assert await status(house.nobody, "POST", made["urls"][0], b"no JSON") == 400
     assert await status(house.nobody, "POST", made["urls"][0], BODY) == 404
+
+
+@pytest.mark.parametrize("limit", ["requests_per_second", "messages_per_second"])
+async def test_a_request_that_is_too_fast_for_its_project_is_no_use(
+    house: House, limit: str
+) -> None:
+    sharing = SharingRules(signer=Signer(KEY))
+    quota = Quota(**{limit: 2})
+    limited = build_core(store=house.store, clock=house.clock, sharing=sharing, quota=quota)
+    nobody = AsgiDriver(build_app(limited, NoAuthentication()), {})
+    made = await house.grant(methods=["POST"], uses=3)
+    asked = [await status(nobody, "POST", made["urls"][0], BODY) for _ in range(5)]
+    assert asked == [201] * 2 + [503] * 3
+    house.clock.advance(seconds=1)
+    assert await status(nobody, "POST", made["urls"][0], BODY) == 201
+    assert await status(nobody, "POST", made["urls"][0], BODY) == 404, "they are used up"
+    found = await house.member.get(f"{ORDERS}/grants/{made['id']}")
+    assert found.json()["used"] == 3
+
+
+async def test_a_use_that_cannot_be_given_back_is_only_a_use(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sharing = SharingRules(signer=Signer(KEY))
+    quota = Quota(messages_per_second=1)
+    limited = build_core(store=house.store, clock=house.clock, sharing=sharing, quota=quota)
+    nobody = AsgiDriver(build_app(limited, NoAuthentication()), {})
+    made = await house.grant(methods=["POST"], uses=3)
+    assert await status(nobody, "POST", made["urls"][0], BODY) == 201
+
+    async def uncount(*_: object) -> None:
+        raise Unavailable("down")
+
+    monkeypatch.setattr(GrantRecords, "uncount", uncount)
+    assert await status(nobody, "POST", made["urls"][0], BODY) == 503
+    found = await house.member.get(f"{ORDERS}/grants/{made['id']}")
+    assert found.json()["used"] == 2
 
 
 async def test_a_body_and_a_batch_have_the_size_that_was_given(house: House) -> None:
@@ -236,17 +276,17 @@ async def test_one_made_by_a_key_that_is_former_is_still_kept() -> None:
 async def test_a_connection_that_lasts_can_ask_whether_it_still_may(house: House) -> None:
     made = await house.grant()
     desk = house.core.desk
-    verified = await _redeemed(house, made)
+    verified = await _looked_up(house, made)
     assert verified.grant is not None
     assert await desk.is_still_good(PROJECT, verified.grant)
     await house.member.delete(f"{ORDERS}/grants/{made['id']}")
     assert not await desk.is_still_good(PROJECT, verified.grant)
 
 
-async def _redeemed(house: House, made: dict[str, Any]) -> Any:
+async def _looked_up(house: House, made: dict[str, Any]) -> Any:
     from nuska.transport.wire.signing import terms_in_query
 
     terms = terms_in_query(made["urls"][0].partition("?")[2])
     admitted = house.core.desk.look_at(terms, method="GET", path=MESSAGES)
     assert admitted is not None
-    return await house.core.desk.redeem(admitted, source=None)
+    return await house.core.desk.look_up(admitted, source=None)

@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from nuska.core.sharing import Narrowing, ShareTerms, SharingRules
 from nuska.domain.messages import QueueRef
+from nuska.domain.moments import after, seconds
 from nuska.domain.queues import Queue
 from nuska.domain.quotas import Override, Quota
-from nuska.interfaces.identity import Verified
+from nuska.domain.signing import Signer
+from nuska.interfaces.identity import Caller, Verified
 from nuska.interfaces.storage import QueueStore
 from nuska.testing.clock import ManualClock
 from nuska.testing.tokens import Tokens
@@ -124,3 +127,32 @@ async def test_one_project_may_have_more_connections_than_the_others(serve: Any)
             with pytest.raises(ConnectionClosed):
                 await more.ask("queue_list")
     assert sum(served.core.quota_book.refused.values()) == 1
+
+
+@pytest.mark.parametrize("limit", ["requests_per_second", "messages_per_second"])
+async def test_a_signed_request_that_is_too_fast_is_no_use_of_its_signature(
+    serve: Any, clock: ManualClock, limit: str
+) -> None:
+    sharing = SharingRules(signer=Signer("a-signing-key-for-uses"))
+    served = await serve(core={"quota": Quota(**{limit: 2}), "sharing": sharing})
+    terms = ShareTerms(
+        paths=("messages",), methods=("POST",), expires_at=after(clock.now(), seconds(60))
+    )
+    maker = Caller(PROJECT, roles=frozenset({"member"}))
+    narrowing = Narrowing(uses=3)
+    _, signed = await served.core.sharing.create(maker, "jobs", terms, narrowing)
+    shown = {
+        "URL-Signature": signed.signature,
+        "URL-Expires": signed.expires,
+        "URL-Methods": list(signed.methods),
+        "URL-Paths": list(signed.paths),
+    }
+    async with talking(served.ws) as talk:
+
+        async def post() -> int:
+            posted = {"queue_name": "jobs", "messages": [{"body": 1}]}
+            return (await talk.ask("message_post", shown, **posted)).status
+
+        assert [await post() for _ in range(5)] == [201] * 2 + [503] * 3
+        clock.advance(seconds=1)
+        assert [await post(), await post()] == [201, 403]

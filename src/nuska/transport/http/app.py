@@ -19,6 +19,7 @@ from falcon.asgi import Response
 from falcon.constants import COMBINED_METHODS
 
 from nuska.core import Core
+from nuska.core.signatures import SignatureDesk
 from nuska.domain.errors import (
     InvalidParameter,
     NotAuthenticated,
@@ -101,12 +102,12 @@ def build_app(
     app = falcon.asgi.App(request_type=ApiRequest, middleware=first)
     app.add_error_handler(NuskaError, _answer_error)
     added = [route.path for route in routes if too_many or route.adds]
-    app.add_error_handler(RateExceeded, _TooFast(frozenset(added)))
+    app.add_error_handler(RateExceeded, _TooFast(core.desk, frozenset(added)))
     app.add_error_handler(Refused, _answer_refusal)
     app.add_error_handler(HTTPError, _answer_http_error)
     app.add_error_handler(Exception, _answer_bug)
-    check_caller = CallerCheck(identity, core.access, core.limits, core.rates)
-    check_listener = ListenerCheck(identity, core.access, core.limits, core.rates)
+    check_caller = CallerCheck(identity, core.access, core.limits, core.rates, core.desk)
+    check_listener = ListenerCheck(identity, core.access, core.limits, core.rates, core.desk)
     check_signed = SignatureCheck(core.desk)
     for route in routes:
         checks = _checks_of(route, check_caller, check_signed)
@@ -309,13 +310,16 @@ async def _answer_error(
 class _TooFast:
     """Zaqar's clients take a 429 for success."""
 
-    def __init__(self, paths: frozenset[str]) -> None:
+    def __init__(self, desk: SignatureDesk, paths: frozenset[str]) -> None:
         """``paths``: of the routes on which 429 is answered, not 503."""
+        self._desk = desk
         self._paths = paths
 
     async def __call__(
         self, req: ApiRequest, resp: Response, error: RateExceeded, _: dict[str, Any]
     ) -> None:
+        if req.has_spent:
+            await self._desk.give_back(req.caller)
         status = wire_errors.status_of(error)
         if req.uri_template in self._paths:
             status = HTTPStatus.TOO_MANY_REQUESTS

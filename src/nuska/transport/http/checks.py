@@ -9,7 +9,8 @@
  8  Client-ID: 400
  9  project: 400
 10  queue name, length of the project: 400
-11  how fast the project goes: 503, or 429 (domain/quotas.py)
+11  how fast the project goes: 503, or 429 (domain/quotas.py); then a use of a signature is counted
+    where there are so many: 404
 12  method: 405 with Allow; OPTIONS: 200 with Allow
 13  permission: 403
 
@@ -132,13 +133,13 @@ class SignatureCheck:
             raise no_such_route()
         req.signed = terms
         if admitted.kept_as:
-            return self._redeem(admitted, req)
+            return self._look_up(admitted, req)
         req.verified = admitted.verified
         return None
 
-    async def _redeem(self, admitted: Admitted, req: ApiRequest) -> None:
+    async def _look_up(self, admitted: Admitted, req: ApiRequest) -> None:
         client = req.scope.get("client")
-        verified = await self._desk.redeem(admitted, source=client[0] if client else None)
+        verified = await self._desk.look_up(admitted, source=client[0] if client else None)
         if verified is None:
             raise no_such_route()
         req.verified = verified
@@ -198,11 +199,19 @@ _remembered = lru_cache(maxsize=1024)(_wanted)
 class CallerCheck:
     """Steps 8 to 11: who sends this, and to which queue; and whether he may at this pace."""
 
-    def __init__(self, identity: Identity, access: Access, limits: Limits, rates: Rates) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        access: Access,
+        limits: Limits,
+        rates: Rates,
+        desk: SignatureDesk,
+    ) -> None:
         self._identity = identity
         self._access = access
         self._limits = limits
         self._rates = rates
+        self._desk = desk
 
     def __call__(self, req: ApiRequest) -> Awaitable[None] | None:
         client = self._client_of(req)
@@ -222,7 +231,16 @@ class CallerCheck:
         if name is not None:
             check_queue(name, project)
             req.queue = name
-        return self._rates.request(project)
+        waiting = self._rates.request(project)
+        grant = req.caller.grant
+        return waiting if grant is None or not grant.counted else self._spend(waiting, req)
+
+    async def _spend(self, waiting: Awaitable[None] | None, req: ApiRequest) -> None:
+        if waiting is not None:
+            await waiting
+        if not await self._desk.spend(req.caller):
+            raise no_such_route()
+        req.has_spent = True
 
     def _claimed(self, req: ApiRequest) -> Verified:
         """Who the sender says it is, where that is enough."""

@@ -40,6 +40,7 @@ class ApiRequest(Request):
         "_wait_for_event",
         "asked",
         "caller",
+        "has_spent",
         "identity",
         "malformed_query",
         "path_fields",
@@ -59,6 +60,8 @@ class ApiRequest(Request):
     """What the sender has proved; None until then, and where its claims are believed."""
     signed: SignedTerms | None
     """By what the sender has proved it, when that is a signature."""
+    has_spent: bool
+    """One of the signature's uses was counted for this."""
 
     def __init__(
         self,
@@ -80,6 +83,7 @@ class ApiRequest(Request):
         self.identity = None
         self.verified = None
         self.signed = None
+        self.has_spent = False
         self.wants_msgpack = False
         self.started = 0.0
 

@@ -143,6 +143,7 @@ class WebSocketService:
         action, frame = turn.action, turn.frame
         assert action is not None
         assert frame is not None
+        spent_by: Caller | None = None
         try:
             named = turn.body.get("queue_name")
             queue = named if isinstance(named, str) else ""
@@ -156,12 +157,17 @@ class WebSocketService:
                 waiting = self._core.rates.request(caller.project)
                 if waiting is not None:
                     await waiting
+                if caller.grant is not None and caller.grant.counted:
+                    await session.standing.spend(caller)
+                    spent_by = caller
                 self._check(caller, action, queue, turn.body)
                 self._count(session, caller.project)
             return await action.handler(Call(session, self._core, turn, frame, caller, queue))
         except Refused as refusal:
             return refusal.reply
         except RateExceeded as error:
+            if spent_by is not None:
+                await self._core.desk.give_back(spent_by)
             return Reply(self._too_fast.value, failure(error).body)
         except NuskaError as error:
             if isinstance(error, Unavailable):

@@ -211,10 +211,15 @@ class Standing:
         admitted = self._admitted(action, headers, queue)
         verified: Verified | None = None
         if admitted is not None:
-            verified = await self._core.desk.redeem(admitted, source=self.source)
+            verified = await self._core.desk.look_up(admitted, source=self.source)
         if verified is None:
             raise refused(HTTPStatus.FORBIDDEN, NOT_AUTHENTICATED)
         return verified
+
+    async def spend(self, caller: Caller) -> None:
+        """Count one use of the signature that a request was shown with."""
+        if not await self._core.desk.spend(caller):
+            raise refused(HTTPStatus.FORBIDDEN, NOT_AUTHENTICATED)
 
     def is_signed(self, action: Action, headers: Headers, queue: str) -> bool:
         """Whether a request shows a signature that is good for it, whatever is kept about that."""
