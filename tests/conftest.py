@@ -1,9 +1,10 @@
 """What every test of this repository gets: the count of what ran on which store."""
 
+import asyncio
 import signal
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,22 @@ STORE_OF = {path: name for name, store in STORES.items() for path in store.get("
 """By file or folder name."""
 OF_ANY = {path for store in STORES.values() for path in store.get("shares", [])}
 """Files that need one store of several, whichever."""
+
+
+@pytest.fixture
+async def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """``later(30)``: half a minute passes for the test's event loop, at once. What is due by then
+    happens at the loop's next turn; so deadlines can be far longer than any machine stands still.
+    """
+    loop = asyncio.get_running_loop()
+    time, passed = loop.time, 0.0
+
+    def let_pass(seconds: float) -> None:
+        nonlocal passed
+        passed += seconds
+
+    monkeypatch.setattr(loop, "time", lambda: time() + passed)
+    return let_pass
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

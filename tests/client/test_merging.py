@@ -150,14 +150,17 @@ async def test_a_post_whose_caller_has_gone_is_not_sent() -> None:
     assert server.stored == [b"0", b"1", b"3"]
 
 
-async def test_each_post_that_waits_has_its_own_deadline() -> None:
+async def test_each_post_that_waits_has_its_own_deadline(later) -> None:
     server = Server()
-    merger = Merger(server.send, 0.2)
+    merger = Merger(server.send, TIMEOUT)
     under_way = [asyncio.create_task(merger.post([numbered(n)])) for n in range(UNDER_WAY)]
     await a_few_turns()
     early = asyncio.create_task(merger.post([numbered(8)]))
-    await asyncio.sleep(0.1)
+    await a_few_turns()
+    later(TIMEOUT / 2)
     late = asyncio.create_task(merger.post([numbered(9)]))
+    await a_few_turns()
+    later(TIMEOUT / 2)
     with pytest.raises(DeadlinePassed):
         await early
     assert not late.done()

@@ -53,14 +53,17 @@ async def test_a_message_that_is_not_finished_in_time_ends_the_connection(
     sending.cancel()
 
 
-async def test_messages_that_follow_each_other_slowly_end_nothing(serve: Any, dial: Any) -> None:
-    served = await serve(server={"body_timeout": 0.4})
+async def test_messages_that_follow_each_other_slowly_end_nothing(
+    serve: Any, dial: Any, later: Any
+) -> None:
+    served = await serve(server={"body_timeout": 40.0})
     raw = await dial(served.port)
     halves = frame(LIST) + frame(LIST[:9], fin=False), frame(LIST[9:], 0)
     for _ in range(4):
         for piece in halves:
             raw.writer.write(piece)
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(0.05)  # it is read, and the deadlines are looked at
+            later(15)
     for _ in range(8):
         opcode, payload = await raw.frame()
         assert opcode == 1
@@ -68,19 +71,23 @@ async def test_messages_that_follow_each_other_slowly_end_nothing(serve: Any, di
 
 
 async def test_who_does_not_say_who_it_is_has_little_time(
-    serve: Any, tokens: Tokens, dial: Any
+    serve: Any, tokens: Tokens, dial: Any, later: Any
 ) -> None:
-    served = await serve(identity=tokens, bounds={"websocket_authenticate_timeout": 0.3})
+    served = await serve(identity=tokens, bounds={"websocket_authenticate_timeout": 30.0})
     async with talking(served.ws) as known:
         assert (await known.ask("authenticate", SHOWN)).status == 200
         silent = await dial(served.port)
+        later(31)
         assert await silent.close_code() == 4003
         async with talking(served.ws) as stranger:
 
             async def guess() -> None:
-                while True:
+                for seconds in (0, 14, 15, 0):
+                    later(seconds)
                     refused = await stranger.ask("authenticate", {"X-Auth-Token": "guess"})
                     assert refused.status == 401
+                later(2)
+                await stranger.next()
 
             with pytest.raises(ConnectionClosed) as closed:
                 await guess()
