@@ -117,6 +117,26 @@ async def test_a_repeated_post_and_a_refused_one_give_their_room_back(
     assert measured == 0  # before the first post there was no queue, and never since
 
 
+async def test_a_repeat_of_a_post_is_answered_as_the_first_was_though_there_is_no_room(
+    core: Core,
+) -> None:
+    once = Idempotency("key", b"content")
+    first = await core.messages.post(ACME, "jobs", [DRAFT] * 2, idempotency=once)
+    again = await core.messages.post(ACME, "jobs", [DRAFT] * 2, idempotency=once)
+    assert (again.replayed, again.ids) == (True, first.ids)
+    for key, queue in (("another", "jobs"), ("key", "elsewhere")):
+        promise = Idempotency(key, b"content")
+        with pytest.raises(QuotaExceeded):
+            await core.messages.post(ACME, queue, [DRAFT], idempotency=promise)
+    with pytest.raises(Conflict):
+        await core.messages.post(ACME, "jobs", [DRAFT], idempotency=Idempotency("key", b"other"))
+    await core.messages.pop(ACME, "jobs", 2)
+    fresh = await core.messages.post(
+        ACME, "jobs", [DRAFT], idempotency=Idempotency("another", b"content")
+    )
+    assert not fresh.replayed, "a refusal was not remembered"
+
+
 async def test_a_part_of_the_store_that_is_down_leaves_the_rest_of_use_shown(
     core: Core, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ from nuska.domain.errors import (
     MessageClaimed,
     NotFound,
     NotTheClaim,
+    QuotaExceeded,
     Unavailable,
 )
 from nuska.domain.limits import MAX_MESSAGES_PER_POST, MIN_MESSAGE_TTL, Limits
@@ -137,9 +138,17 @@ class MessageService:
             idempotency = self._bodies.remember(queue, idempotency)
         messages = await self._bodies.seal(queue, messages, encrypted=encrypted)
         if self._usage.is_limited:
-            async with self._usage.for_post(queue, messages) as room:
-                added = await self._add(queue, messages, caller, idempotency, handed_over)
-                room.stored = not added.replayed
+            try:
+                async with self._usage.for_post(queue, messages) as room:
+                    added = await self._add(queue, messages, caller, idempotency, handed_over)
+                    room.stored = not added.replayed
+            except QuotaExceeded:
+                # A repeat needs no room: it is answered as the first was.
+                if idempotency is None:
+                    raise
+                added = await self._add(queue, [], caller, idempotency, handed_over)
+                if not added.replayed:
+                    raise
         else:
             added = await self._add(queue, messages, caller, idempotency, handed_over)
         if not added.replayed:

@@ -150,6 +150,8 @@ class MessageStore(Protocol):
         Positions, and with them list and first-claim order, follow commit order. With
         ``idempotency`` and a key this queue has seen within ``IDEMPOTENCY_TTL``: nothing is
         stored and the first ids are returned; ``Conflict`` when the fingerprint differs.
+        No ``messages`` with ``idempotency`` are a question for that alone: nothing is stored,
+        no queue is created and no key remembered, whatever the answer.
         """
         ...
 

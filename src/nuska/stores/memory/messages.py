@@ -35,13 +35,19 @@ class MemoryMessages:
         now: Moment,
     ) -> Added:
         now = self._state.at(now)
-        if not create and self._state.find(queue) is None:
-            raise QueueMissing
+        only_asks = idempotency is not None and not messages
+        if self._state.find(queue) is None:
+            if only_asks:
+                return Added([])
+            if not create:
+                raise QueueMissing
         state = self._state.find_or_create(queue, now)
         if idempotency is not None:
             earlier = _earlier_post(state, idempotency, now)
             if earlier is not None:
                 return Added(list(earlier.ids), replayed=True)
+            if only_asks:
+                return Added([])
         added = [self._append(state, new, poster, now) for new in messages]
         log = self._state.logs.get(queue)
         if log is not None:

@@ -70,6 +70,8 @@ class MongoMessages:
                 earlier = await _earlier_post(transaction, header, idempotency)
                 if earlier is not None:
                     return Added(earlier, replayed=True)
+            if idempotency is not None and not messages:
+                return Added([])
             header = await transaction.open_or_create(queue, create=create)
             if not salts:  # drawn once, however often this is tried
                 salts.extend(self._random_bytes(SALT_BYTES) for _ in messages)

@@ -1,6 +1,6 @@
 """Messages over several stores: each call goes to the store its queue lies in."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from nuska.domain.messages import (
     Added,
@@ -14,6 +14,7 @@ from nuska.domain.messages import (
 from nuska.domain.moments import Moment
 from nuska.domain.positions import Position, parse_message_id
 from nuska.domain.queues import NOTHING_HELD, Measure
+from nuska.interfaces.pooling import PoolableStore
 from nuska.stores.pooled.placing import Placing
 
 
@@ -32,13 +33,14 @@ class PooledMessages:
         idempotency: Idempotency | None = None,
         now: Moment,
     ) -> Added:
-        return await self._placing.post(
-            queue,
-            lambda store: store.messages.add(
+        def add(store: PoolableStore) -> Awaitable[Added]:
+            return store.messages.add(
                 queue, messages, poster=poster, idempotency=idempotency, create=False, now=now
-            ),
-            now=now,
-        )
+            )
+
+        if idempotency is not None and not messages:
+            return await self._placing.use(queue, add, otherwise=Added([]))
+        return await self._placing.post(queue, add, now=now)
 
     async def page(
         self,

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Select, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from nuska.domain.errors import QueueMissing
 from nuska.domain.messages import (
     Added,
     DeleteOutcome,
@@ -58,6 +59,11 @@ class SqlMessages:
         create: bool = True,
         now: Moment,
     ) -> Added:
+        if idempotency is not None and not messages:
+            try:
+                return await self._poster.add(queue, Post((), poster, idempotency, False, now))
+            except QueueMissing:
+                return Added([])
         post = Post(messages, poster, idempotency, create, now)
         return await self._poster.add(queue, post)
 

@@ -116,6 +116,8 @@ class Poster:
                 return refusal
             if before is not None:
                 return before
+            if not post.messages:
+                return Added([])
         if salts is None:
             salts = self._random_bytes(SALT_BYTES * len(post.messages))
         first, ids = batch.add(post, salts)

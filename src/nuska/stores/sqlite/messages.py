@@ -97,6 +97,8 @@ class SqliteMessages:
                 before = _earlier_post(transaction, row, idempotency)
                 if before is not None:
                     return before
+            if idempotency is not None and not messages:
+                return Added([])
             row = row or transaction.row_to_write(queue, create=create)
             first = next_position(row.last_position, transaction.now)
             added, salts = Added([]), b""

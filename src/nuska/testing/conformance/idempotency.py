@@ -6,6 +6,7 @@ import pytest
 
 from nuska.domain.errors import Conflict
 from nuska.domain.limits import IDEMPOTENCY_TTL
+from nuska.domain.messages import Added
 from nuska.testing.conformance.inbox import HOUR, MINUTE, Conformance, Inbox, sweep_all
 
 
@@ -88,6 +89,20 @@ class IdempotencyConformance(Conformance):
         again = await inbox.add("a", key="k")
         assert (again.ids, again.replayed) == (first.ids, True)
         assert await inbox.all() == []
+
+    async def test_no_messages_with_a_key_ask_for_the_first_post_and_store_nothing(
+        self, inbox: Inbox
+    ) -> None:
+        assert await inbox.add(key="k", fingerprint=b"one") == Added([])
+        assert not await inbox.exists()
+        first = await inbox.add("a", key="k", fingerprint=b"one")
+        assert not first.replayed
+        assert await inbox.add(key="k", fingerprint=b"one") == Added(first.ids, replayed=True)
+        with pytest.raises(Conflict):
+            await inbox.add(key="k", fingerprint=b"two")
+        assert await inbox.add(key="other") == Added([])
+        assert not (await inbox.add("b", key="other")).replayed
+        assert await inbox.listed() == ["a", "b"]
 
     async def test_the_same_post_many_times_at_once_is_stored_once(self, inbox: Inbox) -> None:
         posts = await asyncio.gather(*(inbox.add("a", "b", key="k", ttl=HOUR) for _ in range(20)))

@@ -22,6 +22,7 @@ local function add_messages(keys, arguments)
       vouch(queue)
       return earlier
     end
+    if #arguments < 7 then return {'added', 0} end  -- it was only asked
   end
   local messages, bodies, salts = {}, {}, {}
   local earliest = key ~= '' and queue.now + POSTS_KEPT or NEVER
