@@ -41,6 +41,13 @@ class KeyRecords:
         record = await self._records.get(KEYS, id_)
         return None if record is None else _key(record.value)
 
+    async def of(self, project: str, id_: str) -> Key | None:
+        """The key, if it is the project's: of another's nothing is read."""
+        if await self._records.get(KEYS_OF, key_of(project, id_)) is None:
+            return None
+        key = await self.get(id_)
+        return key if key is not None and key.project == project else None
+
     async def add(self, key: Key) -> bool:
         """False when there is one of this id already."""
         await self._records.put(KEYS_OF, key_of(key.project, key.id), b"{}", version=ABSENT)

@@ -173,8 +173,8 @@ class KeyService:
         return self._opened
 
     async def _known(self, project: str, id_: str) -> Key:
-        key = await self._records.get(id_) if rules.is_key_id(id_) else None
-        if key is None or key.project != project:
+        key = await self._records.of(project, id_) if rules.is_key_id(id_) else None
+        if key is None:
             raise NotFound("There is no key of this id.")
         return key
 
