@@ -1,14 +1,19 @@
 """Deleting: what is left of messages that have moved, and which ids name nothing."""
 
-from collections.abc import Awaitable, Callable
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from nuska.domain.claims import DeadLetterRule
 from nuska.domain.messages import DeleteOutcome, Message, NewMessage, QueueRef
 from nuska.domain.moments import seconds
 from nuska.domain.positions import claim_id, message_id, parse_message_id
-from nuska.stores.sqlite.store import SqliteStore
+from nuska.interfaces.storage import StoreOptions
+from nuska.stores.sqlite import deleting
+from nuska.stores.sqlite.store import SqliteStore, open_sqlite
 from nuska.testing.clock import ManualClock
 
 INBOX = QueueRef("acme", "inbox")
@@ -86,3 +91,49 @@ async def test_where_a_dead_letter_stands_now_is_not_its_id(
     assert elsewhere != moved.id
     await sqlite.messages.delete_many(DEAD, [elsewhere], now=clock.now())
     assert await sqlite.messages.get(DEAD, [moved.id], now=clock.now()) != []
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_a_delete_together_does_what_looking_at_each_message_does(
+    options: StoreOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Claims, gaps, expired ones and dead letters side by side, and ids that name nothing."""
+    ends = []
+    for close in (deleting.CLOSE, 0):
+        monkeypatch.setattr(deleting, "CLOSE", close)
+        clock, dice = ManualClock(), random.Random(seed)
+        store = await open_sqlite(
+            replace(options, data_dir=str(tmp_path / str(close)), random_bytes=dice.randbytes)
+        )
+        ends.append([one async for one in _deletes(store, clock, dice)])
+        await store.close()
+    assert ends[0] == ends[1]
+    assert {done for done, _ in ends[0]} == {True, False}
+
+
+async def _deletes(
+    store: SqliteStore, clock: ManualClock, dice: random.Random
+) -> AsyncIterator[tuple[bool, list[Message]]]:
+    ids: list[str] = []
+    for _ in range(10):
+        brief = dice.random() < 0.3
+        messages = [NewMessage(body=b"1", ttl=seconds(60 if brief else 900))] * dice.randint(1, 9)
+        ids += (await store.messages.add(DEAD, messages, now=clock.now())).ids
+        clock.advance(milliseconds=dice.choice([0, 0, 2]))
+    letter = [NewMessage(body=b"2", ttl=seconds(900))] * 2
+    ids += (await store.messages.add(INBOX, letter, now=clock.now())).ids
+    rule = DeadLetterRule(queue=DEAD, max_claims=0, ttl=None)
+    await _claim(store, clock, INBOX, rule)
+    claims = [claim_id(dice.randbytes(12)) for _ in range(6)]
+    for one in claims:
+        await store.claims.create(
+            DEAD, claim_id=one, limit=8, ttl=seconds(300), grace=seconds(0), now=clock.now()
+        )
+    clock.advance(seconds=dice.choice([1, 90]))
+    for _ in range(30):
+        first = dice.randrange(len(ids))
+        wanted = dice.sample(ids[first : first + 12], dice.randint(1, min(8, len(ids) - first)))
+        wanted += [message_id(1, bytes(4))] * dice.randint(0, 1)
+        named = dice.sample(claims, dice.randint(1, 6))
+        done = await store.messages.delete_many(DEAD, wanted, claim_ids=named, now=clock.now())
+        yield done, await store.messages.get(DEAD, ids, now=clock.now())

@@ -1,17 +1,20 @@
 """Deleting messages: where each stands, who may, and the removal itself."""
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nuska.domain.messages import DeleteOutcome
 from nuska.domain.positions import Position, parse_claim_id
+from nuska.stores.sqlite.marking import CLOSE
 from nuska.stores.sqlite.queries import query
 from nuska.stores.sqlite.transaction import Transaction
 
 GET_MOVED = query("get_moved")
 GET_LEASE = query("get_lease")
 GET_CLAIM = query("get_claim")
+LIST_LEASES = query("list_leases")
 DELETE_MESSAGE = query("delete_message")
+DELETE_STRETCH = query("delete_stretch")
 DELETE_MOVED = query("delete_moved")
 DELETE_WHERE_POSTED = query("delete_where_posted")
 
@@ -19,6 +22,10 @@ MessageKey = tuple[Position, bytes]
 """Position and salt, as a message's id names them."""
 Place = tuple[int, int | None, bytes]
 """Where a message stands, where it was posted if elsewhere, and its salt."""
+
+
+LeaseRow = tuple[int, bytes, int | None, Any, bytes | None, int]
+"""Position, salt, posted position, when it is available (None: at once), claim, and its end."""
 
 
 class Lease(NamedTuple):
@@ -64,16 +71,41 @@ def delete_claimed(
 ) -> bool:
     """Delete those messages that exist; False, and nothing done, if one is in none of
     ``claims``."""
+    stretch = _stretch(transaction, generation, keys)
+    now = transaction.now
     places = []
+    all_there = True
     for key in keys:
-        lease = _lease(transaction, generation, key)
-        if lease is None:
-            continue
-        if lease.claim not in claims:
+        row = stretch.get(key[0])
+        if row is not None and row[1] == key[1] and row[2] is None and row[5] > now:
+            held = row[4] if row[4] and row[3] > now else None
+            place: Place = (key[0], None, key[1])
+        else:
+            lease = _lease(transaction, generation, key)
+            all_there = False
+            if lease is None:
+                continue
+            place, held = lease
+        if held not in claims:
             return False
-        places.append(lease.place)
-    remove(transaction, generation, places)
+        places.append(place)
+    if all_there and len(places) == len(stretch):
+        transaction.execute(DELETE_STRETCH, (generation, min(stretch), max(stretch)))
+    else:
+        remove(transaction, generation, places)
     return True
+
+
+def _stretch(
+    transaction: Transaction, generation: int, keys: Sequence[MessageKey]
+) -> dict[int, LeaseRow]:
+    """Everything that stands between the first and the last of ``keys``, by position, if they
+    are close together, as what was claimed together is; else nothing."""
+    first, last = min(keys)[0], max(keys)[0]
+    if last - first >= len(keys) * CLOSE:
+        return {}
+    rows = transaction.execute(LIST_LEASES, (generation, first, last)).fetchall()
+    return {row[0]: row for row in rows}
 
 
 def remove(transaction: Transaction, generation: int, places: Sequence[Place]) -> None:
