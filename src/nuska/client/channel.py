@@ -8,6 +8,7 @@ waits here for a server that stays away longer than a call's deadline.
 import asyncio
 
 from nuska.client.address import Address
+from nuska.client.claiming import ClaimCalls, ClaimMerger
 from nuska.client.connection import NOT_OPEN
 from nuska.client.errors import DeadlinePassed
 from nuska.client.frames import Frame
@@ -21,7 +22,7 @@ IN_FLIGHT = 128
 """Requests of one connection that wait for their answers at once, as many as a server carries
 out side by side unless told otherwise; further ones wait here."""
 MOST_MERGERS = 1000
-"""Queues of which it is remembered how much of a post they take; then the idle are forgotten."""
+"""Queues of which it is remembered how much goes together; then the idle are forgotten."""
 
 
 class Channel:
@@ -46,6 +47,7 @@ class Channel:
         self._room = asyncio.Semaphore(IN_FLIGHT)
         self._closed = True
         self._mergers: dict[str, Merger] = {}
+        self._claim_mergers: dict[str, ClaimMerger] = {}
 
     def open(self) -> None:
         """Allow calls; nothing is connected before the first one."""
@@ -65,8 +67,11 @@ class Channel:
         """Say good-bye; what is under way ends with ``ConnectionBroken``."""
         self._closed = True
         mergers, self._mergers = self._mergers, {}
+        claim_mergers, self._claim_mergers = self._claim_mergers, {}
         for merger in mergers.values():
             merger.stop()
+        for claim_merger in claim_mergers.values():
+            claim_merger.stop()
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.wait([self._opening])
@@ -81,6 +86,17 @@ class Channel:
             if len(self._mergers) >= MOST_MERGERS:
                 self._mergers = {name: one for name, one in self._mergers.items() if one.busy}
             merger = self._mergers[queue] = Merger(send, self.timeout)
+        return merger
+
+    def claim_merger(self, queue: str, calls: ClaimCalls) -> ClaimMerger:
+        """Of all claims on this queue; ``calls`` are for the first who asks."""
+        merger = self._claim_mergers.get(queue)
+        if merger is None:
+            if len(self._claim_mergers) >= MOST_MERGERS:
+                idle = [name for name, one in self._claim_mergers.items() if not one.busy]
+                for name in idle:
+                    del self._claim_mergers[name]
+            merger = self._claim_mergers[queue] = ClaimMerger(calls, self.timeout)
         return merger
 
     async def call(

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from nuska.client.address import Query
 from nuska.client.channel import Channel
+from nuska.client.claiming import ClaimCalls, Terms
 from nuska.client.claims import CLAIM_TTL
 from nuska.client.connection import Connection
 from nuska.client.encoding import EncodedMessage
@@ -41,6 +42,10 @@ class _One(Struct, frozen=True):
 class _Claimed(Struct, frozen=True):
     claim_id: str | None
     messages: list[Message] = []
+
+
+class _ClaimedTogether(Struct, frozen=True):
+    claims: list[_Claimed]
 
 
 class _ClaimShown(Struct, frozen=True):
@@ -166,10 +171,13 @@ class ChannelQueue(Queue):
         wait: int = 0,
         attributes: bool = False,
     ) -> Claim | None:
-        terms = {"limit": limit, "ttl": ttl, "grace": grace}
+        terms = Terms(limit, ttl, grace, attributes)
+        if not wait and self._channel.caller.may_merge:
+            calls = ClaimCalls(self._create_claims, self.release_claim)
+            return await self._channel.claim_merger(self.name, calls).claim(terms)
         reply = await self._channel.call(
             "claim_create",
-            self._body(**terms, wait=wait or None, attributes=attributes or None),
+            self._body(**_asked(terms), wait=wait or None),
             repeat=Repeat.HARMFUL,
             timeout=self._channel.timeout + wait,
         )
@@ -177,6 +185,16 @@ class ChannelQueue(Queue):
         if claimed.claim_id is None or not claimed.messages:
             return None
         return Claim(id=claimed.claim_id, ttl=ttl, age=0, messages=claimed.messages)
+
+    async def _create_claims(self, terms: Terms, count: int) -> list[Claim]:
+        reply = await self._channel.call(
+            "claim_create", self._body(**_asked(terms), claims=count), repeat=Repeat.HARMFUL
+        )
+        return [
+            Claim(id=claimed.claim_id, ttl=terms.ttl, age=0, messages=claimed.messages)
+            for claimed in reply.read(_ClaimedTogether).claims
+            if claimed.claim_id is not None and claimed.messages
+        ]
 
     async def show_claim(self, claim_id: str, *, attributes: bool = False) -> Claim:
         body = self._body(claim_id=claim_id, attributes=attributes or None)
@@ -200,3 +218,13 @@ class ChannelQueue(Queue):
 
     def _body(self, **values: Any) -> bytes:
         return encode_body(queue_name=self.name, **values)
+
+
+def _asked(terms: Terms) -> dict[str, Any]:
+    """Terms of a claim as a request has them."""
+    return {
+        "limit": terms.limit,
+        "ttl": terms.ttl,
+        "grace": terms.grace,
+        "attributes": terms.attributes or None,
+    }

@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import Any
 
 from nuska.client.encoding import MESSAGES_PER_POST, POST_SIZE, EncodedMessage
 from nuska.client.errors import ConnectionBroken, DeadlinePassed, ErrorAnswer
@@ -34,7 +35,7 @@ class Merger:
         """``timeout``: seconds for a post, from its call on; ``send`` holds to as many."""
         self._send = send
         self._waiting: deque[Waiting] = deque()
-        self._deadlines = Deadlines(timeout)
+        self._deadlines = Deadlines(timeout, "The post was not stored in time.")
         self._loop = asyncio.get_running_loop()
         self._under_way: set[asyncio.Task[None]] = set()
         self._going_on = False
@@ -136,15 +137,17 @@ class Merger:
 
 
 class Deadlines:
-    """One timer for all posts that wait: each has as long as the others, so the oldest is first."""
+    """One timer for all calls that wait: each has as long as the others, so the oldest is first."""
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, passed: str) -> None:
+        """``passed``: what is said to whom nobody answers for ``timeout`` seconds."""
         self._timeout = timeout
+        self._passed = passed
         self._loop = asyncio.get_running_loop()
-        self._due: deque[tuple[float, Answer]] = deque()
+        self._due: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: asyncio.Future[Any]) -> None:
         due = self._due
         while due and due[0][1].done():
             due.popleft()
@@ -165,7 +168,7 @@ class Deadlines:
         while due and (due[0][1].done() or due[0][0] <= now):
             _, answer = due.popleft()
             if not answer.done():
-                answer.set_exception(DeadlinePassed("The post was not stored in time."))
+                answer.set_exception(DeadlinePassed(self._passed))
         if due:
             self._timer = self._loop.call_at(due[0][0], self._look)
 

@@ -2,8 +2,11 @@
 read, renew and release it (contract lifecycle §5).
 """
 
-from asyncio import CancelledError
+from asyncio import CancelledError, gather
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
+from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,7 +18,7 @@ from nuska.core.terms import Terms
 from nuska.core.undoing import carried_out
 from nuska.core.usage import Usage
 from nuska.core.waiting import Patience, Watch
-from nuska.domain.claims import Claim, Claimed
+from nuska.domain.claims import Claim, Claimed, DeadLetterRule
 from nuska.domain.errors import InvalidInput, NotFound, Unavailable
 from nuska.domain.limits import DEFAULT_CLAIM_LIMIT, MIN_CLAIM_GRACE, MIN_CLAIM_TTL, Limits
 from nuska.domain.messages import Message, QueueRef
@@ -23,7 +26,7 @@ from nuska.domain.moments import Duration, seconds
 from nuska.domain.positions import CLAIM_ID_BYTES, ClaimId, claim_id
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.identity import Caller
-from nuska.interfaces.storage import ClaimStore, MessageStore, RandomBytes
+from nuska.interfaces.storage import ClaimsTogether, ClaimStore, MessageStore, RandomBytes
 from nuska.interfaces.wakeups import Wakeups
 
 LONGEST_GRACE = 1_000_000_000
@@ -39,11 +42,25 @@ class ClaimTerms(Struct, frozen=True, gc=False):
     limit: int | None = None
 
 
+MOST_TOGETHER = 20
+"""Claims of one request."""
+ENOUGH_TOGETHER = 1024 * 1024
+"""Bytes of bodies with which one request makes no further claim."""
+
+
 class Taken(Struct, frozen=True, gc=False):
     """A new claim and its messages, oldest first."""
 
     id: ClaimId
     messages: list[Message]
+
+
+class _Asked(NamedTuple):
+    """What a request asks of each claim, checked."""
+
+    limit: int
+    ttl: Duration
+    grace: Duration
 
 
 class ClaimService:
@@ -61,6 +78,7 @@ class ClaimService:
         usage: Usage,
     ) -> None:
         self._store = store
+        self._together = store if isinstance(store, ClaimsTogether) else None
         self._messages = messages
         self._terms = terms
         self._watch = watch
@@ -81,17 +99,11 @@ class ClaimService:
     ) -> Taken | None:
         """Claim up to ``terms.limit`` messages; None when there are none (after waiting)."""
         queue = QueueRef(caller.project, name)
-        allow(caller, "claims:create", queue)
-        ttl = self._ttl(terms.ttl)
-        grace = terms.grace
-        if grace is None:
-            grace = self._limits.default_claim_grace
-        else:
-            check_range("grace", grace, MIN_CLAIM_GRACE, self._limits.max_claim_grace)
-        limit = self._limit(terms.limit)
+        asked = self._asked(caller, queue, terms)
 
         async def look() -> Taken | None:
-            return await self._take(queue, limit, ttl, seconds(grace))
+            taken = await self._take(queue, asked, 1)
+            return taken[0] if taken else None
 
         if patience is None:
             return await look()
@@ -99,44 +111,123 @@ class ClaimService:
             look, lambda taken: taken is None, queue, patience, taker=True
         )
 
-    async def _take(
-        self, queue: QueueRef, limit: int, ttl: Duration, grace: Duration
-    ) -> Taken | None:
+    async def create_together(
+        self,
+        caller: Caller,
+        name: str,
+        terms: ClaimTerms,
+        count: int,
+        *,
+        patience: Patience | None = None,
+    ) -> list[Taken]:
+        """``count`` claims as by ``create``; fewer where messages are fewer or large, none when
+        there are no messages (after waiting)."""
+        queue = QueueRef(caller.project, name)
+        asked = self._asked(caller, queue, terms)
+        check_range("claims", count, 1, MOST_TOGETHER)
+
+        async def look() -> list[Taken]:
+            return await self._take(queue, asked, count)
+
+        if patience is None:
+            return await look()
+        return await self._watch.until_found(
+            look, lambda taken: not taken, queue, patience, taker=True
+        )
+
+    def _asked(self, caller: Caller, queue: QueueRef, terms: ClaimTerms) -> _Asked:
+        """What ``terms`` mean here, if the caller may claim."""
+        allow(caller, "claims:create", queue)
+        ttl = self._ttl(terms.ttl)
+        grace = terms.grace
+        if grace is None:
+            grace = self._limits.default_claim_grace
+        else:
+            check_range("grace", grace, MIN_CLAIM_GRACE, self._limits.max_claim_grace)
+        return _Asked(self._limit(terms.limit), ttl, seconds(grace))
+
+    async def _take(self, queue: QueueRef, asked: _Asked, count: int) -> list[Taken]:
         rule = (await self._terms.of(queue)).dead_letters
-        new_id = claim_id(self._random_bytes(CLAIM_ID_BYTES))
-
-        async def claim() -> Claimed:
-            return await self._store.create(
-                queue,
-                claim_id=new_id,
-                limit=limit,
-                ttl=ttl,
-                grace=grace,
-                dead_letters=rule,
-                now=self._clock.now(),
-            )
-
+        ids = [claim_id(self._random_bytes(CLAIM_ID_BYTES)) for _ in range(count)]
         if self._usage.is_limited:
             async with self._usage.for_claim(queue) as room:
-                claimed = await claim()
-                room.stored = bool(claimed.messages)
+                made = await self._claim(queue, ids, asked, rule)
+                room.stored = any(claimed.messages for _, claimed in made)
         else:
-            claimed = await claim()
-        if rule is not None and claimed.dead_lettered:
-            self._wakeups.wake(rule.queue, claimed.dead_lettered)
-            if not claimed.messages:
+            made = await self._claim(queue, ids, asked, rule)
+        if rule is not None and (moved := sum(claimed.dead_lettered for _, claimed in made)):
+            self._wakeups.wake(rule.queue, moved)
+            if not all(claimed.messages for _, claimed in made):
                 # One step moves a bounded number away, and there may be more behind them.
                 self._wakeups.wake(queue, 1)
-        if not claimed.messages:
-            return None
+        return await self._opened(queue, [one for one in made if one[1].messages])
+
+    async def _claim(
+        self, queue: QueueRef, ids: Sequence[ClaimId], asked: _Asked, rule: DeadLetterRule | None
+    ) -> list[tuple[ClaimId, Claimed]]:
+        """A claim for each of ``ids``; fewer where messages are fewer or large."""
+        if len(ids) == 1:
+            return [(ids[0], await self._create(queue, ids[0], asked, rule))]
+        if self._together is not None:
+            claimed = await self._together.create_together(
+                queue,
+                claim_ids=ids,
+                limit=asked.limit,
+                ttl=asked.ttl,
+                grace=asked.grace,
+                dead_letters=rule,
+                enough=ENOUGH_TOGETHER,
+                now=self._clock.now(),
+            )
+            return list(zip(ids, claimed, strict=False))
+        found = await gather(
+            *(self._create(queue, one, asked, rule) for one in ids), return_exceptions=True
+        )
+        made: list[tuple[ClaimId, Claimed]] = []
+        errors: list[BaseException] = []
+        size = 0
+        for new_id, outcome in zip(ids, found, strict=True):
+            if isinstance(outcome, BaseException):
+                errors.append(outcome)
+            elif size < ENOUGH_TOGETHER or not outcome.messages:
+                made.append((new_id, outcome))
+                size += sum(len(message.body) for message in outcome.messages)
+            else:
+                with suppress(Unavailable):  # then it ends by itself
+                    await self._release(queue, new_id, uncount=True)
+        if errors and not size:
+            raise errors[0]
+        return made
+
+    async def _create(
+        self, queue: QueueRef, new_id: ClaimId, asked: _Asked, rule: DeadLetterRule | None
+    ) -> Claimed:
+        return await self._store.create(
+            queue,
+            claim_id=new_id,
+            limit=asked.limit,
+            ttl=asked.ttl,
+            grace=asked.grace,
+            dead_letters=rule,
+            now=self._clock.now(),
+        )
+
+    async def _opened(
+        self, queue: QueueRef, made: Sequence[tuple[ClaimId, Claimed]]
+    ) -> list[Taken]:
+        """New claims, with bodies that can be read; those that nobody can read ever are gone."""
+        taken = []
         try:
-            opened, erased = await self._bodies.sort(queue, claimed.messages)
+            for new_id, claimed in made:
+                opened, erased = await self._bodies.sort(queue, claimed.messages)
+                if erased:
+                    await self._discard(queue, new_id, erased)
+                if opened:
+                    taken.append(Taken(new_id, opened))
         except (Unavailable, CancelledError):
-            await carried_out(partial(self._release, queue, new_id, uncount=True))
+            await carried_out(partial(self._uncount, queue, [new_id for new_id, _ in made]))
             raise
-        if erased:
-            await self._discard(queue, new_id, erased)
-        return Taken(new_id, opened) if opened else None
+        return taken
 
     async def _discard(self, queue: QueueRef, claim: str, erased: list[Message]) -> None:
         """Delete what nobody can open ever, so that it comes to no other worker, and let those
@@ -179,11 +270,15 @@ class ClaimService:
         allow(caller, "claims:delete", queue)
         await self._release(queue, claim, uncount=False)
 
-    async def undo(self, caller: Caller, name: str, claim: str) -> None:
-        """The client went before its answer: as if the claim had never been."""
+    async def undo(self, caller: Caller, name: str, *claims: str) -> None:
+        """The client went before its answer: as if its claims had never been."""
         queue = QueueRef(caller.project, name)
         allow(caller, "claims:create", queue)
-        await self._release(queue, claim, uncount=True)
+        await self._uncount(queue, claims)
+
+    async def _uncount(self, queue: QueueRef, claims: Sequence[str]) -> None:
+        for claim in claims:
+            await self._release(queue, claim, uncount=True)
 
     async def _release(self, queue: QueueRef, claim: str, *, uncount: bool) -> None:
         freed = await self._store.release(queue, claim, uncount=uncount, now=self._clock.now())

@@ -292,6 +292,28 @@ class ClaimStore(Protocol):
         ...
 
 
+@runtime_checkable
+class ClaimsTogether(Protocol):
+    """What a ``ClaimStore`` may have as well: several claims in one step."""
+
+    async def create_together(
+        self,
+        queue: QueueRef,
+        *,
+        claim_ids: Sequence[str],
+        limit: int,
+        ttl: Duration,
+        grace: Duration,
+        dead_letters: DeadLetterRule | None = None,
+        enough: int,
+        now: Moment,
+    ) -> list[Claimed]:
+        """A ``create`` for each of ``claim_ids``, one after the other and in one step. The last
+        is the first that finds nothing, or with which ``enough`` bytes of bodies are handed
+        out; there is at least one."""
+        ...
+
+
 class Store(Protocol):
     """One storage engine, opened."""
 

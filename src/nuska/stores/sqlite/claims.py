@@ -1,6 +1,7 @@
 """Claims: leases on messages, and the dead-lettering that happens inside them (D8)."""
 
 from collections.abc import Generator, Sequence
+from typing import NamedTuple
 
 import apsw
 
@@ -73,42 +74,57 @@ class SqliteClaims:
         dead_letters: DeadLetterRule | None = None,
         now: Moment,
     ) -> Claimed:
-        claim = parse_claim_id(claim_id)
-        if claim is None:
-            raise ValueError("a claim id is 24 hexadecimal digits")
-        if self._queues.row(queue) is None:
-            return Claimed([])
+        [claimed] = await self.create_together(
+            queue,
+            claim_ids=[claim_id],
+            limit=limit,
+            ttl=ttl,
+            grace=grace,
+            dead_letters=dead_letters,
+            enough=0,
+            now=now,
+        )
+        return claimed
 
-        def work(transaction: Transaction) -> Claimed | Generator[None, None, Claimed]:
+    async def create_together(
+        self,
+        queue: QueueRef,
+        *,
+        claim_ids: Sequence[str],
+        limit: int,
+        ttl: Duration,
+        grace: Duration,
+        dead_letters: DeadLetterRule | None = None,
+        enough: int,
+        now: Moment,
+    ) -> list[Claimed]:
+        terms = _Terms(limit, ttl, grace, dead_letters)
+        claims = [(one, _parsed(one)) for one in claim_ids]
+        if self._queues.row(queue) is None:
+            return [Claimed([])]
+
+        def work(transaction: Transaction) -> Generator[None, None, list[Claimed]]:
             row = transaction.row(queue)
             if row is None:
-                return Claimed([])
+                return [Claimed([])]
             if dead_letters is not None:
                 transaction.row(dead_letters.queue)  # refuse before anything has changed
-            make_due_ready(transaction, row)
-            if none_expired(transaction):
-                return take(transaction, everything(row))
-            return behind(transaction, row)
-
-        def behind(transaction: Transaction, row: QueueRow) -> Generator[None, None, Claimed]:
-            return take(transaction, (yield from behind_expired(transaction, row)))
-
-        def take(transaction: Transaction, stretch: Stretch) -> Claimed:
-            generation, moment = stretch.row.generation, transaction.now
-            end = moment + ttl
-            moved = 0
-            mark = mark_all
-            if dead_letters is None:
-                rows = take_first(transaction, stretch, limit)
-            else:
-                rows, moved = _choose(transaction, stretch, limit, dead_letters)
-                mark = mark_each
-            if not rows:
-                return Claimed([], moved)
-            mark(transaction, generation, rows, claim=claim, end=end)
-            transaction.execute(ADD_CLAIM, (generation, claim, ttl, moment, end))
-            rows = _prolong(transaction, generation, rows, ttl, grace)
-            return Claimed(claimed_messages(rows, claim_id, Moment(end)), moved)
+            all_live = none_expired(transaction)
+            made: list[Claimed] = []
+            size = 0
+            for named in claims:
+                make_due_ready(transaction, row)
+                if all_live:
+                    stretch = everything(row)
+                else:
+                    stretch = yield from behind_expired(transaction, row)
+                claimed = _take(transaction, stretch, terms, named)
+                made.append(claimed)
+                size += sum(len(message.body) for message in claimed.messages)
+                if size >= enough or not claimed.messages:
+                    break
+                row = transaction.touched[queue] or row  # it begins further behind by now
+            return made
 
         return await self._writer.run(work, now=now, relaxed=self._queues.relaxed(queue))
 
@@ -197,6 +213,45 @@ class SqliteClaims:
             return int(connection.execute(COUNT_CLAIMS, values).get)
 
         return await self._reader.scan(work)
+
+
+class _Terms(NamedTuple):
+    """What is asked of a claim."""
+
+    limit: int
+    ttl: Duration
+    grace: Duration
+    dead_letters: DeadLetterRule | None
+
+
+def _parsed(claim_id: str) -> bytes:
+    claim = parse_claim_id(claim_id)
+    if claim is None:
+        raise ValueError("a claim id is 24 hexadecimal digits")
+    return claim
+
+
+def _take(
+    transaction: Transaction, stretch: Stretch, terms: _Terms, named: tuple[str, bytes]
+) -> Claimed:
+    """Make one claim of what stands first in ``stretch``."""
+    limit, ttl, grace, dead_letters = terms
+    claim_id, claim = named
+    generation, moment = stretch.row.generation, transaction.now
+    end = moment + ttl
+    moved = 0
+    mark = mark_all
+    if dead_letters is None:
+        rows = take_first(transaction, stretch, limit)
+    else:
+        rows, moved = _choose(transaction, stretch, limit, dead_letters)
+        mark = mark_each
+    if not rows:
+        return Claimed([], moved)
+    mark(transaction, generation, rows, claim=claim, end=end)
+    transaction.execute(ADD_CLAIM, (generation, claim, ttl, moment, end))
+    rows = _prolong(transaction, generation, rows, ttl, grace)
+    return Claimed(claimed_messages(rows, claim_id, Moment(end)), moved)
 
 
 def _choose(

@@ -1,5 +1,7 @@
 """Claims on the wire."""
 
+from collections.abc import Sequence
+
 from nuska.core.claims import ClaimTerms, Taken
 from nuska.domain.claims import Claim
 from nuska.domain.errors import InvalidBody
@@ -53,6 +55,12 @@ def encode_bare_taken(taken: Taken, now: Moment, shown: Shown = PLAIN) -> bytes:
     """A new claim for readers who have no addresses."""
     head = f'{{"claim_id": "{taken.id}", "messages": ['.encode()
     return head + encode_bare_messages(taken.messages, now, shown, claimed=True) + b"]}"
+
+
+def encode_bare_together(together: Sequence[Taken], now: Moment, shown: Shown = PLAIN) -> bytes:
+    """New claims that were asked for together."""
+    claims = b", ".join([encode_bare_taken(taken, now, shown) for taken in together])
+    return b'{"claims": [' + claims + b"]}"
 
 
 def encode_bare_claim(claim: Claim, now: Moment, shown: Shown = PLAIN) -> bytes:

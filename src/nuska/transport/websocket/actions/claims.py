@@ -20,9 +20,13 @@ _TTL = Field("ttl", Kind.INTEGER, nullable=True)
 _GRACE = Field("grace", Kind.INTEGER, nullable=True)
 _CLAIM_ID = Field("claim_id", Kind.TEXT, required=True)
 _NOTHING = Reply(204, b'{"claim_id": null}')
+_NONE = Reply(204, b'{"claims": []}')
 
 
 async def claim_create(call: Call) -> Reply:
+    count = call.integer("claims")
+    if count is not None:
+        return await _create_together(call, count)
     with call.patience() as patience:
         taken = await call.core.claims.create(
             call.caller, call.queue, _terms(call, call.integer("limit")), patience=patience
@@ -32,6 +36,19 @@ async def claim_create(call: Call) -> Reply:
     call.turn.undo = partial(call.core.claims.undo, call.caller, call.queue, taken.id)
     await call.check_again()
     return Reply(201, wire.encode_bare_taken(taken, call.core.clock.now(), call.shown()))
+
+
+async def _create_together(call: Call, count: int) -> Reply:
+    with call.patience() as patience:
+        together = await call.core.claims.create_together(
+            call.caller, call.queue, _terms(call, call.integer("limit")), count, patience=patience
+        )
+    if not together:
+        return _NONE
+    ids = [taken.id for taken in together]
+    call.turn.undo = partial(call.core.claims.undo, call.caller, call.queue, *ids)
+    await call.check_again()
+    return Reply(201, wire.encode_bare_together(together, call.core.clock.now(), call.shown()))
 
 
 async def claim_get(call: Call) -> Reply:
@@ -64,6 +81,7 @@ ACTIONS = (
             _TTL,
             _GRACE,
             Field("limit", Kind.INTEGER, nullable=True),
+            Field("claims", Kind.INTEGER, nullable=True),
             WAIT,
             ATTRIBUTES,
         ),
