@@ -91,8 +91,7 @@ class ClaimMerger:
             task.add_done_callback(partial(self._ended, batch))
 
     def _ended(self, batch: list[Waiting], task: asyncio.Task[None]) -> None:
-        # Whatever has ended it, also before it began: nobody is left waiting.
-        if task.cancelled():
+        if task.cancelled() or task.exception() is not None:  # nobody is left waiting
             _fail(batch, ConnectionBroken("The claim was cut off."))
         self._under_way.discard(task)
         self._go_on_soon()

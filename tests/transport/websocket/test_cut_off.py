@@ -16,7 +16,10 @@ from nuska.transport.websocket import frames
 LARGE = "x" * (2 * frames.BYTES_PER_TURN)
 POP = ("message_delete_many", {"pop": 1})
 CLAIM = ("claim_create", {"limit": 1})
-KINDS = pytest.mark.parametrize(("action", "body"), [POP, CLAIM], ids=["pop", "claim"])
+CLAIMS = ("claim_create", {"limit": 1, "claims": 3})
+KINDS = pytest.mark.parametrize(
+    ("action", "body"), [POP, CLAIM, CLAIMS], ids=["pop", "claim", "claims"]
+)
 
 
 class Held:
