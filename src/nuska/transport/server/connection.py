@@ -1,4 +1,4 @@
-"""One connection: what may arrive on it, how much, and by when.
+"""One connection: what may arrive on it, and how much; how it ends stands in ``ending.py``.
 
 Receiving and answering run side by side, since a client may send its next request before
 it has the answer. ``phase`` is about receiving only; ``running`` is the exchange whose turn
@@ -7,26 +7,20 @@ nothing that follows on the same connection is read.
 """
 
 import asyncio
-import select
 import urllib.parse
-from collections import deque
-from enum import IntEnum
 from typing import Any, cast
 
 import httptools
 from uvicorn._types import HTTPScope
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from nuska.transport.server import bounds as at_most
 from nuska.transport.server.asgi import AsgiApp
-from nuska.transport.server.bounds import LINGER
+from nuska.transport.server.ending import BODY, DEAF, HEAD, IDLE, Ending, Stop
 from nuska.transport.server.exchange import Exchange
 from nuska.transport.server.handshake import is_handshake, upgrade
 from nuska.transport.server.refusals import (
-    BODY_TOO_SLOW,
     HEAD_TOO_LARGE,
-    HEAD_TOO_SLOW,
     NOT_HTTP,
     STOPPING,
     TOO_MANY_CONNECTIONS,
@@ -39,43 +33,12 @@ _LINE_OVERHEAD = 4
 """Bytes of a header line that are neither name nor value."""
 _TURNED_AWAY_AT_ONCE = 64
 """Connections beyond the limit that are told so; the rest are just closed."""
-_HUNG_UP = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
-"""The other end has closed, or shut its sending half, which means the same here."""
 BLANKS = b" \t"
 
 
-class Phase(IntEnum):
-    IDLE = 0
-    """Between requests."""
-    HEAD = 1
-    BODY = 2
-    DEAF = 3
-    """Nothing more is read; answers still owed are given, then the connection ends."""
-
-
-_IDLE, _HEAD, _BODY, _DEAF = Phase
-
-
-class _Stop(Exception):
-    """Leaves the parser from within a callback; why is in ``_verdict``."""
-
-
-class Connection(HttpToolsProtocol):
-    cycle: Exchange
-    pipeline: deque[tuple[Exchange, AsgiApp]]  # type: ignore[assignment]
-
+class Connection(Ending):
     def __init__(self, shared: Shared, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(shared.config, shared, {}, loop)
-        self.shared = shared
-        self.phase: Phase = _IDLE
-        self.since = shared.now
-        """When the phase began, or the last answer ended."""
-        self.running: Exchange | None = None
-        self._verdict: Refusal | None = None
-        """Why a callback left the parser; None: it has read all it will read."""
-        self._last_words: Refusal | None = None
-        """Said after the answers that are owed."""
-        self._stalled_since = 0.0
+        super().__init__(shared, loop)
         self.piece = 0
         """Bytes of the piece written last: it stays in memory until all of it has gone."""
         self._chunk = 0
@@ -84,7 +47,6 @@ class Connection(HttpToolsProtocol):
         """Requests that began in that piece."""
         self._head_size = 0
         """Bytes of the current head that came in earlier pieces."""
-        self._body_size = 0
         self._framing = 0
         """Bytes received for the current body that were not body."""
         self._has_host = False
@@ -119,7 +81,7 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         phase = self.phase
-        if phase == _DEAF:
+        if phase == DEAF:
             self._drain(len(data))
             return
         self._chunk = len(data)
@@ -133,13 +95,13 @@ class Connection(HttpToolsProtocol):
                 return
             self._finish_after_answers()  # nothing else is spoken here: answered as HTTP
         except httptools.HttpParserError as error:
-            if isinstance(error.__context__, _Stop):
+            if isinstance(error.__context__, Stop):
                 self._stop_reading()
             else:
                 self._refuse(NOT_HTTP)
-        if self.phase == _HEAD:
-            self._weigh_head(alone=phase == _IDLE)
-        elif self.phase == _BODY and phase == _BODY:
+        if self.phase == HEAD:
+            self._weigh_head(alone=phase == IDLE)
+        elif self.phase == BODY and phase == BODY:
             self._framing += len(data) - (self._body_size - body_before)
             allowed = at_most.MAX_FRAMING + at_most.FRAMING_PER_BYTE * self._body_size
             if self._framing > allowed:
@@ -157,7 +119,7 @@ class Connection(HttpToolsProtocol):
     # From the parser
 
     def on_message_begin(self) -> None:
-        self.phase = _HEAD
+        self.phase = HEAD
         self.since = self.shared.now
         self._begins += 1
         self._head_size = 0
@@ -225,7 +187,7 @@ class Connection(HttpToolsProtocol):
             expects_continue=self.expect_100_continue,
         )
         self._take(cycle, shared.side_apps.get(decoded, self.app))
-        self.phase = _BODY
+        self.phase = BODY
         self.since = shared.now
         self._body_size = self._framing = 0
 
@@ -241,7 +203,7 @@ class Connection(HttpToolsProtocol):
         cycle.message_event.set()
 
     def on_message_complete(self) -> None:
-        self.phase = _IDLE
+        self.phase = IDLE
         self.since = self.shared.now
         if self._handshake is not None:
             return
@@ -277,64 +239,8 @@ class Connection(HttpToolsProtocol):
             self._run(*self.pipeline.pop())
         elif self._last_words is not None:
             self._say(self._last_words)
-        elif self.phase == _IDLE:
+        elif self.phase == IDLE:
             self.since = self.shared.now
-
-    def gone(self) -> bool:
-        """Whether the client has hung up by now, as far as the kernel knows.
-
-        Asks the socket: the event loop hears of it only at its next turn, and whoever has just
-        taken messages for this client must know before that.
-        """
-        return self.transport.is_closing() or self._happened(_HUNG_UP)
-
-    def _happened(self, events: int) -> bool:
-        """As the socket says, of which the event loop may hear at its next turn only."""
-        poll = select.poll()
-        poll.register(self.transport.get_extra_info("socket").fileno(), events)
-        return bool(poll.poll(0))
-
-    def check(self, now: float) -> None:
-        """Hold the connection to its deadlines."""
-        limits = self.shared.bounds
-        waited = now - self.since
-        if self.flow.write_paused:
-            if now - self._stalled_since > limits.send_timeout:
-                self.transport.abort()
-        elif self.phase == _IDLE:
-            # A handler may take its time: long polls do.
-            if self.running is None and waited > self._patience():
-                self._hang_up()
-        elif self.phase == _DEAF:
-            unsent = self.transport.get_write_buffer_size()
-            if self.running is None and waited > (limits.send_timeout if unsent else LINGER):
-                self.transport.abort()
-        elif self.flow.read_paused:
-            self.since = now  # we made the client wait
-        elif self.phase == _HEAD:
-            if waited > limits.head_timeout:
-                self._refuse(HEAD_TOO_SLOW)
-        elif waited > limits.body_timeout:
-            self._refuse(BODY_TOO_SLOW)
-
-    def shutdown(self) -> None:
-        """The server is stopping: answer what has begun, then end."""
-        if self.running is not None:
-            self.running.keep_alive = False
-        elif self.phase == _IDLE:
-            if not self.transport.is_closing() and self._happened(select.POLLIN):
-                self.since = self.shared.now  # it is read at the loop's next turn
-            elif self.cycle is not None or self.shared.now - self.since > at_most.FIRST_WITHIN:
-                self._hang_up()
-        elif self.phase == _DEAF:
-            self.transport.close()
-
-    def _patience(self) -> float:
-        """Seconds for which a request is waited for."""
-        if self.shared.stopping:
-            return at_most.FIRST_WITHIN
-        limits = self.shared.bounds
-        return limits.head_timeout if self.cycle is None else limits.idle_timeout
 
     # How it is done
 
@@ -379,71 +285,6 @@ class Connection(HttpToolsProtocol):
         self.running = cycle
         cycle.task = self.loop.create_task(cycle.run_asgi(app))
         self.tasks.add(cycle.task)
-
-    def _leave(self, verdict: Refusal | None) -> None:
-        self._verdict = verdict
-        raise _Stop
-
-    def _stop_reading(self) -> None:
-        if self._verdict is not None:
-            self._refuse(self._verdict)
-        else:
-            self._finish_after_answers()
-
-    def _finish_after_answers(self) -> None:
-        """Read no more; the last request taken is answered with ``connection: close``."""
-        self.phase = _DEAF
-        self.since = self.shared.now
-        self.cycle.keep_alive = False
-        if self.running is None:
-            self._hang_up()
-
-    def _refuse(self, refusal: Refusal) -> None:
-        """Read no more; answer what is owed, then with ``refusal``, then end."""
-        body_was_due, self.phase = self.phase == _BODY, _DEAF
-        self.since = self.shared.now
-        self._body_size = 0
-        cycle = self.cycle
-        if body_was_due and cycle.response_complete:
-            self._hang_up()  # answered before its body went wrong: nothing to add
-            return
-        if body_was_due and self.pipeline:
-            self.pipeline.popleft()  # its handler has not begun
-        elif body_was_due:
-            self.running = None
-            cycle.disconnected = True  # the handler learns that no more body will come
-            cycle.message_event.set()
-            if cycle.response_started:
-                self.transport.abort()
-                return
-        if self.running is not None:
-            self._last_words = refusal
-        else:
-            self._say(refusal)
-
-    def _say(self, refusal: Refusal) -> None:
-        shared = self.shared
-        shared.counters.refused(refusal.status)
-        self.transport.write(refusal.encode(shared.request_ids.next(), shared.date_line))
-        self._hang_up()
-
-    def _hang_up(self) -> None:
-        """End the connection so that what was written last can still be read.
-
-        When input is still coming, closing at once would make the kernel reset the
-        connection and take the answer away from the client; so only our side is ended.
-        """
-        self.since = self.shared.now
-        if self.phase == _IDLE or self.scheme == "https":  # TLS says good-bye by itself
-            self.transport.close()
-        elif self.transport.can_write_eof() and not self.transport.is_closing():
-            self.transport.write_eof()
-        self.phase = _DEAF
-
-    def _drain(self, count: int) -> None:
-        self._body_size += count
-        if self._body_size > at_most.MAX_DRAINED:
-            self.transport.abort()
 
     def _weigh_head(self, *, alone: bool) -> None:
         """Refuse a head that is still incomplete and already too large."""
