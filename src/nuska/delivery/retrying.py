@@ -7,20 +7,20 @@ never done twice for those who had it: those who cannot be told soon get a row o
 
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec.structs import replace
 
 from nuska.core.dead_letters import Letter
 from nuska.core.deliveries import Row, decode_row
+from nuska.delivery.carrying import Carries
 from nuska.delivery.endpoints import Endpoint
 from nuska.delivery.held import HeldBytes
 from nuska.delivery.journal import DueRow
 from nuska.delivery.leased import Claim, LateDelivery, Leased
-from nuska.delivery.recipients import Recipient
 from nuska.domain.errors import Unavailable
 from nuska.domain.internal import internal
-from nuska.domain.messages import Message, QueueRef
+from nuska.domain.messages import Message
 from nuska.domain.moments import Duration, Moment, after, seconds
 from nuska.domain.positions import CLAIM_ID_BYTES, claim_id
 from nuska.domain.subscriptions import SubscriptionId
@@ -49,39 +49,6 @@ LOOKED_FOR_AT_LEAST_EVERY = seconds(1_920)
 they are looked for."""
 REPAIR_AWAITED = seconds(60)
 """How long a row rests whose subscription is disabled."""
-
-
-class Carries(Protocol):
-    """What carries a queue's late deliveries out."""
-
-    queue: QueueRef
-    recipients: dict[SubscriptionId, Recipient]
-
-    def is_open(self) -> bool:
-        """Whether deliveries may begin now."""
-        ...
-
-    def deliver_late(self, late: LateDelivery, *, probe: bool) -> Coroutine[Any, Any, None]: ...
-
-    def offer_late(self, late: LateDelivery) -> None: ...
-
-    def withdraw_late(self, late: LateDelivery) -> None: ...
-
-    def write_row(self, due: DueRow) -> None: ...
-
-    def finish_row(self, row_id: str) -> None: ...
-
-    def is_cleared(self, letter: Letter) -> bool:
-        """Whether the message was purged."""
-        ...
-
-    def may_be_told(self, recipient: Recipient) -> bool:
-        """Whether the subscriber has confirmed, or need not."""
-        ...
-
-    def miss(self, recipients: int) -> None:
-        """A message was over before its turn."""
-        ...
 
 
 class Retries:
