@@ -15,7 +15,8 @@ from nuska.core.confirmations import (
 )
 from nuska.core.deliveries import Attempt
 from nuska.core.letter_bounds import BETWEEN_LETTERS, LETTERS, LETTERS_PER_DAY, LetterBounds
-from nuska.core.subscriptions import SubscriptionChange, SubscriptionDraft
+from nuska.core.subscription_making import SubscriptionDraft
+from nuska.core.subscriptions import SubscriptionChange
 from nuska.domain.errors import NotAllowed, NotFound
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import LAST_MOMENT, Duration, Moment, seconds

@@ -8,8 +8,9 @@ from msgspec.structs import replace
 
 from nuska.core import Core, build_core
 from nuska.core.subscribers import SubscriberRules
+from nuska.core.subscription_making import SubscriptionDraft
 from nuska.core.subscription_records import SHARED, SubscriptionRecords
-from nuska.core.subscriptions import SubscriptionChange, SubscriptionDraft
+from nuska.core.subscriptions import SubscriptionChange
 from nuska.domain.errors import Conflict, InvalidInput, NotFound
 from nuska.domain.limits import MAX_SUBSCRIBER, MAX_SUBSCRIPTION_OPTIONS
 from nuska.domain.messages import QueueRef

@@ -3,8 +3,8 @@ is being made is not."""
 
 from nuska.core import build_core
 from nuska.core.confirmations import ConfirmationRules
+from nuska.core.subscription_making import MAKING_TAKES, SubscriptionDraft
 from nuska.core.subscription_records import ASKS, CURSORS, TROUBLE, Cursor, Trouble
-from nuska.core.subscriptions import MAKING_TAKES, SubscriptionDraft
 from nuska.delivery.cursors import LEFT_FOR
 from nuska.domain.moments import after
 from nuska.domain.positions import BEFORE_ALL

@@ -6,7 +6,8 @@ import pytest
 from nuska.core import Core, build_core
 from nuska.core.confirmations import ConfirmationRules
 from nuska.core.subscriber_index import SubscriberIndex
-from nuska.core.subscriptions import SubscriptionChange, SubscriptionDraft
+from nuska.core.subscription_making import SubscriptionDraft
+from nuska.core.subscriptions import SubscriptionChange
 from nuska.core.terms import Terms
 from nuska.core.wakeups import LocalWakeups
 from nuska.delivery.bounds import DeliveryBounds

@@ -1,7 +1,6 @@
 """What a caller may do with subscriptions of queues, and of topics: one service for each.
 
-Creating one opens the queue's announcement log before anybody can count on being told: whatever
-is posted after the answer is in the log, above the position from which the subscription begins.
+How one comes into being is in ``core/subscription_making.py``.
 """
 
 import asyncio
@@ -18,43 +17,30 @@ from nuska.core.namespaces import QUEUES, Namespace
 from nuska.core.ranges import page_size
 from nuska.core.subscriber_index import ATTEMPTS, SubscriberIndex, too_busy
 from nuska.core.subscribers import SubscriberRules, Subscribers
-from nuska.core.subscription_records import Cursor, Seen, SubscriptionRecords
+from nuska.core.subscription_making import Making, SubscriptionDraft
+from nuska.core.subscription_records import Seen, SubscriptionRecords
 from nuska.core.terms import subscription_ttl
 from nuska.core.usage import Usage
 from nuska.domain.errors import Conflict, InvalidInput, NotFound, Unavailable
 from nuska.domain.letters import moved, moved_back, restarted
 from nuska.domain.limits import Limits
 from nuska.domain.messages import QueueRef
-from nuska.domain.moments import Duration, Moment, after, seconds
-from nuska.domain.positions import Position
+from nuska.domain.moments import Duration, Moment
 from nuska.domain.subscriptions import (
-    SUBSCRIPTION_ID_BYTES,
     UNSUBSCRIBED,
     Disabled,
     Options,
     Subscription,
     is_subscription_id,
-    subscription_id,
 )
 from nuska.domain.webhooks import with_kept_secrets
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.identity import Caller
 from nuska.interfaces.notifications import SubscribableStore
-from nuska.interfaces.records import ABSENT
-from nuska.interfaces.storage import QueueStore, RandomBytes
+from nuska.interfaces.storage import RandomBytes
 
-MAKING_TAKES = seconds(60)
-"""At most: what takes longer is begun anew."""
 REMOVED_AT_ONCE = 100
 """Subscriptions that a purge removes side by side."""
-
-
-class SubscriptionDraft(Struct, frozen=True, kw_only=True):
-    """A subscription as asked for: types checked, neither limits nor defaults applied."""
-
-    subscriber: str
-    ttl: int | None = None
-    options: Options | None = None
 
 
 class SubscriptionChange(Struct, frozen=True, kw_only=True):
@@ -84,7 +70,6 @@ class SubscriptionService:
         self._opened = store
         self._clock = clock
         self._limits = limits
-        self._random_bytes = random_bytes
         self._followings = followings
         self._confirmations = confirmations
         self._subscribers = Subscribers(rules, clock)
@@ -92,10 +77,12 @@ class SubscriptionService:
         self._usage = usage
         self._noun = namespace.noun
         self._place = namespace.place
+        self._maker: Making | None = None
         if store is not None:
             self._records = SubscriptionRecords(store.records)
             self._index = SubscriberIndex(self._records)
             self._notes = ChangeNotes(self._records)
+            self._maker = Making(store, clock, limits, random_bytes, self._subscribers)
 
     async def create(
         self,
@@ -115,103 +102,23 @@ class SubscriptionService:
         """
         queue = self._place(caller.project, name)
         allow(caller, "subscription:create", queue)
-        queues = self._store.queues
+        making = self._making
         self._subscribers.check_target(caller, draft.subscriber)
         self._subscribers.check(queue, draft.subscriber, draft.options)
         ttl, now = self._ttl(draft.ttl), self._clock.now()
         if not again and await self._index.holder(queue, draft.subscriber, now) is not None:
             raise Conflict("There is a subscription of this subscriber already.")
-        made = await self._again(caller, queue, draft)
+        made = await making.again(caller, queue, draft)
         if made is None:
             async with self._usage.for_subscription(queue), self._usage.for_queue(queue):
-                await _make(queues, queue, now)
-                made = await self._begin(caller, queue, draft, ttl, token)
+                await making.queue(queue, now)
+                made = await making.make(caller, queue, draft, ttl, token)
         else:
             async with self._usage.for_queue(queue):
-                await _make(queues, queue, now)
+                await making.queue(queue, now)
         await self._confirmations.ask(made)
         await self._announce(queue)
         return made
-
-    async def _begin(
-        self,
-        caller: Caller,
-        queue: QueueRef,
-        draft: SubscriptionDraft,
-        ttl: Duration,
-        token: str | None,
-    ) -> Subscription:
-        """Make a subscription that is not there, or find what others have made meanwhile."""
-        options = await self._subscribers.trusted(
-            caller, token, draft.subscriber, draft.options or {}, ttl
-        )
-        await self._notes.note(queue)
-        for _ in range(ATTEMPTS):
-            now = self._clock.now()
-            # Before the look for other subscriptions: whoever else makes this one at this
-            # moment has not answered by then, so nothing above ``last`` is owed to it.
-            last = (await self._store.announcements.open(queue, now=now)).last
-            own = subscription_id(self._random_bytes(SUBSCRIPTION_ID_BYTES))
-            claimed = await self._index.claim(queue, draft.subscriber, own, now, new=True)
-            if isinstance(claimed, Seen):
-                made = await self._again(caller, queue, draft)
-                if made is None:
-                    continue
-                return made
-            new = Subscription(
-                id=claimed,
-                queue=queue,
-                subscriber=draft.subscriber,
-                ttl=ttl,
-                options=options,
-                created_at=now,
-                restarted_at=now,
-                expires_at=after(now, ttl),
-                since=last,
-            )
-            new = restarted(new, ttl, now)
-            if await self._write(new, last):
-                return new
-        raise too_busy()
-
-    async def _write(self, new: Subscription, last: Position) -> bool:
-        """Write a new subscription; False when its subscriber has become another's."""
-        queue = new.queue
-        await self._records.put_cursor(queue, new.id, Cursor(position=last), version=ABSENT)
-        version = await self._records.put_subscription(new, version=ABSENT)
-        if version is None:
-            return False
-        is_late = self._clock.now() - new.created_at > MAKING_TAKES
-        if is_late or not await self._index.is_claimed(new):
-            # Late: its cursor may have been taken for one that somebody left behind.
-            await self._index.clear(Seen(new, version))
-            return False
-        # Whoever closed the log meanwhile, for want of subscriptions, did not know of this one.
-        await self._store.announcements.open(queue, now=self._clock.now())
-        return True
-
-    async def _again(
-        self, caller: Caller, queue: QueueRef, draft: SubscriptionDraft
-    ) -> Subscription | None:
-        """The live subscription of the subscriber, if there is one, with what ``draft`` names."""
-        for _ in range(ATTEMPTS):
-            now = self._clock.now()
-            seen = await self._index.holder(queue, draft.subscriber, now)
-            if seen is None:
-                return None
-            if seen.value.confirmed:
-                raise Conflict("There is a confirmed subscription of this subscriber already.")
-            changed = seen.value
-            if draft.ttl is not None:
-                changed = restarted(changed, self._ttl(draft.ttl), now)
-            if draft.options is not None:
-                options = await self._subscribers.trusted_again(caller, changed, draft.options)
-                changed = replace(changed, options=options)
-            if changed == seen.value:
-                return changed
-            if await self._records.put_subscription(changed, version=seen.version):
-                return changed
-        raise too_busy()
 
     async def page(
         self, caller: Caller, name: str, *, after: str | None = None, limit: int | None = None
@@ -366,10 +273,10 @@ class SubscriptionService:
         raise too_busy()
 
     @property
-    def _store(self) -> SubscribableStore:
-        if self._opened is None:
+    def _making(self) -> Making:
+        if self._maker is None:
             raise Unavailable("This store cannot keep subscriptions.")
-        return self._opened
+        return self._maker
 
     async def _announce(self, queue: QueueRef) -> None:
         await self._notes.note(queue)
@@ -398,8 +305,3 @@ def _answered(subscription: Subscription, confirmed: bool, now: Moment) -> Subsc
     elif confirmed and subscription.has_left:
         disabled = None
     return replace(subscription, confirmed=confirmed, disabled=disabled)
-
-
-async def _make(queues: QueueStore, queue: QueueRef, now: Moment) -> None:
-    if await queues.get(queue) is None:
-        await queues.create(queue, {}, now=now)

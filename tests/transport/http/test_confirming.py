@@ -8,7 +8,8 @@ import pytest
 
 from nuska.core import Core, build_core
 from nuska.core.confirmations import ConfirmationRules
-from nuska.core.subscriptions import SubscriptionChange, SubscriptionDraft
+from nuska.core.subscription_making import SubscriptionDraft
+from nuska.core.subscriptions import SubscriptionChange
 from nuska.domain.moments import seconds
 from nuska.domain.signing import Signer
 from nuska.domain.subscriptions import Subscription

@@ -11,7 +11,7 @@ import pytest
 from nuska.core import Core, allowances, build_core
 from nuska.core.claims import ClaimTerms
 from nuska.core.messages import Draft
-from nuska.core.subscriptions import SubscriptionDraft
+from nuska.core.subscription_making import SubscriptionDraft
 from nuska.domain.allowances import SHARES
 from nuska.domain.errors import QuotaExceeded
 from nuska.domain.internal import internal

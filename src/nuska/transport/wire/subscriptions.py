@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 from msgspec import UNSET
 
-from nuska.core.subscriptions import SubscriptionChange, SubscriptionDraft
+from nuska.core.subscription_making import SubscriptionDraft
+from nuska.core.subscriptions import SubscriptionChange
 from nuska.domain.errors import InvalidBody
 from nuska.domain.moments import Moment, age_in_seconds, iso, whole_seconds
 from nuska.domain.subscriptions import Disabled, Options, Subscription, Waiting

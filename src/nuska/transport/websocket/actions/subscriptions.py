@@ -5,7 +5,7 @@ from functools import partial
 from typing import TypeAlias
 
 from nuska.core.connected import DETAILED_KEY, SINCE_KEY, Connected, ConnectionDraft
-from nuska.core.subscriptions import SubscriptionDraft
+from nuska.core.subscription_making import SubscriptionDraft
 from nuska.domain.errors import Conflict, InvalidInput
 from nuska.domain.internal import topic
 from nuska.domain.messages import QueueRef
