@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 from nuska.client.blocking import BlockingQueue
-from nuska.testing.engine import free_port, within
+from nuska.testing.engine import within
+from nuska.testing.ports import free_port
 from nuska.testing.receiver import refusing_port
 
 SOON = 30.0

@@ -18,7 +18,7 @@ from nuska.domain.webhooks import (
     parse_secret,
     signature,
 )
-from nuska.testing.engine import free_port
+from nuska.testing.ports import free_port
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 NOW = 1_800_000_000

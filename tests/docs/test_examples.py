@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from nuska.testing.engine import free_port
+from nuska.testing.ports import free_port
 from nuska.testing.server_process import ServerProcess
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,7 +13,7 @@ from websockets.sync.client import connect
 
 from nuska.certificates import CannotEncrypt, Certificate
 from nuska.testing.certificates import certificate
-from nuska.testing.engine import free_port
+from nuska.testing.ports import free_port
 from nuska.testing.server_process import ServerProcess
 
 SOON = 20.0

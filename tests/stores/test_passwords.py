@@ -5,8 +5,8 @@ import traceback
 
 import pytest
 
-from nuska.testing.engine import free_port
 from nuska.testing.opening import open_by_url
+from nuska.testing.ports import free_port
 
 pytestmark = pytest.mark.usefixtures("half_open_sockets")
 

@@ -10,7 +10,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,8 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit, urlunsplit
+
+from nuska.testing.ports import free_port
 
 START_WITHIN = 30.0
 """Seconds until a server must answer; generous, for small machines that test many at once."""
@@ -240,13 +241,6 @@ def children_of(parent: int) -> list[int]:
             if int(status.rpartition(")")[2].split()[1]) == parent:
                 found.append(int(entry.name))
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def within(seconds: float, holds: Callable[[], bool]) -> bool:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nuska.testing.engine import EngineProcess, find_program, new_name, running, within
+from nuska.testing.ports import free_port
 
 START_WITHIN = 15.0
 """Seconds until servers must have found one another."""
@@ -25,30 +26,10 @@ SYNCED = ("--appendonly", "yes", "--appendfsync", "always")
 IN_MEMORY = ("--appendonly", "no", "--save", "")
 AT_ONCE = ("--repl-diskless-sync-delay", "0")
 """A replica that asks for a copy gets it, and is not made to wait for others that might."""
+BUS = 10_000
+"""So far above its port a server of a cluster listens to the others."""
 REDIS, VALKEY = "redis", "valkey"
 """What the programs' names begin with, and their packages'."""
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on; low enough for a cluster's second port, 10000 above."""
-    found: list[int] = []
-    while len(found) < count:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        port = port if port < 55_000 else port - 20_000
-        if port not in found and _is_free(port) and _is_free(port + 10_000):
-            found.append(port)
-    return found
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 class RedisServer(EngineProcess):
@@ -61,7 +42,7 @@ class RedisServer(EngineProcess):
         port: int = 0,
         program: str = REDIS,
     ) -> None:
-        super().__init__(directory, port or free_ports(1)[0])
+        super().__init__(directory, port)
         self._program = program
         self._arguments = arguments
 
@@ -124,7 +105,8 @@ class RedisCluster:
         program: str = REDIS,
         replicas: int = 0,
     ) -> None:
-        ports = free_ports(CLUSTER_SIZE * (1 + replicas))
+        wanted = CLUSTER_SIZE * (1 + replicas)
+        ports = [free_port(others=(BUS,)) for _ in range(wanted)]
         more = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
         self.servers: list[RedisServer] = [
             RedisServer(directory / str(port), (*arguments, *more), port, program) for port in ports

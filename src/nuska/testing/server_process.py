@@ -20,6 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from nuska.testing.ports import free_port
+
 READY_WITHIN = 30.0
 """Seconds; generous, since many tests may start servers at once on a small machine."""
 STOP_WITHIN = 30.0
@@ -41,15 +43,16 @@ class ServerProcess:
         data: str | Path,
         *arguments: str,
         store: str = "sqlite:",
-        listen: str = "127.0.0.1:0",
+        listen: str = "",
         environment: Mapping[str, str] | None = None,
         command: Sequence[str] = (sys.executable, "-m", "nuska"),
     ) -> None:
-        """``arguments`` are further ones of ``nuska serve``; ``environment`` adds variables."""
+        """``arguments`` are further ones of ``nuska serve``; ``environment`` adds variables.
+        ``listen``: where; else on a port that stays free while the server is down."""
         self.data = Path(data)
         self.url = ""
         """``http://127.0.0.1:PORT`` or ``unix:PATH``, once it is ready; "" without the API."""
-        self._listen = listen
+        self._listen = listen or f"127.0.0.1:{free_port()}"
         self._command = [*command, "serve", "--store", store, "--data", str(data), *arguments]
         self._environment = {
             **{name: os.environ[name] for name in _INHERITED if name in os.environ},
