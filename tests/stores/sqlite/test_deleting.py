@@ -134,6 +134,8 @@ async def _deletes(
         first = dice.randrange(len(ids))
         wanted = dice.sample(ids[first : first + 12], dice.randint(1, min(8, len(ids) - first)))
         wanted += [message_id(1, bytes(4))] * dice.randint(0, 1)
-        named = dice.sample(claims, dice.randint(1, 6))
+        if dice.random() < 0.5:
+            wanted = ids[first : first + dice.randint(1, 4)]
+        named = dice.choice([None, dice.sample(claims, dice.randint(1, 6))])
         done = await store.messages.delete_many(DEAD, wanted, claim_ids=named, now=clock.now())
         yield done, await store.messages.get(DEAD, ids, now=clock.now())

@@ -12,6 +12,7 @@ from nuska.stores.sqlite.transaction import Transaction
 GET_MOVED = query("get_moved")
 GET_LEASE = query("get_lease")
 GET_CLAIM = query("get_claim")
+LIST_KEYS = query("list_keys")
 LIST_LEASES = query("list_leases")
 DELETE_MESSAGE = query("delete_message")
 DELETE_STRETCH = query("delete_stretch")
@@ -50,11 +51,19 @@ def delete_one(
     return DeleteOutcome.DELETED
 
 
-def delete_all(transaction: Transaction, generation: int, keys: Sequence[MessageKey]) -> None:
+def delete_all(transaction: Transaction, generation: int, keys: list[MessageKey]) -> None:
     """Delete those messages that exist, claimed or not."""
     before = transaction.changes()
-    values = [(generation, *key, transaction.now) for key in keys]
-    transaction.executemany(DELETE_WHERE_POSTED, values)
+    first, last = keys[0][0], keys[-1][0]
+    stretch = (generation, first, last)
+    if (
+        last - first < len(keys) * CLOSE
+        and transaction.execute(LIST_KEYS, stretch).fetchall() == keys
+    ):
+        transaction.execute(DELETE_STRETCH, (*stretch, transaction.now))
+    else:
+        values = [(generation, *key, transaction.now) for key in keys]
+        transaction.executemany(DELETE_WHERE_POSTED, values)
     if transaction.changes() - before == len(keys):
         return
     for key in keys:  # some have moved, or are gone
@@ -90,7 +99,7 @@ def delete_claimed(
             return False
         places.append(place)
     if all_there and len(places) == len(stretch):
-        transaction.execute(DELETE_STRETCH, (generation, min(stretch), max(stretch)))
+        transaction.execute(DELETE_STRETCH, (generation, min(stretch), max(stretch), now))
     else:
         remove(transaction, generation, places)
     return True
