@@ -150,9 +150,9 @@ class ClaimService:
         rule = (await self._terms.of(queue)).dead_letters
         ids = [claim_id(self._random_bytes(CLAIM_ID_BYTES)) for _ in range(count)]
         if self._usage.is_limited:
-            async with self._usage.for_claim(queue) as room:
-                made = await self._claim(queue, ids, asked, rule)
-                room.stored = any(claimed.messages for _, claimed in made)
+            async with self._usage.for_claims(queue, count) as room:
+                made = await self._claim(queue, ids[: room.claims], asked, rule)
+                room.unused = room.claims - sum(bool(claimed.messages) for _, claimed in made)
         else:
             made = await self._claim(queue, ids, asked, rule)
         if rule is not None and (moved := sum(claimed.dead_lettered for _, claimed in made)):

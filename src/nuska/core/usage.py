@@ -20,7 +20,7 @@ from nuska.core.findings import Findings
 from nuska.core.holdings import Holdings
 from nuska.core.ledgers import LocalLedger, SharedLedger
 from nuska.core.quotas import QuotaBook
-from nuska.domain.allowances import Amounts, Limits
+from nuska.domain.allowances import Amounts, Limits, minus
 from nuska.domain.errors import (
     Conflict,
     InvalidInput,
@@ -58,6 +58,10 @@ class Room:
 
     stored = True
     """Set to False when nothing was stored after all."""
+    claims = 1
+    """For so many there is room."""
+    unused = 0
+    """Set to how many of them were not made after all."""
 
 
 class Shown(NamedTuple):
@@ -135,8 +139,19 @@ class Usage:
             yield
 
     @asynccontextmanager
-    async def for_claim(self, queue: QueueRef) -> AsyncIterator[Room]:
-        async with self._room(queue.project, CLAIMS, (1,)) as room:
+    async def for_claims(self, queue: QueueRef, count: int) -> AsyncIterator[Room]:
+        """For ``count`` claims, or for fewer of them where there is room for no more."""
+        async with AsyncExitStack() as stack:
+            while True:
+                room_of = self._room(queue.project, CLAIMS, (count,), least=(1,))
+                try:
+                    room = await stack.enter_async_context(room_of)
+                    break
+                except QuotaExceeded:
+                    if count == 1:
+                        raise
+                count //= 2
+            room.claims = count
             yield room
 
     def free(self, queue: QueueRef) -> None:
@@ -174,7 +189,10 @@ class Usage:
             return shown.use
 
     @asynccontextmanager
-    async def _room(self, project: str, names: Names, wanted: Amounts) -> AsyncIterator[Room]:
+    async def _room(
+        self, project: str, names: Names, wanted: Amounts, least: Amounts | None = None
+    ) -> AsyncIterator[Room]:
+        """``least``: who is refused more will ask for less, down to that."""
         room = Room()
         limits = self._limits(project, names)
         if not limits:
@@ -184,7 +202,8 @@ class Usage:
         try:
             taken = await allowance.take(wanted, limits)
         except QuotaExceeded as error:
-            self._book.count_refusal(error.what, project)
+            if least is None or wanted == least:
+                self._book.count_refusal(error.what, project)
             raise
         try:
             yield room
@@ -192,6 +211,10 @@ class Usage:
             room.stored = False
             raise
         finally:
+            if room.unused:
+                unused = (room.unused,)
+                allowance.settle(unused, stored=False)
+                taken = minus(taken, unused)
             allowance.settle(taken, stored=room.stored)
 
     async def _look(self, names: Names, project: str, limits: Limits) -> Amounts:

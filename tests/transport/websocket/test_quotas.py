@@ -156,3 +156,39 @@ async def test_a_signed_request_that_is_too_fast_is_no_use_of_its_signature(
         assert [await post() for _ in range(5)] == [201] * 2 + [503] * 3
         clock.advance(seconds=1)
         assert [await post(), await post()] == [201, 403]
+
+
+async def test_claims_together_are_no_more_than_a_project_may_have(serve: Any) -> None:
+    served = await serve(core={"quota": Quota(claims=5)})
+    async with talking(served.ws) as talk:
+        for _ in range(3):
+            messages = [{"body": number} for number in range(10)]
+            await talk.ask("message_post", queue_name="jobs", messages=messages)
+
+        async def claim(count: int) -> tuple[int, list[str]]:
+            made = await talk.ask("claim_create", queue_name="jobs", limit=1, claims=count)
+            return made.status, [claim["claim_id"] for claim in made.body.get("claims", ())]
+
+        status, held = await claim(20)
+        assert (status, len(held)) == (201, 5)
+        assert await claim(20) == (403, [])
+        assert await claim(1) == (403, [])
+        for one in held[:3]:
+            await talk.ask("claim_delete", queue_name="jobs", claim_id=one)
+        status, more = await claim(3)
+        assert (status, len(more)) == (201, 3)
+        assert await claim(1) == (403, [])
+
+
+async def test_room_for_claims_that_found_no_messages_is_room_for_others(serve: Any) -> None:
+    served = await serve(core={"quota": Quota(claims=5)})
+    async with talking(served.ws) as talk:
+        await talk.ask("message_post", queue_name="jobs", messages=[{"body": 1}, {"body": 2}])
+        for _ in range(2):
+            made = await talk.ask("claim_create", queue_name="jobs", limit=1, claims=5)
+            claims = made.body["claims"]
+            assert len(claims) in (2, 0)
+        messages = [{"body": number} for number in range(5)]
+        await talk.ask("message_post", queue_name="jobs", messages=messages)
+        made = await talk.ask("claim_create", queue_name="jobs", limit=1, claims=3)
+        assert len(made.body["claims"]) == 3
