@@ -177,3 +177,18 @@ async def test_stopping_ends_those_who_wait() -> None:
         await tasks.pop()
     server.gate.set()
     assert None not in await asyncio.gather(*tasks)
+
+
+async def test_what_was_claimed_for_one_who_goes_as_it_comes_is_given_back() -> None:
+    server = Server(100)
+    merger = ClaimMerger(server.calls, TIMEOUT)
+    tasks = [asyncio.create_task(merger.claim(TERMS)) for _ in range(2)]
+    await a_few_turns()
+    server.gate.set()
+    asyncio.get_running_loop().call_soon(tasks[0].cancel)  # he has it, and has not gone on
+    with pytest.raises(asyncio.CancelledError):
+        await tasks[0]
+    claim = await tasks[1]
+    await a_few_turns()
+    assert claim is not None
+    assert {claim.id, *server.released} == {"c0", "c1"}

@@ -51,6 +51,7 @@ class ClaimMerger:
         self._deadlines = Deadlines(timeout, "No claim was made in time.")
         self._loop = asyncio.get_running_loop()
         self._under_way: set[asyncio.Task[None]] = set()
+        self._giving_back: set[asyncio.Task[None]] = set()
         self._going_on = False
         self._most = MOST_TOGETHER
         """Claims that go together; fewer while messages are large."""
@@ -61,11 +62,16 @@ class ClaimMerger:
         self._waiting.append((terms, answer))
         self._deadlines.add(answer)
         self._go_on_soon()
-        return await answer
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if not answer.cancelled() and answer.exception() is None:  # it had just come
+                self._give_back_aside(answer.result())
+            raise
 
     @property
     def busy(self) -> bool:
-        return bool(self._under_way or self._waiting)
+        return bool(self._under_way or self._waiting or self._giving_back)
 
     def stop(self) -> None:
         """Send nothing more; what is under way ends as its request does."""
@@ -131,7 +137,14 @@ class ClaimMerger:
                 answer.set_result(None)
         self._waiting.extendleft(reversed(unserved))
         for claim in left:  # of those who wait no longer
-            await self._give_back(claim)
+            self._give_back_aside(claim)
+
+    def _give_back_aside(self, claim: Claim | None) -> None:
+        """Nobody waits for that."""
+        if claim is not None:
+            task = self._loop.create_task(self._give_back(claim), name="give back a claim")
+            self._giving_back.add(task)
+            task.add_done_callback(self._giving_back.discard)
 
     async def _give_back(self, claim: Claim) -> None:
         with suppress(Exception):  # else it ends by itself, after its ttl
