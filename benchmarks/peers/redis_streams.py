@@ -5,17 +5,21 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from redis.asyncio import Redis
 
 from benchmarks.peers.peer import IN_FLIGHT, Claimed, job
 from benchmarks.peers.phases import PHASE_LIMIT
 from benchmarks.processes import Process, free_port, running
+from nuska.client.claiming import ClaimCalls, ClaimMerger, Terms
 from nuska.client.encoding import EncodedMessage
 from nuska.client.merging import Merger
+from nuska.client.records import Claim, Message
 
 CLAIMERS = 16
 STREAM, GROUP, CONSUMER = "jobs", "workers", "worker"
+NEW = {STREAM: ">"}
 SURE = {
     "everysec": "append-only file, synced every second",
     "always": "append-only file, synced before anything is answered",
@@ -42,15 +46,7 @@ class Streams:
         await self._redis.xadd(STREAM, {"job": json.dumps(job(number))})
 
     async def claim(self, most: int) -> list[Claimed]:
-        streams = {STREAM: ">"}
-        found = await self._redis.xreadgroup(GROUP, CONSUMER, streams, count=most)
-        if isinstance(found, dict):
-            parts = found.get(STREAM.encode(), [])
-        else:
-            parts = [entries for _, entries in found]
-        return [
-            Claimed(entry, json.loads(fields[b"job"])) for part in parts for entry, fields in part
-        ]
+        return _entries(await self._redis.xreadgroup(GROUP, CONSUMER, NEW, count=most))
 
     async def delete(self, claimed: list[Claimed]) -> None:
         entries = [one.handle for one in claimed]
@@ -64,13 +60,14 @@ class Streams:
 
 
 class Together(Streams):
-    """Posts that are made at once go in pipelines: what Nuska's client does by itself, done by
-    the application, with the same rule for what goes together."""
+    """Posts, and claims, that are made at once go in pipelines: what Nuska's client does by
+    itself, done by the application, with the same rule for what goes together."""
 
     def __init__(self, process: Process, redis: Redis, sync: str) -> None:
         super().__init__(process, redis, sync)
         self.name = f"Redis streams ({sync}), in pipelines"
         self._merger = Merger(self._add, PHASE_LIMIT)
+        self._claims = ClaimMerger(ClaimCalls(self._read, self._keep), PHASE_LIMIT)
 
     async def post(self, number: int) -> None:
         await self._merger.post([EncodedMessage(json.dumps(job(number)).encode())])
@@ -80,6 +77,35 @@ class Together(Streams):
             for one in jobs:
                 pipeline.xadd(STREAM, {"job": one})
             return list(await pipeline.execute())
+
+    async def claim(self, most: int) -> list[Claimed]:
+        claim = await self._claims.claim(Terms(most, 0, None, attributes=False))
+        if claim is None:
+            return []
+        return [Claimed(message.id, message.body) for message in claim.messages]
+
+    async def _read(self, terms: Terms, count: int) -> list[Claim]:
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for _ in range(count):
+                pipeline.xreadgroup(GROUP, CONSUMER, NEW, count=terms.limit)
+            answers = await pipeline.execute()
+        together = [
+            [Message(id=one.handle, body=one.job, ttl=0, age=0) for one in _entries(found)]
+            for found in answers
+        ]
+        return [Claim(id="", ttl=0, age=0, messages=part) for part in together if part]
+
+    async def _keep(self, _claim: str) -> None:
+        """Nobody goes before he has his answer."""
+
+
+def _entries(found: Any) -> list[Claimed]:
+    """What was read; its shape depends on the protocol."""
+    if isinstance(found, dict):
+        parts = found.get(STREAM.encode(), [])
+    else:
+        parts = [entries for _, entries in found]
+    return [Claimed(entry, json.loads(fields[b"job"])) for part in parts for entry, fields in part]
 
 
 @asynccontextmanager
