@@ -314,11 +314,12 @@ class Writer:
         self._registry.passed(self.last_moment)
         self.commits += 1
         self.writes += len(group)
-        for write in group:
-            _answer(write)
         if self._after_commit(self._wal_pages):
             self._held = True
+        # The next statements run first: answers are made while their commit waits for the disk.
         self._next()
+        for write in group:
+            _answer(write)
 
     def _fail(self, group: list[Write], error: BaseException) -> None:
         """Nothing of this group has happened."""
