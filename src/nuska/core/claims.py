@@ -180,24 +180,45 @@ class ClaimService:
                 now=self._clock.now(),
             )
             return list(zip(ids, claimed, strict=False))
-        found = await gather(
-            *(self._create(queue, one, asked, rule) for one in ids), return_exceptions=True
-        )
         made: list[tuple[ClaimId, Claimed]] = []
+        try:
+            await self._one_by_one(queue, ids, asked, rule, made)
+        except CancelledError:
+            await carried_out(partial(self._uncount, queue, [new_id for new_id, _ in made]))
+            raise
+        return made
+
+    async def _one_by_one(
+        self,
+        queue: QueueRef,
+        ids: Sequence[ClaimId],
+        asked: _Asked,
+        rule: DeadLetterRule | None,
+        made: list[tuple[ClaimId, Claimed]],
+    ) -> None:
+        """Add to ``made`` as much, over a store that makes no several in one step."""
         errors: list[BaseException] = []
         size = 0
-        for new_id, outcome in zip(ids, found, strict=True):
-            if isinstance(outcome, BaseException):
-                errors.append(outcome)
-            elif size < ENOUGH_TOGETHER or not outcome.messages:
-                made.append((new_id, outcome))
-                size += sum(len(message.body) for message in outcome.messages)
-            else:
-                with suppress(Unavailable):  # then it ends by itself
-                    await self._release(queue, new_id, uncount=True)
+        # No more messages at a time than one claim may have: nobody knows how large they are.
+        side_by_side = max(1, self._limits.max_messages_per_claim_or_pop // asked.limit)
+        while ids and size < ENOUGH_TOGETHER and not errors:
+            wave, ids = ids[:side_by_side], ids[side_by_side:]
+            found = await gather(
+                *(self._create(queue, one, asked, rule) for one in wave), return_exceptions=True
+            )
+            for new_id, outcome in zip(wave, found, strict=True):
+                if isinstance(outcome, BaseException):
+                    errors.append(outcome)
+                elif size < ENOUGH_TOGETHER or not outcome.messages:
+                    made.append((new_id, outcome))
+                    size += sum(len(message.body) for message in outcome.messages)
+                else:
+                    with suppress(Unavailable):  # then it ends by itself
+                        await self._release(queue, new_id, uncount=True)
+            if not all(claimed.messages for _, claimed in made):
+                break
         if errors and not size:
             raise errors[0]
-        return made
 
     async def _create(
         self, queue: QueueRef, new_id: ClaimId, asked: _Asked, rule: DeadLetterRule | None
@@ -277,8 +298,15 @@ class ClaimService:
         await self._uncount(queue, claims)
 
     async def _uncount(self, queue: QueueRef, claims: Sequence[str]) -> None:
+        """Each of them, though another cannot be ended now: that one ends by itself."""
+        failed: Unavailable | None = None
         for claim in claims:
-            await self._release(queue, claim, uncount=True)
+            try:
+                await self._release(queue, claim, uncount=True)
+            except Unavailable as error:
+                failed = error
+        if failed is not None:
+            raise failed
 
     async def _release(self, queue: QueueRef, claim: str, *, uncount: bool) -> None:
         freed = await self._store.release(queue, claim, uncount=uncount, now=self._clock.now())

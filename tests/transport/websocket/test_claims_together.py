@@ -10,6 +10,7 @@ import pytest
 
 from nuska.core.claims import ENOUGH_TOGETHER, MOST_TOGETHER
 from nuska.domain.errors import Unavailable
+from nuska.interfaces.identity import Caller
 from nuska.interfaces.storage import Store, StoreOptions
 from nuska.stores.memory.store import MemoryStore
 from nuska.stores.sqlite.store import open_sqlite
@@ -137,5 +138,44 @@ async def test_nothing_there_is_not_said_when_a_part_could_not_be_looked_at(
         return await create(*args, **options)
 
     monkeypatch.setattr(store.claims, "create", sometimes)
-    made = await talk.ask("claim_create", queue_name="jobs", claims=3)
+    made = await talk.ask("claim_create", queue_name="jobs", claims=3, limit=1)
     assert made.status == 503
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+@pytest.mark.parametrize(("size", "steps"), [(60_000, 1), (10, 3)])
+async def test_no_more_is_taken_at_a_time_than_one_claim_may_have(
+    talk: Talk, store: MemoryStore, monkeypatch: pytest.MonkeyPatch, size: int, steps: int
+) -> None:
+    for _ in range(30):
+        await post(talk, *["x" * size] * 2)
+    create, asked = store.claims.create, 0
+
+    async def counted(*args: Any, **options: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return await create(*args, **options)
+
+    monkeypatch.setattr(store.claims, "create", counted)
+    made = await talk.ask("claim_create", queue_name="jobs", claims=3, limit=20)
+    assert len(made.body["claims"]) == asked == steps
+
+
+async def test_one_claim_that_cannot_be_given_back_keeps_no_other(
+    talk: Talk, served: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await post(talk, 1, 2, 3)
+    made = await talk.ask("claim_create", queue_name="jobs", claims=3, limit=1)
+    ids = [claim["claim_id"] for claim in made.body["claims"]]
+    release = store.claims.release
+
+    async def all_but_the_first(queue: Any, claim: str, **options: Any) -> int:
+        if claim == ids[0]:
+            raise Unavailable("The store cannot answer now.")
+        return await release(queue, claim, **options)
+
+    monkeypatch.setattr(store.claims, "release", all_but_the_first)
+    with pytest.raises(Unavailable):
+        await served.core.claims.undo(Caller(talk.headers["X-Project-ID"]), "jobs", *ids)
+    stats = await talk.ask("queue_get_stats", queue_name="jobs")
+    assert stats.body["messages"]["free"] == 2
