@@ -1,5 +1,6 @@
 """Several claims in one step: what as many claims one after the other would be."""
 
+import asyncio
 import os
 import random
 from pathlib import Path
@@ -122,3 +123,24 @@ async def test_a_queue_that_is_not_there_has_nothing(
 ) -> None:
     made = await together(sqlite, clock, [os.urandom(12).hex() for _ in range(3)], 2)
     assert made == [Claimed([])]
+
+
+async def test_between_claims_that_take_long_others_have_their_turns(
+    sqlite: SqliteStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nuska.stores.sqlite.claims.LONGEST_TURN", -1.0)
+    await sqlite.messages.add(JOBS, [NewMessage(body=b"1", ttl=seconds(900))] * 9, now=clock.now())
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(others())
+    await asyncio.sleep(0)
+    made = await together(sqlite, clock, [os.urandom(12).hex() for _ in range(9)], 1)
+    other.cancel()
+    assert [len(claimed.messages) for claimed in made] == [1] * 9
+    assert turns >= 9

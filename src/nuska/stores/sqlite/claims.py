@@ -1,6 +1,7 @@
 """Claims: leases on messages, and the dead-lettering that happens inside them (D8)."""
 
 from collections.abc import Generator, Sequence
+from time import perf_counter
 from typing import NamedTuple
 
 import apsw
@@ -41,7 +42,7 @@ from nuska.stores.sqlite.rows import (
     message_rows,
 )
 from nuska.stores.sqlite.transaction import Transaction
-from nuska.stores.sqlite.writer import Writer
+from nuska.stores.sqlite.writer import LONGEST_TURN, Writer
 
 PROLONG_MESSAGE = query("prolong_message")
 ADD_CLAIM = query("add_claim")
@@ -112,7 +113,11 @@ class SqliteClaims:
             all_live = none_expired(transaction)
             made: list[Claimed] = []
             size = 0
+            began = perf_counter()
             for named in claims:
+                if perf_counter() - began > LONGEST_TURN:
+                    yield
+                    began = perf_counter()
                 make_due_ready(transaction, row)
                 if all_live:
                     stretch = everything(row)
