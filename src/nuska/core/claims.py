@@ -47,6 +47,9 @@ MOST_TOGETHER = 20
 ENOUGH_TOGETHER = 1024 * 1024
 """Bytes of bodies with which one request makes no further claim."""
 
+SMALL_PART = 8
+"""Of that: until so much is handed out, messages are small."""
+
 
 class Taken(Struct, frozen=True, gc=False):
     """A new claim and its messages, oldest first."""
@@ -199,10 +202,11 @@ class ClaimService:
         """Add to ``made`` as much, over a store that makes no several in one step."""
         errors: list[BaseException] = []
         size = 0
-        # No more messages at a time than one claim may have: nobody knows how large they are.
+        # At first no more messages than one claim may have: nobody knows how large they are.
         side_by_side = max(1, self._limits.max_messages_per_claim_or_pop // asked.limit)
         while ids and size < ENOUGH_TOGETHER and not errors:
             wave, ids = ids[:side_by_side], ids[side_by_side:]
+            side_by_side *= 2
             found = await gather(
                 *(self._create(queue, one, asked, rule) for one in wave), return_exceptions=True
             )
@@ -217,6 +221,8 @@ class ClaimService:
                         await self._release(queue, new_id, uncount=True)
             if not all(claimed.messages for _, claimed in made):
                 break
+            if size > ENOUGH_TOGETHER // SMALL_PART:
+                side_by_side = 1
         if errors and not size:
             raise errors[0]
 

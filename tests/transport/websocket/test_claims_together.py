@@ -161,6 +161,28 @@ async def test_no_more_is_taken_at_a_time_than_one_claim_may_have(
     assert len(made.body["claims"]) == asked == steps
 
 
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+async def test_small_messages_are_claimed_in_few_steps_over_any_store(
+    talk: Talk, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(16):
+        await post(talk, *[number] * 20)
+    create, under_way, widths = store.claims.create, 0, []
+
+    async def slow(*args: Any, **options: Any) -> Any:
+        nonlocal under_way
+        under_way += 1
+        await asyncio.sleep(0)
+        widths.append(under_way)
+        under_way -= 1
+        return await create(*args, **options)
+
+    monkeypatch.setattr(store.claims, "create", slow)
+    made = await talk.ask("claim_create", queue_name="jobs", claims=16, limit=20)
+    assert len(made.body["claims"]) == 16
+    assert max(widths) == 8
+
+
 async def test_one_claim_that_cannot_be_given_back_keeps_no_other(
     talk: Talk, served: Any, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
