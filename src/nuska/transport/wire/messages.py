@@ -18,7 +18,7 @@ from nuska.core.messages import Draft
 from nuska.domain.errors import InvalidBody, InvalidHeader, InvalidInput
 from nuska.domain.limits import MAX_ATTRIBUTES, MAX_IDEMPOTENCY_KEY, MAX_JSON_DEPTH
 from nuska.domain.messages import Idempotency, Message
-from nuska.domain.moments import Moment, age_in_seconds, iso
+from nuska.domain.moments import Duration, Moment, age_in_seconds, iso
 from nuska.transport.wire import json
 
 LOCATION_IDS = 200
@@ -169,7 +169,23 @@ def encode_bare_messages(
 ) -> bytes:
     """The array of ``messages``, without brackets, for readers who have no addresses: each with
     ``claim_id``, which is null unless the messages are shown as those of a claim."""
-    return b", ".join([_bare(message, now, shown, claimed) for message in messages])
+    if shown.attributes or shown.checksum:
+        return b", ".join([_bare(message, now, shown, claimed) for message in messages])
+    # Messages that were posted and claimed together are alike but for id and body.
+    pieces: list[bytes] = []
+    alike: tuple[str, Duration, Moment] | None = None
+    between = b""
+    for message in messages:
+        claim = f'"{message.claim_id}"' if claimed and message.claim_id is not None else "null"
+        these = (claim, message.ttl, message.created_at)
+        if these != alike:
+            alike = these
+            between = (
+                f'", "claim_id": {claim}, "ttl": {message.ttl // 1000}, '
+                f'"age": {age_in_seconds(message.created_at, now)}, "body": '
+            ).encode()
+        pieces += (b'}, {"id": "', message.id.encode(), between, message.body)
+    return b"".join(pieces)[3:] + b"}" if pieces else b""
 
 
 def _bare(message: Message, now: Moment, shown: Shown, claimed: bool) -> bytes:
