@@ -16,7 +16,7 @@ NOW = Moment(1_000_000)
 
 def some_message(dice: random.Random) -> Message:
     created = Moment(NOW - dice.choice([0, 999, 1_000, 61_500]))
-    position = Position(dice.randrange(2**60))
+    position = Position(dice.randrange(2**50))
     return Message(
         id=message_id(position, dice.randbytes(4)),
         position=position,
