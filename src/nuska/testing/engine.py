@@ -71,6 +71,28 @@ class Engine(Protocol):
         ...
 
 
+STILL_WITHIN = 10.0
+"""Seconds in which a process that was stopped stands still."""
+STILL = frozenset("TtZX")
+"""States of a thread that does nothing any more (proc_pid_stat(5))."""
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether every thread of a process has been stopped, or has ended."""
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+    except FileNotFoundError:
+        return True
+    return all(_state(thread) in STILL for thread in threads)
+
+
+def _state(thread: Path) -> str:
+    try:
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
+
+
 class EngineProcess:
     """An ``Engine`` that is one program; a subclass says which one, and when it answers."""
 
@@ -164,6 +186,12 @@ class EngineProcess:
 
     def pause(self) -> None:
         self.signal(signal.SIGSTOP)
+        # The signal has been sent, no more: a thread on another core may still answer somebody.
+        until = time.monotonic() + STILL_WITHIN
+        while not all(_stands_still(pid) for pid in self.pids()):
+            if time.monotonic() > until:
+                raise TimeoutError(f"{type(self).__name__} goes on though it was stopped")
+            time.sleep(LOOK_EVERY / 10)
 
     def resume(self) -> None:
         self.signal(signal.SIGCONT)
