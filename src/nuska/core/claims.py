@@ -2,6 +2,7 @@
 read, renew and release it (contract lifecycle §5).
 """
 
+import logging
 from asyncio import CancelledError, gather
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,7 +20,7 @@ from nuska.core.undoing import carried_out
 from nuska.core.usage import Usage
 from nuska.core.waiting import Patience, Watch
 from nuska.domain.claims import Claim, Claimed, DeadLetterRule
-from nuska.domain.errors import InvalidInput, NotFound, Unavailable
+from nuska.domain.errors import InvalidInput, NotFound, NuskaError, Unavailable
 from nuska.domain.limits import DEFAULT_CLAIM_LIMIT, MIN_CLAIM_GRACE, MIN_CLAIM_TTL, Limits
 from nuska.domain.messages import Message, QueueRef
 from nuska.domain.moments import Duration, seconds
@@ -28,6 +29,8 @@ from nuska.interfaces.clock import Clock
 from nuska.interfaces.identity import Caller
 from nuska.interfaces.storage import ClaimsTogether, ClaimStore, MessageStore, RandomBytes
 from nuska.interfaces.wakeups import Wakeups
+
+log = logging.getLogger("nuska.claims")
 
 LONGEST_GRACE = 1_000_000_000
 """Seconds. A renewal takes any grace that is not negative (C15); what exceeds these thirty
@@ -223,8 +226,10 @@ class ClaimService:
                 break
             if size > ENOUGH_TOGETHER // SMALL_PART:
                 side_by_side = 1
-        if errors and not size:
-            raise errors[0]
+        if errors:
+            if not size:
+                raise errors[0]
+            _log(errors)
 
     async def _create(
         self, queue: QueueRef, new_id: ClaimId, asked: _Asked, rule: DeadLetterRule | None
@@ -329,6 +334,17 @@ class ClaimService:
         if limit is None:
             return min(DEFAULT_CLAIM_LIMIT, highest)
         return check_range("limit", limit, 1, highest)
+
+
+def _log(errors: Sequence[BaseException]) -> None:
+    """Of claims that failed beside others: who asked is told of those others alone."""
+    extra: dict[str, object] = {"failed": len(errors)}
+    unexpected = next((error for error in errors if not isinstance(error, NuskaError)), None)
+    if unexpected is not None:
+        log.error("claims failed unexpectedly beside others", exc_info=unexpected, extra=extra)
+    elif isinstance(errors[0], NuskaError):
+        extra["reason"] = errors[0].description
+        log.warning("claims failed beside others", extra=extra)
 
 
 _GONE = "There is no live claim of this id."

@@ -127,6 +127,37 @@ async def test_what_was_claimed_is_told_though_another_claim_failed(
 
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [(Unavailable("The store cannot answer now."), "WARNING"), (LookupError(), "ERROR")],
+    ids=["unavailable", "unexpected"],
+)
+async def test_failures_beside_claims_that_are_told_are_logged_once(
+    talk: Talk,
+    store: MemoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    level: str,
+) -> None:
+    await post(talk, 1, 2, 3)
+    create, numbers = store.claims.create, iter(range(4))
+
+    async def sometimes(*args: Any, **options: Any) -> Any:
+        if next(numbers) in {1, 2}:
+            raise error
+        return await create(*args, **options)
+
+    monkeypatch.setattr(store.claims, "create", sometimes)
+    made = await talk.ask("claim_create", queue_name="jobs", claims=4, limit=1)
+    assert bodies(made.body["claims"]) == [[1], [2]]
+    (logged,) = [record for record in caplog.records if record.name == "nuska.claims"]
+    assert (logged.levelname, logged.__dict__["failed"]) == (level, 2)
+    assert (level == "WARNING") == hasattr(logged, "reason")
+    assert (level == "ERROR") == (logged.exc_info is not None)
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
 async def test_nothing_there_is_not_said_when_a_part_could_not_be_looked_at(
     talk: Talk, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
