@@ -4,6 +4,7 @@ opening, migrating, backing up, restoring.
 A driver is imported only when its store is named. Nothing here looks into a store.
 """
 
+import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -51,6 +52,9 @@ BACKUP_TOOLS = {
     "mongodb": "mongodump",
 }
 
+# Stores that are a file: which one a URL means.
+STORE_FILES: dict[str, str] = {"sqlite": "nuska.stores.sqlite.store:path_of"}
+
 # What to install for a driver, where that is not named as its folder is.
 STORE_EXTRAS = {"postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
 
@@ -89,6 +93,18 @@ async def migrate_store(url: str) -> bool:
         raise CannotStart(error.description) from error
     except ValueError as error:
         raise CannotStart(f"The store cannot be opened: {error}.") from error
+
+
+def place_of(url: str, data_dir: str) -> str:
+    """The same for every way to write the path of a store that is a file; looks at the disk. Of
+    any other store, and of a URL that cannot be opened, the URL."""
+    if url.partition(":")[0] not in STORE_FILES:
+        return url
+    path_of: Callable[[str, str], Path] = _driver_function(url, STORE_FILES)
+    try:
+        return os.path.realpath(path_of(url, data_dir))
+    except (Unavailable, ValueError, OSError):
+        return url
 
 
 Seen: TypeAlias = Callable[[int, int], None]

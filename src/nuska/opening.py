@@ -17,7 +17,7 @@ from nuska.core import Core, build_core
 from nuska.delivering import CannotSend
 from nuska.domain.errors import Unavailable
 from nuska.domain.policy import PolicyError
-from nuska.drivers import CannotStart, open_store
+from nuska.drivers import CannotStart, open_store, place_of
 from nuska.encrypting import CannotEncrypt, key_vault
 from nuska.ending import ended
 from nuska.identifying import Keystone, keystone_of
@@ -162,7 +162,14 @@ def _pooled(store: Store, options: StoreOptions, clock: Clock, *, fall_back: boo
             raise ValueError("a store of that kind cannot be a pool yet")
         return pool
 
-    return pooled(store, open_pool, clock, options.random_bytes, fall_back=fall_back)
+    return pooled(
+        store,
+        open_pool,
+        clock,
+        options.random_bytes,
+        fall_back=fall_back,
+        place_of=lambda uri: place_of(uri, options.data_dir),
+    )
 
 
 def _check_alone(settings: Settings) -> None:

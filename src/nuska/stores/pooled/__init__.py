@@ -13,7 +13,7 @@ queues, messages, claims, announcements, store    the interface of a store, by w
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.pooling import PoolableStore
 from nuska.interfaces.storage import RandomBytes, SharedStore
-from nuska.stores.pooled.pools import OpenStore
+from nuska.stores.pooled.pools import OpenStore, PlaceOf
 from nuska.stores.pooled.store import PooledStore, SharedPooledStore
 
 __all__ = ["PooledStore", "pooled"]
@@ -26,8 +26,9 @@ def pooled(
     random_bytes: RandomBytes,
     *,
     fall_back: bool = True,
+    place_of: PlaceOf = str,
 ) -> PooledStore:
     """The store that ``own`` and the pools in its catalogue are together. Closing it closes
-    them all."""
+    them all. ``place_of``: unless given, every URI is a place of its own."""
     kind = SharedPooledStore if isinstance(own, SharedStore) else PooledStore
-    return kind(own, open_store, clock, random_bytes, fall_back=fall_back)
+    return kind(own, open_store, clock, random_bytes, fall_back=fall_back, place_of=place_of)

@@ -47,10 +47,11 @@ class PooledPlacement:
     async def put_pool(self, pool: Pool) -> None:
         known = await self._pools.known(afresh=True)
         for other in known.values():  # before a store that is in use is opened again
-            _refuse_second(pool, other, other.uri == pool.uri)
+            _refuse_second(pool, other, self._at_same_place(pool, other))
         identity = await self._fit(pool, known.get(pool.name))
         for other in await self._catalogue.pools():
-            _refuse_second(pool, other, other.uri == pool.uri or other.identity == identity)
+            same_store = other.identity == identity or self._at_same_place(pool, other)
+            _refuse_second(pool, other, same_store)
         await self._check_same_store(pool, identity)
         pool = replace(pool, identity=identity)
         for _ in range(ATTEMPTS):
@@ -64,7 +65,7 @@ class PooledPlacement:
     async def _fit(self, pool: Pool, before: Pool | None) -> str:
         """Which store is at the pool's URI; ``InvalidInput`` if it can not be this pool."""
         try:
-            if before is not None and before.uri == pool.uri:
+            if before is not None and self._at_same_place(pool, before):
                 store = await self._pools.store(pool.name)
                 identity = await identity_of(store.records)
             else:
@@ -74,6 +75,10 @@ class PooledPlacement:
             raise InvalidInput(f"The pool's uri cannot be opened: {error.description}") from error
         await self._check_kind(pool, store.capabilities)
         return identity
+
+    def _at_same_place(self, one: Pool, other: Pool) -> bool:
+        place_of = self._pools.place_of
+        return one.uri == other.uri or place_of(one.uri) == place_of(other.uri)
 
     async def _check_same_store(self, pool: Pool, identity: str) -> None:
         """Queues would be left behind in the store that the pool was."""

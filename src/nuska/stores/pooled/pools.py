@@ -30,10 +30,17 @@ TICKET_BYTES = 8
 IDENTITY = "identity"
 
 
+PlaceOf = Callable[[str], str]
+"""What is the same for every way to write the URI of a store, as far as that can be told without
+opening it."""
+
+
 class Opened(Struct):
     """A store that is open, and what for."""
 
     uri: str
+    place: str
+    """Of the URI, when it was opened."""
     store: PoolableStore
 
 
@@ -48,6 +55,7 @@ class Pools:
         random_bytes: RandomBytes,
         *,
         fall_back: bool,
+        place_of: PlaceOf,
     ) -> None:
         """``fall_back``: a queue for which there is no pool lies in the ``own`` store."""
         self.own = own
@@ -55,6 +63,7 @@ class Pools:
         self._open_store = open_store
         self._random_bytes = random_bytes
         self._fall_back = fall_back
+        self.place_of = place_of
         self._known: dict[str, Pool] = {}
         self._known_until = 0.0
         self._readings = 0
@@ -117,15 +126,16 @@ class Pools:
             raise Unavailable(f"The pool {pool.name} cannot be reached.")
         before = self._opened.pop(pool.name, None)
         if before is not None:
-            self._turns.close(before.uri, before.store)
+            self._turns.close(before.place, before.store)
         async with AsyncExitStack() as turn:
             try:
-                store = await self._take(pool.uri, turn)
+                place = self.place_of(pool.uri)
+                store = await self._take(pool.uri, place, turn)
             except (Unavailable, InvalidInput) as error:
                 again = asyncio.get_running_loop().time() + RETRY_AFTER
                 self._failed[pool.name] = (again, pool.uri)
                 raise Unavailable(f"The pool {pool.name} cannot be reached.") from error
-            self._opened[pool.name] = Opened(pool.uri, store)
+            self._opened[pool.name] = Opened(pool.uri, place, store)
         return store
 
     @asynccontextmanager
@@ -133,29 +143,30 @@ class Pools:
         """The store at ``uri``, open within the block. ``InvalidInput`` if it can be no pool,
         ``Unavailable`` if it cannot be reached. The block must not open another."""
         async with AsyncExitStack() as turn:
-            store = await self._take(uri, turn)
+            place = self.place_of(uri)
+            store = await self._take(uri, place, turn)
             try:
                 yield store
             finally:
-                self._turns.close(uri, store)
-                await self._turns.closed(uri)
+                self._turns.close(place, store)
+                await self._turns.closed(place)
 
     async def closed(self, uri: str) -> None:
         """The store at ``uri``, which was a pool's, is open no more."""
-        await self._turns.closed(uri)
+        await self._turns.closed(self.place_of(uri))
 
-    async def _take(self, uri: str, turn: AsyncExitStack) -> PoolableStore:
+    async def _take(self, uri: str, place: str, turn: AsyncExitStack) -> PoolableStore:
         """Open the store at ``uri`` when it is our turn, which ends with ``turn``."""
         try:
             async with asyncio.timeout(OPENING_AT_MOST):
-                await turn.enter_async_context(self._turns.at(uri))
+                await turn.enter_async_context(self._turns.at(place))
                 self._close_strangers()
-                await self._turns.closed(uri)
+                await self._turns.closed(place)
                 store = await self._open_store(uri)
                 try:
                     await self._check_fit(store)
                 except BaseException:
-                    self._turns.close(uri, store)
+                    self._turns.close(place, store)
                     raise
         except TimeoutError as error:
             raise Unavailable("The store at the pool's uri does not answer.") from error
@@ -227,12 +238,12 @@ class Pools:
             pool = self._known.get(name)
             if pool is None or pool.uri != opened.uri:
                 del self._opened[name]
-                self._turns.close(opened.uri, opened.store)
+                self._turns.close(opened.place, opened.store)
 
     async def close(self) -> None:
         while self._opened:
             _, opened = self._opened.popitem()
-            self._turns.close(opened.uri, opened.store)
+            self._turns.close(opened.place, opened.store)
         await self._turns.all_closed()
         await self.own.close()
 

@@ -27,7 +27,7 @@ from nuska.stores.pooled.messages import PooledMessages
 from nuska.stores.pooled.moving import Mover
 from nuska.stores.pooled.placement import PooledPlacement
 from nuska.stores.pooled.placing import Placing
-from nuska.stores.pooled.pools import OpenStore, Pools, why
+from nuska.stores.pooled.pools import OpenStore, PlaceOf, Pools, why
 from nuska.stores.pooled.queues import PooledQueues
 
 WARNED_EVERY = 30.0
@@ -47,10 +47,13 @@ class PooledStore:
         random_bytes: RandomBytes,
         *,
         fall_back: bool,
+        place_of: PlaceOf,
     ) -> None:
         self.own = own
         self.catalogue = Catalogue(own.records)
-        self.pools = Pools(own, self.catalogue, open_store, random_bytes, fall_back=fall_back)
+        self.pools = Pools(
+            own, self.catalogue, open_store, random_bytes, fall_back=fall_back, place_of=place_of
+        )
         self.placing = Placing(self.catalogue, self.pools, clock)
         self.mover = Mover(self.placing, clock)
         letters = Letters(self.placing, clock)
@@ -139,8 +142,11 @@ class SharedPooledStore(PooledStore):
         random_bytes: RandomBytes,
         *,
         fall_back: bool,
+        place_of: PlaceOf,
     ) -> None:
-        super().__init__(own, open_store, clock, random_bytes, fall_back=fall_back)
+        super().__init__(
+            own, open_store, clock, random_bytes, fall_back=fall_back, place_of=place_of
+        )
         assert isinstance(own, SharedStore), "checked by who chose this class"
         self._shared: SharedStore = own
 

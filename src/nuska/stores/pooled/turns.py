@@ -1,7 +1,8 @@
-"""Openings and closings of the stores at a URI, one after the other.
+"""Openings and closings of the stores at a place, one after the other.
 
 A store that one process has to itself refuses whoever opens it a second time. That would be taken
-for a pool that is down, or for a URI that cannot be one. Refuses to open anything itself.
+for a pool that is down, or for a URI that cannot be one. All URIs of a store have one place, as far
+as anybody knows. Refuses to open anything itself.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ logger = logging.getLogger("nuska.stores.pooled")
 
 
 class Turns:
-    """Who may open the store at a URI now, and what is being closed there.
+    """Who may open the store at a place now, and what is being closed there.
 
     While somebody waits for a turn he holds no other, and takes none while he has one: so nobody
     waits for a turn that never comes.
@@ -24,23 +25,23 @@ class Turns:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._closings: dict[asyncio.Task[None], str] = {}
 
-    def at(self, uri: str) -> asyncio.Lock:
+    def at(self, place: str) -> asyncio.Lock:
         """Whoever has it is alone in opening the store there. It is forgotten when nobody has
         it, nor waits for it."""
-        return self._locks.setdefault(uri, asyncio.Lock())
+        return self._locks.setdefault(place, asyncio.Lock())
 
-    def close(self, uri: str, store: PoolableStore) -> None:
+    def close(self, place: str, store: PoolableStore) -> None:
         """Begin to close what was opened there.
 
         Nobody can cut that short: a store that is closed by half keeps its file to itself.
         """
         closing = asyncio.create_task(_close(store), name="close the store of a pool")
-        self._closings[closing] = uri
+        self._closings[closing] = place
         closing.add_done_callback(self._closings.pop)
 
-    async def closed(self, uri: str) -> None:
+    async def closed(self, place: str) -> None:
         """What was being closed there is."""
-        closings = [closing for closing, at in self._closings.items() if at == uri]
+        closings = [closing for closing, at in self._closings.items() if at == place]
         if closings:
             await asyncio.wait(closings)
 
