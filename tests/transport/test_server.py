@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nuska.testing.raw_http import converse
-from nuska.transport.server import bounds
+from nuska.transport.server import bounds, server
 from nuska.transport.server.bounds import MAX_HEAD, MAX_PIPELINED
 from nuska.transport.server.request_ids import RequestIds
 from nuska.transport.server.server import HttpServer
@@ -535,8 +535,9 @@ async def test_stopping_finishes_what_has_begun_and_accepts_nothing_new(serve: A
 
 
 async def test_stopping_cuts_off_what_does_not_end(
-    serve: Any, caplog: pytest.LogCaptureFixture
+    serve: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(server, "ENDS_WITHIN", 0.2)
     begun = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -16,7 +16,7 @@ from nuska.core.access import allow
 from nuska.core.bodies import Bodies
 from nuska.core.ranges import check_range
 from nuska.core.terms import Terms
-from nuska.core.undoing import carried_out
+from nuska.core.undoing import carried_out, given_back
 from nuska.core.usage import Usage
 from nuska.core.waiting import Patience, Watch
 from nuska.domain.claims import Claim, Claimed, DeadLetterRule
@@ -171,7 +171,17 @@ class ClaimService:
     async def _claim(
         self, queue: QueueRef, ids: Sequence[ClaimId], asked: _Asked, rule: DeadLetterRule | None
     ) -> list[tuple[ClaimId, Claimed]]:
-        """A claim for each of ``ids``; fewer where messages are fewer or large."""
+        """A claim for each of ``ids``; fewer where messages are fewer or large. Who is cut off
+        takes none with him, whichever the store has made by then."""
+        try:
+            return await self._made(queue, ids, asked, rule)
+        except CancelledError:
+            await given_back(partial(self._uncount, queue, ids))
+            raise
+
+    async def _made(
+        self, queue: QueueRef, ids: Sequence[ClaimId], asked: _Asked, rule: DeadLetterRule | None
+    ) -> list[tuple[ClaimId, Claimed]]:
         if len(ids) == 1:
             return [(ids[0], await self._create(queue, ids[0], asked, rule))]
         if self._together is not None:
@@ -186,23 +196,13 @@ class ClaimService:
                 now=self._clock.now(),
             )
             return list(zip(ids, claimed, strict=False))
-        made: list[tuple[ClaimId, Claimed]] = []
-        try:
-            await self._one_by_one(queue, ids, asked, rule, made)
-        except CancelledError:
-            await carried_out(partial(self._uncount, queue, [new_id for new_id, _ in made]))
-            raise
-        return made
+        return await self._one_by_one(queue, ids, asked, rule)
 
     async def _one_by_one(
-        self,
-        queue: QueueRef,
-        ids: Sequence[ClaimId],
-        asked: _Asked,
-        rule: DeadLetterRule | None,
-        made: list[tuple[ClaimId, Claimed]],
-    ) -> None:
-        """Add to ``made`` as much, over a store that makes no several in one step."""
+        self, queue: QueueRef, ids: Sequence[ClaimId], asked: _Asked, rule: DeadLetterRule | None
+    ) -> list[tuple[ClaimId, Claimed]]:
+        """As much, over a store that makes no several in one step."""
+        made: list[tuple[ClaimId, Claimed]] = []
         errors: list[BaseException] = []
         size = 0
         # At first no more messages than one claim may have: nobody knows how large they are.
@@ -230,6 +230,7 @@ class ClaimService:
             if not size:
                 raise errors[0]
             _log(errors)
+        return made
 
     async def _create(
         self, queue: QueueRef, new_id: ClaimId, asked: _Asked, rule: DeadLetterRule | None

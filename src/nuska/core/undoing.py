@@ -5,8 +5,13 @@ then the messages must be where they were. Refuses to decide who may have them.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+
+from nuska.domain.errors import NuskaError
+
+log = logging.getLogger("nuska.undoing")
 
 Undo = Callable[[], Awaitable[None]]
 """Gives back what was taken."""
@@ -19,8 +24,18 @@ async def undone_on_failure(undo: Undo | None) -> AsyncIterator[None]:
         yield
     except BaseException:
         if undo is not None:
-            await carried_out(undo)
+            await given_back(undo)
         raise
+
+
+async def given_back(undo: Undo) -> None:
+    """As ``carried_out``, where nobody can be told any more when that fails."""
+    try:
+        await carried_out(undo)
+    except NuskaError as error:
+        log.warning(
+            "what was taken for nobody is not given back", extra={"reason": error.description}
+        )
 
 
 async def carried_out(undo: Undo) -> None:

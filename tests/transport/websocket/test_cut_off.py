@@ -1,5 +1,5 @@
-"""A large reply in MessagePack is made piece by piece: whoever is cut off, or goes, meanwhile takes
-nothing with him, on either transport."""
+"""Whoever is cut off, or goes, before his reply is on its way takes nothing with him, on either
+transport: while a large one in MessagePack is made piece by piece, and while the store commits."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from nuska.interfaces.identity import Caller
+from nuska.stores.memory import MemoryStore
 from nuska.testing.websocket_client import CLIENT, PROJECT, Talk, talking
 from nuska.transport.http import answers
+from nuska.transport.server import server
 from nuska.transport.websocket import frames
 
 LARGE = "x" * (2 * frames.BYTES_PER_TURN)
@@ -43,7 +45,25 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Held:
 
 
 @pytest.fixture
-async def served(serve: Any) -> Any:
+def slow_store(held: Held, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> Held:
+    """A store that is held between having handed something out and saying so."""
+
+    def slow(call: Any) -> Any:
+        async def commit(*args: Any, **options: Any) -> Any:
+            outcome = await call(*args, **options)
+            await held.sleep(0)
+            return outcome
+
+        return commit
+
+    monkeypatch.setattr(store.claims, "create", slow(store.claims.create))
+    monkeypatch.setattr(store.messages, "pop", slow(store.messages.pop))
+    return held
+
+
+@pytest.fixture
+async def served(serve: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(server, "ENDS_WITHIN", 0.05)
     return await serve(server={"stop_timeout": 0.05})
 
 
@@ -97,21 +117,86 @@ async def test_who_waits_for_a_large_reply_gets_it(served: Any, taker: Talk, hel
     assert await counted(served) == (0, 0)
 
 
-@pytest.mark.parametrize(
+OVER_HTTP = pytest.mark.parametrize(
     "asked",
     ["DELETE /v2/queues/jobs/messages?pop=1", "POST /v2/queues/jobs/claims"],
     ids=["pop", "claim"],
 )
-async def test_over_http_a_stop_gives_it_back_too(
-    served: Any, taker: Talk, held: Held, asked: str
-) -> None:
+
+
+async def ask(served: Any, asked: str) -> asyncio.StreamWriter:
     _, writer = await asyncio.open_connection("127.0.0.1", served.port)
     writer.write(
         f"{asked} HTTP/1.1\r\nHost: localhost\r\nClient-ID: {CLIENT}\r\n"
         f"X-Project-Id: {PROJECT}\r\nAccept: application/msgpack\r\n\r\n".encode()
     )
+    return writer
+
+
+@OVER_HTTP
+async def test_over_http_a_stop_gives_it_back_too(
+    served: Any, taker: Talk, held: Held, asked: str
+) -> None:
+    writer = await ask(served, asked)
     await held.begun.wait()
     assert await counted(served) != (1, 0)
     await served.server.stop()
     assert await counted(served) == (1, 0)
     writer.transport.abort()
+
+
+async def stopped_while_it_commits(served: Any, held: Held) -> None:
+    """The store says what it has handed out when every client has been cut off."""
+    await held.begun.wait()
+    assert await counted(served) != (1, 0)
+    stopping = asyncio.create_task(served.server.stop())
+    async with asyncio.timeout(20):
+        while served.server.open_connections:  # noqa: ASYNC110  it tells nobody
+            await asyncio.sleep(0)
+    held.go_on.set()
+    await stopping
+
+
+@KINDS
+async def test_what_the_store_hands_out_when_a_stop_has_cut_everybody_off_goes_back(
+    served: Any,
+    taker: Talk,
+    slow_store: Held,
+    monkeypatch: pytest.MonkeyPatch,
+    action: str,
+    body: dict[str, Any],
+) -> None:
+    monkeypatch.setattr(server, "ENDS_WITHIN", 20.0)
+    await taker.send(action, queue_name="jobs", **body)
+    await stopped_while_it_commits(served, slow_store)
+    assert await counted(served) == (1, 0)
+
+
+@OVER_HTTP
+async def test_over_http_it_goes_back_too(
+    served: Any,
+    taker: Talk,
+    slow_store: Held,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: str,
+) -> None:
+    monkeypatch.setattr(server, "ENDS_WITHIN", 20.0)
+    writer = await ask(served, asked)
+    await stopped_while_it_commits(served, slow_store)
+    assert await counted(served) == (1, 0)
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize("claims", [None, 3])
+async def test_a_claim_that_the_store_takes_too_long_to_make_is_ended_by_its_id(
+    served: Any, taker: Talk, slow_store: Held, claims: int | None
+) -> None:
+    together = {} if claims is None else {"claims": claims}
+    await taker.send("claim_create", queue_name="jobs", limit=1, **together)
+    await slow_store.begun.wait()
+    assert await counted(served) == (0, 1)
+    await served.server.stop()
+    assert await counted(served) == (1, 0)
+    slow_store.go_on.set()
+    stored = await served.core.messages.pop(Caller(PROJECT), "jobs", 1)
+    assert [message.claim_count for message in stored] == [0]

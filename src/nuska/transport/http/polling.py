@@ -11,7 +11,8 @@ from nuska.transport.http.request import ApiRequest
 
 
 class LongPoll:
-    """Watches the connection while a request waits; does nothing without ``wait``.
+    """Watches the connection while a request waits. Without ``wait`` it watches nothing, and knows
+    of a client that has gone what the server knows.
 
     It owns one task, which ends with the block.
     """
@@ -50,7 +51,7 @@ class LongPoll:
         """Whether the client has gone. Ask last: nothing may be awaited between a "no" and
         handing the answer to the server, or what was taken could be taken by nobody."""
         if self.patience is None:
-            return False
+            return self._req.is_gone
         # A hang-up that the loop has already seen reaches the watcher in this turn.
         await asyncio.sleep(0)
         return self.patience.gone or self._req.is_gone

@@ -22,6 +22,9 @@ from nuska.transport.server.request_ids import RequestIds
 from nuska.transport.server.shared import LogRequest, Shared
 from nuska.transport.server.sockets import PATHS, Sockets
 
+ENDS_WITHIN = 2.0
+"""Seconds for requests in flight when a stop has closed their connections: what the store hands out
+to one by then, it gives back."""
 LONGEST_TICK = 0.5
 SHORTEST_TICK = 0.05
 TICKS_PER_DEADLINE = 8
@@ -120,7 +123,8 @@ class HttpServer:
             connection.shutdown()
 
     async def stop(self) -> None:
-        """Wait for the requests in flight, at most ``stop_timeout``, then cut off the rest."""
+        """Wait for the requests in flight, at most ``stop_timeout``, then cut off the rest: first
+        from their clients, then in what they do."""
         if not self._shared.stopping:
             self.stop_accepting()
         await asyncio.sleep(0)  # then the loop has told of what it had accepted
@@ -134,11 +138,13 @@ class HttpServer:
                 "cut off requests that did not end in time",
                 extra={"requests": self.running_requests, "connections": self.open_connections},
             )
-        tasks = tuple(self._shared.tasks)
-        for task in tasks:
-            task.cancel()
         for connection in tuple(self._shared.connections):
             connection.transport.abort()
+        tasks = tuple(self._shared.tasks)
+        if tasks:
+            await asyncio.wait(tasks, timeout=ENDS_WITHIN)
+        for task in tasks:
+            task.cancel()
         if self._ticking is not None:
             self._ticking.cancel()
             tasks += (self._ticking,)

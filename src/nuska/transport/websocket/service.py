@@ -9,7 +9,7 @@ import structlog
 
 from nuska.core import Core
 from nuska.core.access import allow
-from nuska.core.undoing import Undo, carried_out
+from nuska.core.undoing import given_back
 from nuska.domain.errors import NuskaError, RateExceeded, Unavailable
 from nuska.domain.internal import topic
 from nuska.domain.limits import MAX_QUEUE_NAME
@@ -114,10 +114,10 @@ class WebSocketService:
                 message = encode_text(turn.frame, reply, forget=forget)
         except BaseException:
             if turn.undo is not None:
-                await carried_out(turn.undo)
+                await given_back(turn.undo)
             raise
         if turn.undo is not None and (reply.status >= FAILED or session.has_gone()):
-            await _give_back(turn.undo)
+            await given_back(turn.undo)
         return message
 
     async def _refusal(self, session: Session, turn: Turn, refusal: Reply) -> Reply:
@@ -243,14 +243,6 @@ class WebSocketService:
         if action.permission is not None:
             ref = QueueRef(caller.project, queue) if queue else _other_place(caller, action, body)
             allow(caller, action.permission, ref)
-
-
-async def _give_back(undo: Undo) -> None:
-    """Nobody can be told any more when that fails."""
-    try:
-        await carried_out(undo)
-    except NuskaError as error:
-        log.warning("what was taken for nobody is not given back", reason=error.description)
 
 
 def _other_place(caller: Caller, action: Action, body: Mapping[str, object]) -> QueueRef | None:
