@@ -11,9 +11,12 @@ from nuska.testing.websocket_client import CLIENT
 WITHIN = 20.0
 
 
-def request(action: str, **body: Any) -> bytes:
+def request(action: str, id_: int | None = None, /, **body: Any) -> bytes:
     headers = {"Client-ID": CLIENT, "X-Project-ID": "acme"}
-    return json.dumps({"action": action, "headers": headers, "body": body}).encode()
+    document: dict[str, Any] = {"action": action, "headers": headers, "body": body}
+    if id_ is not None:
+        document["request_id"] = id_
+    return json.dumps(document).encode()
 
 
 LIST = request("queue_list")

@@ -20,6 +20,7 @@ from nuska.testing.raw_websocket import LIST, WITHIN, request
 from nuska.testing.websocket_client import CLIENT, talking
 from nuska.testing.websocket_frames import frame, handshake
 from nuska.transport.server import bounds as server_bounds
+from nuska.transport.server import websocket
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -290,6 +291,38 @@ async def test_many_requests_with_ids_go_on_side_by_side(served: Any) -> None:
         async with talking(served.ws) as other:
             await other.ask("message_post", queue_name="jobs", messages=[{"body": 1}])
         assert (await talk.reply()).document["request_id"] == "patient"
+
+
+class Writes:
+    """What a connection writes, write by write, on its way to the transport."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.written: list[bytes] = []
+        self._transport = transport
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+@pytest.mark.parametrize(("size", "writes"), [(100, 1), (websocket.LARGE, 3)])
+async def test_small_replies_leave_together_and_a_large_one_as_soon_as_it_is_made(
+    served: Any, dial: Any, size: int, writes: int
+) -> None:
+    async with talking(served.ws) as talk:
+        await talk.ask("message_post", queue_name="jobs", messages=[{"body": "x" * size}])
+    await until(lambda: not served.sockets.open)
+    raw = await dial(served.port)
+    [connection] = served.sockets.open
+    recorded = connection.transport = Writes(connection.transport)
+    lists = [request("message_list", number, queue_name="jobs", echo=True) for number in range(3)]
+    raw.writer.write(b"".join(frame(one) for one in lists))
+    replies = [json.loads((await raw.frame())[1]) for _ in range(3)]
+    assert len(recorded.written) == writes
+    assert [reply["request_id"] for reply in replies] == [0, 1, 2]
 
 
 async def test_no_more_requests_are_carried_out_at_a_time_than_may_be(serve: Any) -> None:
