@@ -7,7 +7,7 @@ import pytest
 
 from nuska.client import BadRequest, ConnectionBroken, DeadlinePassed
 from nuska.client.claiming import MOST_TOGETHER, ClaimCalls, ClaimMerger, Terms
-from nuska.client.merging import UNDER_WAY
+from nuska.client.gathering import UNDER_WAY
 from nuska.client.records import Claim, Message
 
 TIMEOUT = 30.0
@@ -145,7 +145,7 @@ async def test_when_requests_are_cut_off_nobody_is_left_waiting() -> None:
     merger = ClaimMerger(server.calls, TIMEOUT)
     claims = [asyncio.create_task(merger.claim(TERMS)) for _ in range(9)]
     await a_few_turns()
-    for task in tuple(merger._under_way):
+    for task in tuple(merger._carriers):
         task.cancel()
     async with asyncio.timeout(5):
         answers = await asyncio.gather(*claims, return_exceptions=True)

@@ -6,7 +6,8 @@ import pytest
 
 from nuska.client import BadRequest, ConnectionBroken, DeadlinePassed
 from nuska.client.encoding import EncodedMessage
-from nuska.client.merging import MESSAGES_PER_POST, UNDER_WAY, Merger
+from nuska.client.gathering import UNDER_WAY
+from nuska.client.merging import MESSAGES_PER_POST, Merger
 
 BAD = EncodedMessage(b'"bad"')
 TIMEOUT = 30.0
@@ -129,7 +130,7 @@ async def test_when_requests_are_cut_off_nobody_is_left_waiting() -> None:
     merger = Merger(server.send, TIMEOUT)
     posts = [asyncio.create_task(merger.post([numbered(n)])) for n in range(9)]
     await a_few_turns()
-    for task in tuple(merger._under_way):
+    for task in tuple(merger._carriers):
         task.cancel()
     async with asyncio.timeout(5):
         answers = await asyncio.gather(*posts, return_exceptions=True)

@@ -12,6 +12,7 @@ from nuska.client.claiming import ClaimCalls, ClaimMerger
 from nuska.client.connection import NOT_OPEN
 from nuska.client.errors import DeadlinePassed
 from nuska.client.frames import Frame
+from nuska.client.gathering import Gatherers
 from nuska.client.line import Line
 from nuska.client.merging import Merger, Send
 from nuska.client.persistence import Timing, persist
@@ -21,8 +22,6 @@ from nuska.client.socket import Caller, open_socket
 IN_FLIGHT = 128
 """Requests of one connection that wait for their answers at once, as many as a server carries
 out side by side unless told otherwise; further ones wait here."""
-MOST_MERGERS = 1000
-"""Queues of which it is remembered how much goes together; then the idle are forgotten."""
 
 
 class Channel:
@@ -46,8 +45,8 @@ class Channel:
         self._opening: asyncio.Task[Line] | None = None
         self._room = asyncio.Semaphore(IN_FLIGHT)
         self._closed = True
-        self._mergers: dict[str, Merger] = {}
-        self._claim_mergers: dict[str, ClaimMerger] = {}
+        self._mergers: Gatherers[Merger] = Gatherers()
+        self._claim_mergers: Gatherers[ClaimMerger] = Gatherers()
 
     def open(self) -> None:
         """Allow calls; nothing is connected before the first one."""
@@ -66,12 +65,8 @@ class Channel:
     async def close(self) -> None:
         """Say good-bye; what is under way ends with ``ConnectionBroken``."""
         self._closed = True
-        mergers, self._mergers = self._mergers, {}
-        claim_mergers, self._claim_mergers = self._claim_mergers, {}
-        for merger in mergers.values():
-            merger.stop()
-        for claim_merger in claim_mergers.values():
-            claim_merger.stop()
+        self._mergers.stop()
+        self._claim_mergers.stop()
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.wait([self._opening])
@@ -81,23 +76,11 @@ class Channel:
 
     def merger(self, queue: str, send: Send) -> Merger:
         """Of all posts to this queue; ``send`` is for the first who asks."""
-        merger = self._mergers.get(queue)
-        if merger is None:
-            if len(self._mergers) >= MOST_MERGERS:
-                self._mergers = {name: one for name, one in self._mergers.items() if one.busy}
-            merger = self._mergers[queue] = Merger(send, self.timeout)
-        return merger
+        return self._mergers.of(queue, lambda: Merger(send, self.timeout))
 
     def claim_merger(self, queue: str, calls: ClaimCalls) -> ClaimMerger:
         """Of all claims on this queue; ``calls`` are for the first who asks."""
-        merger = self._claim_mergers.get(queue)
-        if merger is None:
-            if len(self._claim_mergers) >= MOST_MERGERS:
-                idle = [name for name, one in self._claim_mergers.items() if not one.busy]
-                for name in idle:
-                    del self._claim_mergers[name]
-            merger = self._claim_mergers[queue] = ClaimMerger(calls, self.timeout)
-        return merger
+        return self._claim_mergers.of(queue, lambda: ClaimMerger(calls, self.timeout))
 
     async def call(
         self,

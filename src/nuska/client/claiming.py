@@ -10,11 +10,9 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
 from typing import NamedTuple
 
-from nuska.client.errors import ConnectionBroken
-from nuska.client.merging import UNDER_WAY, Deadlines
+from nuska.client.gathering import Gatherer, fail
 from nuska.client.records import Claim
 
 MOST_TOGETHER = 20
@@ -37,31 +35,25 @@ class ClaimCalls(NamedTuple):
     release: Callable[[str], Awaitable[None]]
 
 
-Answer = asyncio.Future[Claim | None]
-Waiting = tuple[Terms, Answer]
+Waiting = tuple[Terms, asyncio.Future[Claim | None]]
 
 
-class ClaimMerger:
+class ClaimMerger(Gatherer[Terms, Claim | None]):
     """The claims of one client on one queue."""
 
     def __init__(self, calls: ClaimCalls, timeout: float) -> None:
         """``timeout``: seconds for a claim, from its call on; ``calls`` hold to as many."""
+        super().__init__(
+            timeout, late="No claim was made in time.", cut_off="The claim was cut off."
+        )
         self._calls = calls
-        self._waiting: deque[Waiting] = deque()
-        self._deadlines = Deadlines(timeout, "No claim was made in time.")
-        self._loop = asyncio.get_running_loop()
-        self._under_way: set[asyncio.Task[None]] = set()
         self._giving_back: set[asyncio.Task[None]] = set()
-        self._going_on = False
         self._most = MOST_TOGETHER
         """Claims that go together; fewer while messages are large."""
 
     async def claim(self, terms: Terms) -> Claim | None:
         """A claim; None when there is nothing to claim."""
-        answer: Answer = self._loop.create_future()
-        self._waiting.append((terms, answer))
-        self._deadlines.add(answer)
-        self._go_on_soon()
+        answer = self._ask(terms)
         try:
             return await answer
         except asyncio.CancelledError:
@@ -71,57 +63,26 @@ class ClaimMerger:
 
     @property
     def busy(self) -> bool:
-        return bool(self._under_way or self._waiting or self._giving_back)
+        return super().busy or bool(self._giving_back)
 
-    def stop(self) -> None:
-        """Send nothing more; what is under way ends as its request does."""
-        self._deadlines.stop()
-        waiting = list(self._waiting)
-        self._waiting.clear()
-        _fail(waiting, ConnectionBroken("The client was closed."))
+    def _beginning(self) -> Callable[[Terms], bool]:
+        """Those go who ask for the same as the first."""
+        first: Terms | None = None
+        count = 0
 
-    def _go_on_soon(self) -> None:
-        """At the end of this turn: who was answered together may well claim together."""
-        if not self._going_on and len(self._under_way) < UNDER_WAY:
-            self._going_on = True
-            self._loop.call_soon(self._go_on)
+        def goes_too(terms: Terms) -> bool:
+            nonlocal first, count
+            first = first or terms
+            count += 1
+            return terms == first and count <= self._most
 
-    def _go_on(self) -> None:
-        self._going_on = False
-        while room := UNDER_WAY - len(self._under_way):
-            batch = self._gathered(-(-len(self._waiting) // room))
-            if not batch:
-                return
-            task = self._loop.create_task(self._claim_together(batch), name="claim together")
-            self._under_way.add(task)
-            task.add_done_callback(partial(self._ended, batch))
+        return goes_too
 
-    def _ended(self, batch: list[Waiting], task: asyncio.Task[None]) -> None:
-        if task.cancelled() or task.exception() is not None:  # nobody is left waiting
-            _fail(batch, ConnectionBroken("The claim was cut off."))
-        self._under_way.discard(task)
-        self._go_on_soon()
-
-    def _gathered(self, share: int) -> list[Waiting]:
-        """Who may go together now, in the order of the calls: those who ask for the same as the
-        first, at most ``share`` of them."""
-        batch: list[Waiting] = []
-        most = min(max(share, 1), self._most)
-        while self._waiting and len(batch) < most:
-            terms, answer = self._waiting[0]
-            if answer.done():  # nobody waits for it any more
-                self._waiting.popleft()
-            elif batch and terms != batch[0][0]:
-                break
-            else:
-                batch.append(self._waiting.popleft())
-        return batch
-
-    async def _claim_together(self, batch: list[Waiting]) -> None:
+    async def _carry_out(self, batch: list[Waiting]) -> None:
         try:
             claims = await self._calls.create(batch[0][0], len(batch))
         except Exception as error:
-            _fail(batch, error)
+            fail(batch, error)
             return
         self._most = min(MOST_TOGETHER, 2 * len(claims)) if claims else MOST_TOGETHER
         left = deque(claims)
@@ -149,9 +110,3 @@ class ClaimMerger:
     async def _give_back(self, claim: Claim) -> None:
         with suppress(Exception):  # else it ends by itself, after its ttl
             await self._calls.release(claim.id)
-
-
-def _fail(batch: list[Waiting], error: Exception) -> None:
-    for _, answer in batch:
-        if not answer.done():
-            answer.set_exception(error)
