@@ -76,6 +76,27 @@ async def test_claims_at_once_go_together_and_each_caller_has_one() -> None:
     assert server.asked == [(TERMS, 8), (TERMS, 8)]
 
 
+async def test_those_who_were_answered_together_go_together_again_with_no_turn_in_between() -> None:
+    server = Server(100)
+    merger = ClaimMerger(server.calls, TIMEOUT)
+
+    async def claim_on() -> None:
+        while await merger.claim(TERMS):
+            pass
+
+    claimers = [asyncio.create_task(claim_on()) for _ in range(8)]
+    await a_few_turns()
+    assert server.asked == [(TERMS, 4)] * 2
+    server.gate.set()
+    server.gate.clear()  # for the next
+    await asyncio.sleep(0)  # the answers come
+    await asyncio.sleep(0)  # those who were answered go on
+    assert server.asked == [(TERMS, 4)] * 4
+    server.gate.set()
+    async with asyncio.timeout(10):
+        await asyncio.gather(*claimers)
+
+
 async def test_no_request_asks_for_more_than_the_server_makes_at_once() -> None:
     server = Server(100)
     claims = await all_at_once(server, [TERMS] * 90)

@@ -1,7 +1,8 @@
 """One open WebSocket, and who waits for an answer on it.
 
 Made for many requests at once: an answer goes to who asked within the very call that brings
-it, and requests of one turn of the event loop leave in one write. Handshake, pings and
+it; one of few requests leaves at once, and of many those of one turn of the event loop leave in few
+writes. Handshake, pings and
 good-byes are the library's.
 """
 
@@ -20,6 +21,8 @@ from nuska.client.socket import broken
 
 TOGETHER = 4
 """Requests in one write, at most: the server is to begin before the last of many is made."""
+FEW = 2
+"""Requests that leave without waiting for others: it is not likely that another is just coming."""
 
 
 class Line(ClientConnection):
@@ -54,18 +57,18 @@ class Line(ClientConnection):
         try:
             self.protocol.send_text(request(action, number, headers=headers, body=body))
             self._to_write += 1
-            if self._to_write == 1:
-                self.loop.call_soon(self._write)
-            elif self._to_write > TOGETHER:
+            if len(self._waiting) <= FEW or self._to_write >= TOGETHER:
                 self._write()
+            elif self._to_write == 1:
+                self.loop.call_soon(self._write)
             return success(await answer)
         finally:
             del self._waiting[number]
 
     def _write(self) -> None:
-        """What has been asked in this turn, all of it; there is no more than is awaited."""
-        self._to_write = 0
-        if not self.transport.is_closing():
+        """What has been asked and not left, all of it; there is no more than is awaited."""
+        if self._to_write and not self.transport.is_closing():
+            self._to_write = 0
             self.transport.write(b"".join(self.protocol.data_to_send()))
 
     # From the transport

@@ -19,6 +19,7 @@ from nuska.testing.raw_http import converse
 from nuska.testing.raw_websocket import LIST, WITHIN, request
 from nuska.testing.websocket_client import CLIENT, talking
 from nuska.testing.websocket_frames import frame, handshake
+from nuska.testing.writes import Writes
 from nuska.transport.server import bounds as server_bounds
 from nuska.transport.server import websocket
 
@@ -291,21 +292,6 @@ async def test_many_requests_with_ids_go_on_side_by_side(served: Any) -> None:
         async with talking(served.ws) as other:
             await other.ask("message_post", queue_name="jobs", messages=[{"body": 1}])
         assert (await talk.reply()).document["request_id"] == "patient"
-
-
-class Writes:
-    """What a connection writes, write by write, on its way to the transport."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self.written: list[bytes] = []
-        self._transport = transport
-
-    def write(self, data: bytes) -> None:
-        self.written.append(data)
-        self._transport.write(data)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
 
 
 @pytest.mark.parametrize(("size", "writes"), [(100, 1), (websocket.LARGE, 3)])
