@@ -94,13 +94,13 @@ class Gatherer(ABC, Generic[Asked, Given]):
             self._under_way += 1
             try:
                 await self._carry_out(batch)
+                # Those who were answered go on first: when they ask again, they go with the next.
+                await asyncio.sleep(0)
             except BaseException:
                 fail(batch, ConnectionBroken(self._cut_off))  # nobody is left waiting
                 raise
             finally:
                 self._under_way -= 1
-            # Those who were answered go on first: when they ask again, they go with the next.
-            await asyncio.sleep(0)
 
     def _gathered(self) -> list[Waiting[Asked, Given]]:
         """Who goes now, in the order of the calls: those who may go together, as many as leave
