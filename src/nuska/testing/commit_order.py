@@ -80,6 +80,11 @@ class Unfaithful(AssertionError):
     """A rebuilt store is in a state that the store never acknowledged or was in."""
 
 
+def _as_it_is(outcome: Any) -> Any:
+    """How a write is finished whose outcome is its answer."""
+    return outcome
+
+
 _line: ContextVar[Line | None] = ContextVar("line", default=None)
 
 
@@ -118,11 +123,17 @@ class CommitOrder:
             _line.reset(token)
 
     async def _noting(
-        self, work: Any, *, now: Moment, relaxed: bool = False, long: bool = False
+        self,
+        work: Any,
+        *,
+        now: Moment,
+        relaxed: bool = False,
+        long: bool = False,
+        finish: Any = _as_it_is,
     ) -> Any:
         line = _line.get()
         if line is None:
-            return await self._run(work, now=now, relaxed=relaxed, long=long)
+            return await self._run(work, now=now, relaxed=relaxed, long=long, finish=finish)
 
         def noted(transaction: Transaction) -> Any:
             if line.transaction is not None:  # its transaction was done again
@@ -139,7 +150,7 @@ class CommitOrder:
             self.lines.append(line)
             return self._statements(line, work, transaction)
 
-        return await self._run(noted, now=now, relaxed=relaxed, long=long)
+        return await self._run(noted, now=now, relaxed=relaxed, long=long, finish=finish)
 
     def _statements(self, line: Line, work: Any, transaction: Transaction) -> Any:
         before = transaction.changes()

@@ -14,13 +14,30 @@ from nuska.domain.messages import NewMessage, QueueRef
 from nuska.domain.moments import seconds
 from nuska.stores.sqlite import pace
 from nuska.stores.sqlite import writer as writer_module
-from nuska.stores.sqlite.line import Write
+from nuska.stores.sqlite.line import Work, Write
 from nuska.stores.sqlite.store import SqliteStore
 from nuska.stores.sqlite.transaction import Transaction
 from nuska.testing.clock import ManualClock
 
 INBOX = QueueRef("acme", "inbox")
 LETTER = NewMessage(body=b'"letter"', ttl=seconds(300))
+
+
+@pytest.fixture
+def slow_disk(sqlite: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Commits wait for this, and fail when it does not come."""
+    ready = threading.Event()
+    writer = sqlite.writer
+    commit = writer._commit
+
+    def slow(group: list[Write], transaction: Transaction) -> None:
+        if ready.wait(10):
+            commit(group, transaction)
+        else:
+            writer._loop.call_soon_threadsafe(writer._fail, group, TimeoutError())
+
+    monkeypatch.setattr(writer, "_commit", slow)
+    return ready
 
 
 async def test_writes_that_wait_together_share_one_commit(
@@ -110,24 +127,102 @@ async def test_a_refusal_that_has_already_written_is_treated_as_a_bug(
 
 
 async def test_nobody_sees_or_hears_of_a_write_before_it_is_committed(
-    sqlite: SqliteStore, clock: ManualClock
+    sqlite: SqliteStore, clock: ManualClock, slow_disk: threading.Event
 ) -> None:
-    disk_is_ready = threading.Event()
-    commit = sqlite.writer._commit
-
-    def slow(*arguments: object) -> None:
-        disk_is_ready.wait(10)
-        commit(*arguments)  # type: ignore[arg-type]
-
-    sqlite.writer._commit = slow  # type: ignore[method-assign]
     posting = asyncio.ensure_future(sqlite.messages.add(INBOX, [LETTER], now=clock.now()))
     for _ in range(20):
         await asyncio.sleep(0)
         assert await sqlite.queues.get(INBOX) is None
         assert not posting.done()
-    disk_is_ready.set()
+    slow_disk.set()
     added = await posting
     assert len(await sqlite.messages.get(INBOX, added.ids, now=clock.now())) == 1
+
+
+async def test_answers_are_made_while_the_disk_works(
+    sqlite: SqliteStore, clock: ManualClock, slow_disk: threading.Event
+) -> None:
+    def finish(result: int) -> str:
+        slow_disk.set()  # it works for as long as this takes
+        return f"answer {result}"
+
+    answer = await sqlite.writer.run(lambda _: 7, now=clock.now(), finish=finish)
+    assert answer == "answer 7"
+
+
+async def test_answers_that_take_long_to_make_do_not_keep_others_from_their_turn(
+    sqlite: SqliteStore, clock: ManualClock, slow_disk: threading.Event
+) -> None:
+    made = 0
+
+    def take_long(_: None) -> int:
+        nonlocal made
+        time.sleep(2 * writer_module.LONGEST_TURN)
+        made += 1
+        return made
+
+    writes = [
+        asyncio.ensure_future(sqlite.writer.run(lambda _: None, now=clock.now(), finish=take_long))
+        for _ in range(3)
+    ]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert made == 1
+    slow_disk.set()
+    assert await asyncio.gather(*writes) == [1, 2, 3]
+
+
+async def test_an_answer_that_cannot_be_made_is_one_caller_s_error(
+    sqlite: SqliteStore, clock: ManualClock
+) -> None:
+    def refuse(transaction: Transaction) -> None:
+        raise NotFound("nothing there")
+
+    def stumble(result: object) -> None:
+        raise ZeroDivisionError(result)
+
+    first, stumbled, refused, second = await asyncio.gather(
+        sqlite.messages.add(INBOX, [LETTER], now=clock.now()),
+        sqlite.writer.run(lambda _: 7, now=clock.now(), finish=stumble),
+        sqlite.writer.run(refuse, now=clock.now(), finish=stumble),
+        sqlite.messages.add(INBOX, [LETTER], now=clock.now()),
+        return_exceptions=True,
+    )
+    assert isinstance(stumbled, ZeroDivisionError)
+    assert isinstance(refused, NotFound)
+    assert not isinstance(first, BaseException)
+    assert not isinstance(second, BaseException)
+    assert len(await sqlite.messages.get(INBOX, [*first.ids, *second.ids], now=clock.now())) == 2
+
+
+async def test_the_answer_to_a_relaxed_write_is_finished_too(
+    sqlite: SqliteStore, clock: ManualClock
+) -> None:
+    answer = await sqlite.writer.run(lambda _: 7, now=clock.now(), relaxed=True, finish=str)
+    assert answer == "7"
+
+
+async def test_callers_have_their_answers_before_the_next_statements_run(
+    sqlite: SqliteStore, clock: ManualClock, slow_disk: threading.Event
+) -> None:
+    order: list[str] = []
+    running = asyncio.Event()
+
+    def run_first(_: Transaction) -> None:
+        order.append("first runs")
+        running.set()
+
+    async def write(name: str, work: Work[None]) -> None:
+        await sqlite.writer.run(work, now=clock.now())
+        order.append(f"{name} is answered")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(write("first", run_first))
+        await running.wait()
+        group.create_task(write("second", lambda _: order.append("second runs")))
+        await asyncio.sleep(0)
+        slow_disk.set()
+    assert order == ["first runs", "first is answered", "second runs", "second is answered"]
 
 
 async def test_a_long_post_lets_other_requests_have_their_turn(

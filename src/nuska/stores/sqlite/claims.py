@@ -104,14 +104,14 @@ class SqliteClaims:
         if self._queues.row(queue) is None:
             return [Claimed([])]
 
-        def work(transaction: Transaction) -> Generator[None, None, list[Claimed]]:
+        def work(transaction: Transaction) -> Generator[None, None, list[_Taken]]:
             row = transaction.row(queue)
             if row is None:
-                return [Claimed([])]
+                return [_NOTHING]
             if dead_letters is not None:
                 transaction.row(dead_letters.queue)  # refuse before anything has changed
             all_live = none_expired(transaction)
-            made: list[Claimed] = []
+            made: list[_Taken] = []
             size = 0
             began = perf_counter()
             for named in claims:
@@ -123,15 +123,17 @@ class SqliteClaims:
                     stretch = everything(row)
                 else:
                     stretch = yield from behind_expired(transaction, row)
-                claimed = _take(transaction, stretch, terms, named)
-                made.append(claimed)
-                size += sum(len(message.body) for message in claimed.messages)
-                if size >= enough or not claimed.messages:
+                taken = _take(transaction, stretch, terms, named)
+                made.append(taken)
+                size += sum(len(row[3]) for row in taken.rows)
+                if size >= enough or not taken.rows:
                     break
                 row = transaction.touched[queue] or row  # it begins further behind by now
             return made
 
-        return await self._writer.run(work, now=now, relaxed=self._queues.relaxed(queue))
+        return await self._writer.run(
+            work, now=now, relaxed=self._queues.relaxed(queue), finish=_claimed
+        )
 
     async def get(self, queue: QueueRef, claim_id: str, *, now: Moment) -> Claim | None:
         claim = parse_claim_id(claim_id)
@@ -229,6 +231,25 @@ class _Terms(NamedTuple):
     dead_letters: DeadLetterRule | None
 
 
+class _Taken(NamedTuple):
+    """A claim as the statements made it."""
+
+    rows: list[MessageRow]
+    claim_id: str
+    end: Moment
+    dead_lettered: int
+
+
+_NOTHING = _Taken([], "", Moment(0), 0)
+
+
+def _claimed(made: list[_Taken]) -> list[Claimed]:
+    return [
+        Claimed(claimed_messages(rows, claim_id, end), dead_lettered)
+        for rows, claim_id, end, dead_lettered in made
+    ]
+
+
 def _parsed(claim_id: str) -> bytes:
     claim = parse_claim_id(claim_id)
     if claim is None:
@@ -238,7 +259,7 @@ def _parsed(claim_id: str) -> bytes:
 
 def _take(
     transaction: Transaction, stretch: Stretch, terms: _Terms, named: tuple[str, bytes]
-) -> Claimed:
+) -> _Taken:
     """Make one claim of what stands first in ``stretch``."""
     limit, ttl, grace, dead_letters = terms
     claim_id, claim = named
@@ -252,11 +273,11 @@ def _take(
         rows, moved = _choose(transaction, stretch, limit, dead_letters)
         mark = mark_each
     if not rows:
-        return Claimed([], moved)
+        return _Taken([], claim_id, Moment(end), moved)
     mark(transaction, generation, rows, claim=claim, end=end)
     transaction.execute(ADD_CLAIM, (generation, claim, ttl, moment, end))
     rows = _prolong(transaction, generation, rows, ttl, grace)
-    return Claimed(claimed_messages(rows, claim_id, Moment(end)), moved)
+    return _Taken(rows, claim_id, Moment(end), moved)
 
 
 def _choose(

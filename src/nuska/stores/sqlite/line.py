@@ -31,7 +31,7 @@ def _done(_transaction: Transaction) -> None:
 class Write:
     """A write in line and the caller who waits for it."""
 
-    __slots__ = ("error", "future", "long", "now", "relaxed", "result", "work")
+    __slots__ = ("error", "finish", "future", "long", "now", "relaxed", "result", "work")
 
     def __init__(
         self,
@@ -40,21 +40,33 @@ class Write:
         relaxed: bool,
         long: bool,
         future: asyncio.Future[Any],
+        finish: Callable[[Any], Any] | None = None,
     ) -> None:
         self.work: Work[Any] = work
         self.now = now
         self.relaxed = relaxed
         self.long = long
         self.future: asyncio.Future[Any] | None = future
+        self.finish = finish
         self.result: Any = None
         self.error: BaseException | None = None
+
+    def make_answer(self) -> None:
+        """Finish the result, once; an exception there is this caller's alone."""
+        finish, self.finish = self.finish, None
+        if finish is None or self.error is not None:
+            return
+        try:
+            self.result = finish(self.result)
+        except Exception as error:
+            self.error = error
 
     def let_go(self) -> None:
         """Hold nothing any more: the traceback of an error leads to the frames that had this,
         and so to the error itself. What was refused would stay in memory, bodies and all,
         until the collector comes."""
         self.work = _done
-        self.future = self.result = self.error = None
+        self.future = self.result = self.error = self.finish = None
 
 
 class Line:

@@ -1,6 +1,7 @@
 """The embedded store: one SQLite file, one owner, every acknowledged write synced (D5).
 
 writer.py      group commit          reader.py     reads beside it
+committing.py  the disk's thread     pace.py        when a group begins
 checkpoint.py  the log's upkeep      sweeping.py   expiry and purge in small steps
 mending.py     after the disk failed outsiders.py  other processes that look
 backup.py      a copy while it runs  restoring.py  putting a copy in place

@@ -6,9 +6,11 @@ How a write travels
     2. Its statements run on the event loop: they are microseconds each, and a thread would
        spend more than that on handing the interpreter lock to and fro. A long write is a
        generator that yields between slices, so that other requests get their turns.
-    3. The COMMIT, which waits for the disk, runs in a thread of its own. The event loop
-       goes on parsing requests; what arrives meanwhile is the next transaction.
-    4. When the commit has returned, and not before, the callers get their results.
+    3. The COMMIT, which waits for the disk, runs in a thread of its own (committing.py).
+       Meanwhile the event loop makes the answers (``finish``) and goes on parsing requests;
+       what arrives is the next transaction.
+    4. When the commit has returned, and not before, the callers get their answers. They have
+       a turn, so that replies are on their way, before the next statements run.
 
 Writes to relaxed queues (D18) go into a transaction of their own that is not synced.
 
@@ -22,16 +24,15 @@ recovers (mending.py), and everybody who waits is refused until that has succeed
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
-from queue import SimpleQueue
-from threading import Thread
 from time import perf_counter
 from types import GeneratorType
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 import apsw
 
 from nuska.domain.errors import NuskaError, Unavailable
 from nuska.domain.moments import Moment
+from nuska.stores.sqlite.committing import CommitThread
 from nuska.stores.sqlite.connection import SYNC_AT_CHECKPOINT, close, unavailable
 from nuska.stores.sqlite.line import Line, Work, Write
 from nuska.stores.sqlite.pace import Pace
@@ -39,6 +40,7 @@ from nuska.stores.sqlite.registry import Registry
 from nuska.stores.sqlite.transaction import Transaction
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 MAX_WAITING = 10_000
 """Writes in line; more are refused, since they could not be answered in time."""
@@ -86,9 +88,7 @@ class Writer:
         self._kept_moment = last_moment
         self.commits = 0
         self.writes = 0
-        self._commits: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread = Thread(target=self._commit_forever, name="sqlite-commit", daemon=True)
-        self._thread.start()
+        self._thread = CommitThread()
 
     def moment(self, now: Moment) -> Moment:
         """The moment of an operation whose caller says ``now``."""
@@ -96,26 +96,49 @@ class Writer:
             self.last_moment = now
         return self.last_moment
 
+    @overload
     async def run(
-        self, work: Work[T], *, now: Moment, relaxed: bool = False, long: bool = False
-    ) -> T:
+        self, work: Work[T], *, now: Moment, relaxed: bool = ..., long: bool = ...
+    ) -> T: ...
+
+    @overload
+    async def run(
+        self,
+        work: Work[R],
+        *,
+        now: Moment,
+        relaxed: bool = ...,
+        long: bool = ...,
+        finish: Callable[[R], T],
+    ) -> T: ...
+
+    async def run(
+        self,
+        work: Work[Any],
+        *,
+        now: Moment,
+        relaxed: bool = False,
+        long: bool = False,
+        finish: Callable[[Any], Any] | None = None,
+    ) -> Any:
         """Do ``work`` in a transaction; returns when it is committed.
 
-        ``work`` raises a ``NuskaError`` only before it has changed anything.
+        ``work`` raises a ``NuskaError`` only before it has changed anything. ``finish`` makes
+        the answer of what it returns, without the database; the disk works meanwhile.
         """
         if self._closed:
             raise Unavailable("The store is closed.")
         if len(self._waiting) >= MAX_WAITING:
             raise Unavailable("Too many writes are waiting for the disk.")
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._waiting.add(Write(work, now, relaxed, long, future))
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._waiting.add(Write(work, now, relaxed, long, future, finish))
         if not self._busy:
             self._start_soon()
         try:
             return await future
         finally:
             # An error leads to this frame, and the future to the error (``Write.let_go``).
-            del future, work
+            del future, work, finish
 
     def hold(self) -> bool:
         """Start no transaction until ``resume``; False, and no hold, when one is under way."""
@@ -147,8 +170,7 @@ class Writer:
                 await self.run(_nothing, now=self.last_moment)
         self._closed = True
         await self._idle.wait()
-        self._commits.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._thread.stop)
         self.let_go(keep_log=self.doubtful)
 
     def _start_soon(self) -> None:
@@ -224,15 +246,17 @@ class Writer:
                 self._again_without_faulty(group, relaxed)
                 return
             transaction.before_commit(self.last_moment, self._kept_moment)
-            if not relaxed:
-                self._commits.put(lambda: self._commit(group, transaction))
-                return
-            assert self._connection is not None
-            self._connection.execute("COMMIT")
+            if relaxed:
+                assert self._connection is not None
+                self._connection.execute("COMMIT")
         except Exception as error:
             self._fail(group, error)
-        else:
+            return
+        if relaxed:
             self._committed(group, transaction, None)
+        else:
+            self._thread.begin(lambda: self._commit(group, transaction))
+            _make_answers(group)
 
     def _statements(
         self, group: list[Write], transaction: Transaction
@@ -277,11 +301,6 @@ class Writer:
         else:
             self._next()
 
-    def _commit_forever(self) -> None:
-        """The commit thread."""
-        while (job := self._commits.get()) is not None:
-            job()
-
     def _commit(self, group: list[Write], transaction: Transaction) -> None:
         """In the thread: wait for the disk, then go back to the event loop."""
         assert self._connection is not None
@@ -297,7 +316,7 @@ class Writer:
     def _committed(
         self, group: list[Write], transaction: Transaction, seconds: float | None
     ) -> None:
-        """Make the new state of queues known, answer the callers, start the next group.
+        """Make the new state of queues known, answer the callers; then comes the next group.
 
         ``seconds`` is what the commit took; None: it was not synced.
         """
@@ -316,10 +335,11 @@ class Writer:
         self.writes += len(group)
         if self._after_commit(self._wal_pages):
             self._held = True
-        # The next statements run first: answers are made while their commit waits for the disk.
-        self._next()
         for write in group:
             _answer(write)
+        # The next statements run when the callers have had their turn: whoever waits for a
+        # reply can work meanwhile.
+        self._next()
 
     def _fail(self, group: list[Write], error: BaseException) -> None:
         """Nothing of this group has happened."""
@@ -365,8 +385,19 @@ def _nothing(_transaction: Transaction) -> None:
     """A write whose commit keeps what every commit keeps."""
 
 
+def _make_answers(group: list[Write]) -> None:
+    """As many as fit into a turn, while the disk works; the others are made when given."""
+    began = perf_counter()
+    for write in group:
+        if write.finish is not None:
+            write.make_answer()
+            if perf_counter() - began > LONGEST_TURN:
+                return
+
+
 def _answer(write: Write) -> None:
     """Hand a caller its result, unless the caller has gone; this ends the write."""
+    write.make_answer()
     future, error, result = write.future, write.error, write.result
     write.let_go()
     if future is None or future.done():
