@@ -175,22 +175,33 @@ async def test_a_message_as_large_as_the_api_allows_may_come_in_many_frames(serv
         assert listed.body["messages"][0]["body"] == body
 
 
-async def test_pings_are_answered_and_silent_connections_are_pinged(serve: Any, dial: Any) -> None:
-    served = await serve(bounds={"ping_interval": 0.05, "ping_timeout": 0.2})
+async def test_pings_are_answered_and_silent_connections_are_pinged(
+    serve: Any, dial: Any, later: Any
+) -> None:
+    served = await serve(bounds={"ping_interval": 10.0, "ping_timeout": 15.0})
     raw = await dial(served.port, sent=frame(b"hi", 9))
     assert await raw.frame() == (10, b"hi")
+    [connection] = served.sockets.open
+    later(11)
     assert await raw.frame() == (9, b"")
     raw.writer.write(frame(b"", 10))
+    await until(lambda: not connection._pinged)
+    later(11)
     assert await raw.frame() == (9, b"")
+    later(16)
     assert await raw.close_code() == 1011  # that ping was not answered
     raw.writer.close()
     await until(lambda: not served.sockets.open)
 
 
-async def test_a_client_that_answers_pings_stays(serve: Any) -> None:
-    served = await serve(bounds={"ping_interval": 0.05, "ping_timeout": 0.3})
+async def test_a_client_that_answers_pings_stays(serve: Any, later: Any) -> None:
+    served = await serve(bounds={"ping_interval": 10.0, "ping_timeout": 15.0})
     async with talking(served.ws) as talk:
-        await asyncio.sleep(1)
+        [connection] = served.sockets.open
+        for _ in range(4):
+            later(11)
+            pinged = asyncio.get_running_loop().time()
+            await until(lambda pinged=pinged: connection._heard >= pinged)  # type: ignore[misc]
         assert (await talk.ask("queue_list")).status == 200
 
 

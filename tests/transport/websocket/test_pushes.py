@@ -348,9 +348,9 @@ async def test_a_subscription_ends_with_its_ttl(serve: Any, clock: ManualClock) 
 
 
 async def test_deadlines_hold_after_the_time_of_the_store_was_not_known(
-    serve: Any, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    serve: Any, clock: ManualClock, later: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served = await serve(bounds={"websocket_idle_timeout": 0.5})
+    served = await serve(bounds={"websocket_idle_timeout": 60.0})
     asked = asyncio.Event()
 
     def nobody_knows() -> Moment:
@@ -365,22 +365,24 @@ async def test_deadlines_hold_after_the_time_of_the_store_was_not_known(
                 await asked.wait()
         clock.advance(seconds=61)
         assert (await talk.push())["Message_Type"] == "SubscriptionEnded"
+        later(61)
         with pytest.raises(ConnectionClosed):
             await idle.push()
 
 
 async def test_what_goes_wrong_with_one_connection_ends_nobody_elses_deadlines(
-    serve: Any, monkeypatch: pytest.MonkeyPatch
+    serve: Any, later: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: Session) -> None:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(Session, "tick", fail)
-    served = await serve(bounds={"websocket_idle_timeout": 0.5})
+    served = await serve(bounds={"websocket_idle_timeout": 60.0})
     async with talking(served.ws) as talk, talking(served.ws) as idle:
         await subscribe(talk, ttl=60)
         with pytest.raises(ConnectionClosed):
             await talk.push()
+        later(61)
         with pytest.raises(ConnectionClosed):
             await idle.push()
 
@@ -437,9 +439,9 @@ async def everything_of(talk: Talk) -> None:
 
 
 async def test_a_slow_reader_is_closed_with_a_reason_and_nobody_else_notices(
-    serve: Any,
+    serve: Any, later: Any
 ) -> None:
-    served = await serve(bounds={"websocket_slow_timeout": 0.5, "max_outbox": 65_536})
+    served = await serve(bounds={"websocket_slow_timeout": 15.0, "max_outbox": 65_536})
     async with (
         talking(served.ws, max_queue=1) as slow,
         talking(served.ws) as quick,
@@ -449,9 +451,12 @@ async def test_a_slow_reader_is_closed_with_a_reason_and_nobody_else_notices(
             await subscribe(talk)
         slow.connection.transport.pause_reading()
         sessions = [one.session for one in served.sockets.open]
-        while not any(session.closed for session in sessions):
+        while not served.server._shared.unread:
             await post(poster, "x" * 200_000)
             await quick.push()
+        await until(lambda: len(served.server._shared.unread) == 1)
+        later(16)
+        await until(lambda: any(session.closed for session in sessions))
         await post(poster, "still here")
         assert await quick.push() == push("still here")
         slow.connection.transport.resume_reading()
