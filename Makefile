@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 PINS := --constraint constraints.txt --build-constraint constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-# Tests run at once; their stores and servers are each their own.
+# Tests run at once; their stores and servers are each their own. `auto`: two a core, since they
+# wait more than they work (tests/conftest.py).
 WORKERS ?= auto
 PARALLEL := -n $(WORKERS) --dist worksteal
 # The stores on which they run, and must; tests/stores.toml knows them, and which programs they

@@ -1,6 +1,8 @@
-"""What every test of this repository gets: the count of what ran on which store."""
+"""What every test of this repository gets: how many run at once, and the count of what ran on
+which store."""
 
 import asyncio
+import os
 import signal
 import tomllib
 from collections import Counter
@@ -16,6 +18,8 @@ STORE_OF = {path: name for name, store in STORES.items() for path in store.get("
 """By file or folder name."""
 OF_ANY = {path for store in STORES.values() for path in store.get("shares", [])}
 """Files that need one store of several, whichever."""
+MOST_BESIDES = 4
+"""Workers beyond one a core; each may have servers of every store, of some 100 MB each."""
 
 
 @pytest.fixture
@@ -41,6 +45,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="comma-separated stores on whose every set-up tests must have run; the run fails "
         "when one did not. Tests of other stores are left out",
     )
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Of ``-n auto``: two a core, since a worker waits for servers, syncs and deadlines for more
+    than half of its time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (cores or 1) + min(cores or 1, MOST_BESIDES)
 
 
 def pytest_configure(config: pytest.Config) -> None:
