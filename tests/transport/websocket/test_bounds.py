@@ -56,7 +56,7 @@ async def test_a_message_that_is_not_finished_in_time_ends_the_connection(
 async def test_messages_that_follow_each_other_slowly_end_nothing(
     serve: Any, dial: Any, later: Any
 ) -> None:
-    served = await serve(server={"body_timeout": 40.0})
+    served = await serve(server={"body_timeout": 40.0}, bounds={"ping_interval": 300.0})
     raw = await dial(served.port)
     halves = frame(LIST) + frame(LIST[:9], fin=False), frame(LIST[9:], 0)
     for _ in range(4):
