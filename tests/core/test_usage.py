@@ -137,6 +137,37 @@ async def test_a_repeat_of_a_post_is_answered_as_the_first_was_though_there_is_n
     assert not fresh.replayed, "a refusal was not remembered"
 
 
+async def test_only_what_was_refused_for_a_quota_counts_as_refused(core: Core) -> None:
+    once, refused = Idempotency("key", b"content"), core.quota_book.refused
+    await core.messages.post(ACME, "jobs", [DRAFT] * 2, idempotency=once)
+    await core.messages.post(ACME, "jobs", [DRAFT] * 2, idempotency=once)
+    with pytest.raises(Conflict):
+        await core.messages.post(ACME, "jobs", [DRAFT], idempotency=Idempotency("key", b"other"))
+    assert refused == {}
+    for number, promise in enumerate((None, Idempotency("another", b"content")), start=1):
+        with pytest.raises(QuotaExceeded):
+            await core.messages.post(ACME, "jobs", [DRAFT], idempotency=promise)
+        assert refused == {("messages", "acme"): number}
+
+
+async def test_a_queue_that_somebody_else_makes_meanwhile_is_no_refusal(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = build_core(store=store, clock=ManualClock(), quota=Quota(queues=1))
+    await core.queues.create(ACME, "jobs", {})
+    get, unseen = core.usage._queues.get, ["not there yet"]
+
+    async def late(queue: QueueRef) -> object:
+        return None if unseen and unseen.pop() else await get(queue)
+
+    monkeypatch.setattr(core.usage._queues, "get", late)
+    async with core.usage.for_queue(QueueRef("acme", "jobs")):
+        assert core.quota_book.refused == {}
+    with pytest.raises(QuotaExceeded):
+        await core.messages.post(ACME, "more", [DRAFT])
+    assert core.quota_book.refused == {("queues", "acme"): 1}
+
+
 async def test_a_part_of_the_store_that_is_down_leaves_the_rest_of_use_shown(
     core: Core, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

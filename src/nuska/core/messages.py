@@ -138,16 +138,18 @@ class MessageService:
             idempotency = self._bodies.remember(queue, idempotency)
         messages = await self._bodies.seal(queue, messages, encrypted=encrypted)
         if self._usage.is_limited:
+            repeatable = idempotency is not None
             try:
-                async with self._usage.for_post(queue, messages) as room:
+                async with self._usage.for_post(queue, messages, counted=not repeatable) as room:
                     added = await self._add(queue, messages, caller, idempotency, handed_over)
                     room.stored = not added.replayed
-            except QuotaExceeded:
+            except QuotaExceeded as error:
                 # A repeat needs no room: it is answered as the first was.
-                if idempotency is None:
+                if not repeatable:
                     raise
                 added = await self._add(queue, [], caller, idempotency, handed_over)
                 if not added.replayed:
+                    self._usage.refused(queue, error)
                     raise
         else:
             added = await self._add(queue, messages, caller, idempotency, handed_over)

@@ -105,31 +105,37 @@ class Usage:
         return self._book.limits_stock
 
     @asynccontextmanager
-    async def for_queue(self, queue: QueueRef) -> AsyncIterator[None]:
-        """For a queue or topic that is made unless it is there."""
+    async def for_queue(self, queue: QueueRef, *, counted: bool = True) -> AsyncIterator[None]:
+        """For a queue or topic that is made unless it is there. ``counted``: see ``for_post``."""
         project = owner_of(queue.project)
         async with AsyncExitStack() as stack:
             if self._limits(project, QUEUES) and await self._queues.get(queue) is None:
                 try:
-                    await stack.enter_async_context(self._room(project, QUEUES, (1,)))
-                except QuotaExceeded:
+                    room = self._room(project, QUEUES, (1,), counted=False)
+                    await stack.enter_async_context(room)
+                except QuotaExceeded as error:
                     if await self._queues.get(queue) is None:
+                        if counted:
+                            self.refused(queue, error)
                         raise
                     # Somebody else has made it while this waited for its turn.
             yield
 
     @asynccontextmanager
     async def for_post(
-        self, queue: QueueRef, messages: Sequence[NewMessage]
+        self, queue: QueueRef, messages: Sequence[NewMessage], *, counted: bool = True
     ) -> AsyncIterator[Room]:
-        """For messages as they are to be stored, and their queue."""
+        """For messages as they are to be stored, and their queue. Unless ``counted``, it is the
+        caller who says ``refused`` when there is no room for what does need it."""
         if not self.is_limited:
             yield Room()
             return
         size = sum(len(one.body) + len(one.attributes or b"") for one in messages)
         async with (
-            self.for_queue(queue),
-            self._room(owner_of(queue.project), POSTED, (len(messages), size)) as room,
+            self.for_queue(queue, counted=counted),
+            self._room(
+                owner_of(queue.project), POSTED, (len(messages), size), counted=counted
+            ) as room,
         ):
             yield room
 
@@ -153,6 +159,10 @@ class Usage:
                 count //= 2
             room.claims = count
             yield room
+
+    def refused(self, queue: QueueRef, error: QuotaExceeded) -> None:
+        """For metrics: something of the queue was refused."""
+        self._book.count_refusal(error.what, owner_of(queue.project))
 
     def free(self, queue: QueueRef) -> None:
         """Something of the queue, or all of it, was taken away."""
@@ -190,9 +200,16 @@ class Usage:
 
     @asynccontextmanager
     async def _room(
-        self, project: str, names: Names, wanted: Amounts, least: Amounts | None = None
+        self,
+        project: str,
+        names: Names,
+        wanted: Amounts,
+        least: Amounts | None = None,
+        *,
+        counted: bool = True,
     ) -> AsyncIterator[Room]:
-        """``least``: who is refused more will ask for less, down to that."""
+        """``least``: who is refused more will ask for less, down to that. ``counted``: among the
+        refusals in the metrics, should there be no room."""
         room = Room()
         limits = self._limits(project, names)
         if not limits:
@@ -202,7 +219,7 @@ class Usage:
         try:
             taken = await allowance.take(wanted, limits)
         except QuotaExceeded as error:
-            if least is None or wanted == least:
+            if counted and (least is None or wanted == least):
                 self._book.count_refusal(error.what, project)
             raise
         try:
