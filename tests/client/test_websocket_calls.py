@@ -215,16 +215,17 @@ async def test_a_server_that_nobody_reaches_is_an_error_after_a_few_attempts(hur
     assert len(hurried.slept) == RetryPolicy().attempts - 1
 
 
-async def test_a_call_ends_at_its_deadline_and_the_line_stays_good(lines, over) -> None:
+async def test_a_call_ends_at_its_deadline_and_the_line_stays_good(lines, over, later) -> None:
     async def ponders(line) -> None:
         late = await line.asked("message_get")
+        later(16)
         request = await line.asked("message_delete")
         await line.replies(late, {"messages": {}})
         await line.replies(request, {}, status=204)
         await line.ends()
 
     lines.script = [ponders]
-    client = await over(timeout=0.5)
+    client = await over(timeout=15.0)
     with pytest.raises(DeadlinePassed):
         await client.queue("jobs").message("id-1")
     await client.queue("jobs").delete_message("id-1")
