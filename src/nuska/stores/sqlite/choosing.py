@@ -15,6 +15,7 @@ from nuska.domain.limits import DUE_PER_CLAIM
 from nuska.stores.sqlite.queries import query
 from nuska.stores.sqlite.rows import MessageRow, QueueRow
 from nuska.stores.sqlite.transaction import Transaction
+from nuska.stores.sqlite.unmarked import mark_all
 
 ANY_DUE = query("any_due")
 LIST_CANDIDATES = query("list_candidates")
@@ -40,13 +41,21 @@ class Stretch(NamedTuple):
     last: int
 
 
-def make_due_ready(transaction: Transaction, row: QueueRow) -> None:
+def any_due(transaction: Transaction, row: QueueRow) -> bool:
+    """Whether messages wait whose moment has come: see ``make_due_ready``."""
+    if row.unmarked is not None and row.unmarked.end <= transaction.now:
+        return True
+    return transaction.execute(ANY_DUE, (row.generation, transaction.now)).get is not None
+
+
+def make_due_ready(transaction: Transaction, row: QueueRow) -> Generator[None, None, QueueRow]:
     """Let waiting messages whose moment has come stand in line again, before a choice."""
+    row = yield from mark_all(transaction, row)
     generation = row.generation
-    if transaction.execute(ANY_DUE, (generation, transaction.now)).get is not None:
-        values = (generation, generation, transaction.now, DUE_PER_CLAIM)
-        for _, position in transaction.execute(MAKE_DUE_READY, values).fetchall():
-            row.became_ready(position)
+    values = (generation, generation, transaction.now, DUE_PER_CLAIM)
+    for _, position in transaction.execute(MAKE_DUE_READY, values).fetchall():
+        row.became_ready(position)
+    return row
 
 
 def none_expired(transaction: Transaction) -> bool:
@@ -56,12 +65,12 @@ def none_expired(transaction: Transaction) -> bool:
 
 def everything(row: QueueRow) -> Stretch:
     """All that may be live."""
-    return Stretch(row, row.ready_from, NO_END)
+    return Stretch(row, row.begins_at, NO_END)
 
 
 def behind_expired(transaction: Transaction, row: QueueRow) -> Generator[None, None, Stretch]:
     """From the first live message on, as far as a window reaches."""
-    first = row.ready_from
+    first = row.begins_at
     while True:
         values = {
             "generation": row.generation,

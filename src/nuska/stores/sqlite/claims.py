@@ -19,6 +19,7 @@ from nuska.domain.moments import Duration, Moment
 from nuska.domain.positions import ClaimId, next_position, parse_claim_id
 from nuska.stores.sqlite.choosing import (
     Stretch,
+    any_due,
     behind_expired,
     candidates,
     everything,
@@ -28,7 +29,7 @@ from nuska.stores.sqlite.choosing import (
 )
 from nuska.stores.sqlite.connection import snapshot
 from nuska.stores.sqlite.deleting import remove
-from nuska.stores.sqlite.marking import mark_all, mark_each
+from nuska.stores.sqlite.marking import mark_each, mark_rows
 from nuska.stores.sqlite.messages import remember_move
 from nuska.stores.sqlite.queries import query
 from nuska.stores.sqlite.queues import SqliteQueues
@@ -42,6 +43,7 @@ from nuska.stores.sqlite.rows import (
     message_rows,
 )
 from nuska.stores.sqlite.transaction import Transaction
+from nuska.stores.sqlite.unmarked import UnmarkedClaim, add, mark_all, mark_claim, may_wait
 from nuska.stores.sqlite.writer import LONGEST_TURN, Writer
 
 PROLONG_MESSAGE = query("prolong_message")
@@ -110,6 +112,7 @@ class SqliteClaims:
                 return [_NOTHING]
             if dead_letters is not None:
                 transaction.row(dead_letters.queue)  # refuse before anything has changed
+                row = yield from mark_all(transaction, row)
             all_live = none_expired(transaction)
             made: list[_Taken] = []
             size = 0
@@ -118,7 +121,8 @@ class SqliteClaims:
                 if perf_counter() - began > LONGEST_TURN:
                     yield
                     began = perf_counter()
-                make_due_ready(transaction, row)
+                if any_due(transaction, row):
+                    row = yield from make_due_ready(transaction, row)
                 if all_live:
                     stretch = everything(row)
                 else:
@@ -137,7 +141,7 @@ class SqliteClaims:
 
     async def get(self, queue: QueueRef, claim_id: str, *, now: Moment) -> Claim | None:
         claim = parse_claim_id(claim_id)
-        row = self._queues.row(queue)
+        row = await self._queues.marked(queue, now)
         if claim is None or row is None:
             return None
         generation = row.generation
@@ -176,6 +180,7 @@ class SqliteClaims:
             found = transaction.execute(GET_CLAIM, (generation, claim, moment)).fetchone()
             if found is None:
                 return False
+            mark_claim(transaction, row, claim)
             old_end, end = found[2], moment + ttl
             transaction.execute(RENEW_CLAIM, (ttl, moment, end, generation, claim))
             transaction.execute(RENEW_MESSAGES, (end, generation, generation, old_end, claim))
@@ -192,7 +197,9 @@ class SqliteClaims:
         if claim is None or self._queues.row(queue) is None:
             return 0
 
-        def work(transaction: Transaction) -> int:
+        await self._queues.marked(queue, now)
+
+        def work(transaction: Transaction) -> Generator[None, None, int]:
             row = transaction.row(queue)
             if row is None:
                 return 0
@@ -200,6 +207,7 @@ class SqliteClaims:
             found = transaction.execute(GET_CLAIM, (generation, claim, moment)).fetchone()
             if found is None:
                 return 0
+            row = yield from mark_all(transaction, row)
             ends = transaction.execute(
                 RELEASE_MESSAGES, (int(uncount), generation, generation, found[2], claim)
             ).fetchall()
@@ -211,7 +219,7 @@ class SqliteClaims:
         return await self._writer.run(work, now=now, relaxed=self._queues.relaxed(queue))
 
     async def count(self, queue: QueueRef, *, now: Moment) -> int:
-        row = self._queues.row(queue)
+        row = await self._queues.marked(queue, now)
         if row is None:
             return 0
         values = {"generation": row.generation, "now": self._writer.moment(now)}
@@ -266,17 +274,24 @@ def _take(
     generation, moment = stretch.row.generation, transaction.now
     end = moment + ttl
     moved = 0
-    mark = mark_all
     if dead_letters is None:
         rows = take_first(transaction, stretch, limit)
     else:
         rows, moved = _choose(transaction, stretch, limit, dead_letters)
-        mark = mark_each
     if not rows:
         return _Taken([], claim_id, Moment(end), moved)
+    first, last = rows[0][0], rows[-1][0]
+    row = transaction.touched[stretch.row.queue.ref] or stretch.row
+    live_on = _live_on(rows, moment, ttl, grace)
+    if dead_letters is None and live_on and may_wait(row, rows, moment):
+        transaction.execute(ADD_CLAIM, (generation, claim, ttl, moment, end, first, last))
+        add(transaction, row, UnmarkedClaim(claim, moment, end, first, last))
+        return _Taken(rows, claim_id, Moment(end), moved)
+    mark = mark_rows if dead_letters is None else mark_each
     mark(transaction, generation, rows, claim=claim, end=end)
-    transaction.execute(ADD_CLAIM, (generation, claim, ttl, moment, end))
-    rows = _prolong(transaction, generation, rows, ttl, grace)
+    transaction.execute(ADD_CLAIM, (generation, claim, ttl, moment, end, None, None))
+    if not live_on:
+        rows = _prolong(transaction, generation, rows, ttl, grace)
     return _Taken(rows, claim_id, Moment(end), moved)
 
 
@@ -347,6 +362,12 @@ def _dead_letter(
     remember_move(transaction, target.generation, posted, salt, target.last_position)
 
 
+def _live_on(rows: Sequence[MessageRow], now: Moment, ttl: Duration, grace: Duration) -> bool:
+    """Whether no message ends before the claim's grace does."""
+    least = end_after_claim(Moment(0), now, ttl, grace)
+    return min([row[7] for row in rows]) >= least
+
+
 def _prolong(
     transaction: Transaction,
     generation: int,
@@ -355,9 +376,6 @@ def _prolong(
     grace: Duration,
 ) -> list[MessageRow]:
     """Give messages that would end before the claim's grace does a later end (I9)."""
-    least = end_after_claim(Moment(0), transaction.now, ttl, grace)
-    if all(row[7] >= least for row in rows):
-        return list(rows)
     prolonged = []
     for row in rows:
         end = end_after_claim(Moment(row[7]), transaction.now, ttl, grace)

@@ -7,7 +7,9 @@ from nuska.domain.messages import DeleteOutcome
 from nuska.domain.positions import Position, parse_claim_id
 from nuska.stores.sqlite.marking import CLOSE
 from nuska.stores.sqlite.queries import query
+from nuska.stores.sqlite.rows import QueueRow
 from nuska.stores.sqlite.transaction import Transaction
+from nuska.stores.sqlite.unmarked import UnmarkedClaim, may_be_claimed, named, settle
 
 GET_MOVED = query("get_moved")
 GET_LEASE = query("get_lease")
@@ -34,17 +36,32 @@ class Lease(NamedTuple):
 
     place: Place
     claim: bytes | None
-    """The live claim."""
+    """The live claim, as far as the message is marked."""
+    ready: bool
+    """It is not marked, nor delayed."""
+    expires_at: int
 
 
 def delete_one(
-    transaction: Transaction, generation: int, key: MessageKey, claim_id: str | None
-) -> DeleteOutcome:
-    """Delete a message if it is free or held by ``claim_id`` (contract http-v2 §3.5)."""
+    transaction: Transaction, row: QueueRow, key: MessageKey, claim_id: str | None
+) -> DeleteOutcome | None:
+    """Delete a message if it is free or held by ``claim_id`` (contract http-v2 §3.5).
+
+    None, and nothing done: it takes marks to tell.
+    """
+    generation = row.generation
     lease = _lease(transaction, generation, key)
     if lease is None:
         return DeleteOutcome.MISSING
-    refusal = _refusal(transaction, generation, lease.claim, claim_id)
+    position, held = lease.place[0], lease.claim
+    if lease.ready and may_be_claimed(row, position):
+        unmarked = named(transaction, row, [_name(claim_id)])
+        held = _holder(unmarked, lease, transaction.now)
+        if held is None:
+            return None
+        if unmarked[0].positions == 1:
+            settle(transaction, row, unmarked[0])
+    refusal = _refusal(transaction, generation, held, claim_id)
     if refusal is not None:
         return refusal
     remove(transaction, generation, [lease.place])
@@ -73,36 +90,50 @@ def delete_all(transaction: Transaction, generation: int, keys: list[MessageKey]
 
 
 def delete_claimed(
-    transaction: Transaction,
-    generation: int,
-    keys: Sequence[MessageKey],
-    claims: Collection[bytes | None],
-) -> bool:
-    """Delete those messages that exist; False, and nothing done, if one is in none of
-    ``claims``."""
+    transaction: Transaction, row: QueueRow, keys: Sequence[MessageKey], names: Collection[bytes]
+) -> bool | None:
+    """Delete those messages that exist; False, and nothing done, if one is in none of the claims
+    of these ``names``. None, and nothing done: it takes marks to tell."""
+    generation, now = row.generation, transaction.now
     stretch = _stretch(transaction, generation, keys)
-    now = transaction.now
+    unmarked = named(transaction, row, names)
     places = []
     all_there = True
     for key in keys:
-        row = stretch.get(key[0])
-        if row is not None and row[1] == key[1] and row[2] is None and row[5] > now:
-            held = row[4] if row[4] and row[3] > now else None
-            place: Place = (key[0], None, key[1])
+        found = stretch.get(key[0])
+        if found is not None and found[1] == key[1] and found[2] is None and found[5] > now:
+            lease = _lease_of(found, now)
         else:
-            lease = _lease(transaction, generation, key)
+            other = _lease(transaction, generation, key)
             all_there = False
-            if lease is None:
+            if other is None:
                 continue
-            place, held = lease
-        if held not in claims:
+            lease = other
+        held = lease.claim
+        if lease.ready and may_be_claimed(row, lease.place[0]):
+            held = _holder(unmarked, lease, now)
+            if held is None:
+                return None
+        if held not in names:
             return False
-        places.append(place)
+        places.append(lease.place)
     if all_there and len(places) == len(stretch):
-        transaction.execute(DELETE_STRETCH, (generation, min(stretch), max(stretch), now))
+        first, last = min(stretch), max(stretch)
+        transaction.execute(DELETE_STRETCH, (generation, first, last, now))
+        for claim in unmarked:
+            if first <= claim.first and claim.last <= last:
+                row = settle(transaction, row, claim)
     else:
         remove(transaction, generation, places)
     return True
+
+
+def _holder(claims: Sequence[UnmarkedClaim], lease: Lease, now: int) -> bytes | None:
+    """Which of them has a message that looks ready."""
+    for claim in claims:
+        if claim.holds(lease.place[0], lease.expires_at, now):
+            return claim.name
+    return None
 
 
 def _stretch(
@@ -129,17 +160,25 @@ def _lease(transaction: Transaction, generation: int, key: MessageKey) -> Lease 
     position: int = key[0]
     now = transaction.now
     row = transaction.execute(GET_LEASE, (generation, position, now)).fetchone()
-    if row is None or row[0] != key[1] or row[1] is not None:
+    if row is None or row[1] != key[1] or row[2] is not None:
         moved = transaction.execute(GET_MOVED, (generation, *key)).get
         if moved is None:
             return None
-        position = moved
-        row = transaction.execute(GET_LEASE, (generation, position, now)).fetchone()
+        row = transaction.execute(GET_LEASE, (generation, moved, now)).fetchone()
         if row is None:
             return None
-    _, posted_position, available_at, claim = row
+    return _lease_of(row, now)
+
+
+def _lease_of(row: LeaseRow, now: int) -> Lease:
+    position, salt, posted_position, available_at, claim, expires_at = row
     held = claim if claim and available_at > now else None
-    return Lease((position, posted_position, key[1]), held)
+    return Lease((position, posted_position, salt), held, available_at is None, expires_at)
+
+
+def _name(claim_id: str | None) -> bytes:
+    """Of a claim; of none what no claim is called."""
+    return (claim_id is not None and parse_claim_id(claim_id)) or b""
 
 
 def _refusal(

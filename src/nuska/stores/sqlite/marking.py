@@ -20,7 +20,7 @@ MOST_STRETCHES = 3
 """Of close messages; more of them are found by the index of what is ready."""
 
 
-def mark_all(
+def mark_rows(
     transaction: Transaction,
     generation: int,
     rows: Sequence[MessageRow],

@@ -1,6 +1,6 @@
 """Messages: post, read, delete, pop."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 
 import apsw
 
@@ -28,7 +28,9 @@ from nuska.domain.queues import NOTHING_HELD, Measure
 from nuska.interfaces.storage import RandomBytes
 from nuska.stores.sqlite.announcements import announce
 from nuska.stores.sqlite.choosing import (
+    NO_END,
     Stretch,
+    any_due,
     behind_expired,
     everything,
     make_due_ready,
@@ -36,12 +38,14 @@ from nuska.stores.sqlite.choosing import (
     take_first,
 )
 from nuska.stores.sqlite.deleting import delete_all, delete_claimed, delete_one, remove
+from nuska.stores.sqlite.line import Work
 from nuska.stores.sqlite.listing import list_page
 from nuska.stores.sqlite.queries import query
 from nuska.stores.sqlite.queues import SqliteQueues
 from nuska.stores.sqlite.reader import Reader
 from nuska.stores.sqlite.rows import QueueRow, encode_dead, message_of, message_rows
 from nuska.stores.sqlite.transaction import Transaction
+from nuska.stores.sqlite.unmarked import mark_all
 from nuska.stores.sqlite.writer import Writer
 
 ADD_MESSAGE = query("add_message")
@@ -181,7 +185,7 @@ class SqliteMessages:
         include_delayed: bool = False,
         now: Moment,
     ) -> Page:
-        row = self._queues.row(queue)
+        row = await self._queues.marked(queue, now)
         if row is None:
             return Page([], after)
         return await list_page(
@@ -209,7 +213,7 @@ class SqliteMessages:
         return parsed[0] if moved is None else Position(moved)
 
     async def get(self, queue: QueueRef, ids: Sequence[str], *, now: Moment) -> list[Message]:
-        row = self._queues.row(queue)
+        row = await self._queues.marked(queue, now)
         if row is None:
             return []
         generation = row.generation
@@ -228,11 +232,20 @@ class SqliteMessages:
         if parsed is None or self._queues.row(queue) is None:
             return DeleteOutcome.MISSING
 
-        def work(transaction: Transaction) -> DeleteOutcome:
+        def work(
+            transaction: Transaction,
+        ) -> DeleteOutcome | Generator[None, None, DeleteOutcome]:
             row = transaction.row(queue)
             if row is None:
                 return DeleteOutcome.MISSING
-            return delete_one(transaction, row.generation, parsed, claim_id)
+            outcome = delete_one(transaction, row, parsed, claim_id)
+            return marked(transaction, row) if outcome is None else outcome
+
+        def marked(transaction: Transaction, row: QueueRow) -> Generator[None, None, DeleteOutcome]:
+            row = yield from mark_all(transaction, row)
+            outcome = delete_one(transaction, row, parsed, claim_id)
+            assert outcome is not None, "everything is marked"
+            return outcome
 
         return await self._writer.run(work, now=now, relaxed=self._queues.relaxed(queue))
 
@@ -247,16 +260,25 @@ class SqliteMessages:
         wanted = [parsed for one in dict.fromkeys(ids) if (parsed := parse_message_id(one))]
         if not wanted or self._queues.row(queue) is None:
             return True
-        named = None if claim_ids is None else {parse_claim_id(one) for one in claim_ids} - {None}
+        named = None
+        if claim_ids is not None:
+            named = {name for one in claim_ids if (name := parse_claim_id(one)) is not None}
 
-        def work(transaction: Transaction) -> bool:
+        def work(transaction: Transaction) -> bool | Generator[None, None, bool]:
             row = transaction.row(queue)
             if row is None:
                 return True
             if named is None:
                 delete_all(transaction, row.generation, wanted)
                 return True
-            return delete_claimed(transaction, row.generation, wanted, named)
+            done = delete_claimed(transaction, row, wanted, named)
+            return marked(transaction, row, named) if done is None else done
+
+        def marked(
+            transaction: Transaction, row: QueueRow, named: Collection[bytes]
+        ) -> Generator[None, None, bool]:
+            row = yield from mark_all(transaction, row)
+            return delete_claimed(transaction, row, wanted, named) is True
 
         return await self._writer.run(work, now=now, relaxed=self._queues.relaxed(queue))
 
@@ -270,25 +292,30 @@ class SqliteMessages:
             row = transaction.row(queue)
             if row is None:
                 return []
-            make_due_ready(transaction, row)
-            if none_expired(transaction):
+            if none_expired(transaction) and not any_due(transaction, row):
                 return _pop(transaction, everything(row), limit)
             return behind(transaction, row)
 
         def behind(transaction: Transaction, row: QueueRow) -> Generator[None, None, list[Message]]:
+            if any_due(transaction, row):
+                row = yield from make_due_ready(transaction, row)
             return _pop(transaction, (yield from behind_expired(transaction, row)), limit)
 
         return await self._writer.run(work, now=now, relaxed=self._queues.relaxed(queue))
 
     async def put_back(self, queue: QueueRef, popped: Sequence[Message], *, now: Moment) -> None:
-        def work(transaction: Transaction) -> None:
+        await self._queues.marked(queue, now)
+
+        def restore(transaction: Transaction) -> Generator[None, None, None]:
             row = transaction.row(queue)
             if row is None:
                 return
+            row = yield from mark_all(transaction, row)
             for message in popped:
                 if row.base_position < message.position and message.expires_at > transaction.now:
                     _restore(transaction, row, message)
 
+        work: Work[None] = restore
         await self._writer.run(work, now=now, relaxed=self._queues.relaxed(queue))
 
     async def next_due(self, queue: QueueRef, *, now: Moment) -> Moment | None:
@@ -302,6 +329,8 @@ class SqliteMessages:
             return found
 
         due = self._reader.read(work)
+        if row.unmarked is not None and values[1] < row.unmarked.end < (due or NO_END):
+            due = row.unmarked.end
         return None if due is None else Moment(due)
 
     async def measure(

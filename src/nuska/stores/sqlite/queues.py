@@ -13,9 +13,9 @@ from nuska.stores.sqlite.reader import Reader
 from nuska.stores.sqlite.registry import Registry
 from nuska.stores.sqlite.rows import QueueRow, id_of, queue_of
 from nuska.stores.sqlite.transaction import Transaction
+from nuska.stores.sqlite.unmarked import mark_some
 from nuska.stores.sqlite.writer import Writer
 
-GET_QUEUE = query("get_queue")
 UPDATE_METADATA = query("update_metadata")
 LIST_QUEUES = query("list_queues")
 COUNT_QUEUES = query("count_queues")
@@ -132,7 +132,7 @@ class SqliteQueues:
         return await self._reader.scan(work)
 
     async def stats(self, ref: QueueRef, *, now: Moment) -> Stats:
-        row = self.row(ref)
+        row = await self.marked(ref, now)
         if row is None:
             return EMPTY_STATS
         generation = row.generation
@@ -155,6 +155,18 @@ class SqliteQueues:
             raise QueueAway
         return row
 
+    async def marked(self, ref: QueueRef, now: Moment) -> QueueRow | None:
+        """The same, its messages as they can be read: those in a claim say so (unmarked.py)."""
+
+        def work(transaction: Transaction) -> None:
+            row = transaction.row(ref)
+            if row is not None and row.unmarked is not None:
+                mark_some(transaction, row)
+
+        while (row := self.row(ref)) is not None and row.unmarked is not None:
+            await self._writer.run(work, now=now, relaxed=row.queue.relaxed, long=True)
+        return row
+
     def any_row(self, ref: QueueRef) -> QueueRow | None:
         """The queue as last committed, fenced or not."""
         row = self._registry.cached(ref)
@@ -162,8 +174,7 @@ class SqliteQueues:
             return row
 
         def work(connection: apsw.Connection) -> QueueRow | None:
-            found = connection.execute(GET_QUEUE, (ref.project, ref.name)).fetchone()
-            return None if found is None else self._registry.from_columns(ref, found)
+            return self._registry.load(connection.execute, ref)
 
         row = self._reader.read(work)
         if row is not None:

@@ -4,13 +4,19 @@ This process is the file's one owner, so what is here cannot be out of date.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from itertools import islice
+from typing import Any
 
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.domain.positions import COUNTER_EPOCH, COUNTER_SHIFT, floor_at
 from nuska.domain.queues import Metadata
-from nuska.stores.sqlite.rows import QueueRow, queue_of
+from nuska.stores.sqlite.queries import query
+from nuska.stores.sqlite.rows import QueueRow, Unmarked, queue_of
+
+GET_QUEUE = query("get_queue")
+LOAD_UNMARKED = query("load_unmarked")
 
 MAX_QUEUES = 10_000
 """Queues kept in memory; any other costs one indexed read."""
@@ -45,12 +51,18 @@ class Registry:
         entry = self._rows.get(ref)
         return entry[0] if entry is not None else None
 
-    def from_columns(self, ref: QueueRef, columns: QueueColumns) -> QueueRow:
-        """A queue read from the file."""
+    def load(self, execute: Callable[..., Any], ref: QueueRef) -> QueueRow | None:
+        """A queue as the file has it; ``execute``: of a connection."""
+        columns: QueueColumns | None = execute(GET_QUEUE, (ref.project, ref.name)).fetchone()
+        if columns is None:
+            return None
         row_id, generation, base, last, metadata, relaxed, version, fenced, epoch, log = columns
         queue = queue_of(ref, metadata, relaxed, version)
         last = max(last, self._floor_at_open)
-        return QueueRow(row_id, generation, base, last, queue, bool(fenced), epoch, log)
+        row = QueueRow(row_id, generation, base, last, queue, bool(fenced), epoch, log)
+        unmarked = Unmarked(*execute(LOAD_UNMARKED, (generation,)).fetchone())
+        row.unmarked = unmarked if unmarked.claims else None
+        return row
 
     def keep(self, ref: QueueRef, row: QueueRow, now: Moment) -> None:
         """Remember the committed state of a queue."""

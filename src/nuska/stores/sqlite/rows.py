@@ -1,7 +1,7 @@
 """Rows as domain records."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import apsw
 import msgspec
@@ -104,6 +104,18 @@ def claimed_messages(rows: Sequence[MessageRow], claim_id: str, end: Moment) -> 
     ]
 
 
+class Unmarked(NamedTuple):
+    """The claims of a queue whose messages are not marked (unmarked.py)."""
+
+    claims: int
+    positions: int
+    """From the first to the last message of each, in sum."""
+    last: int
+    """What is ready up to this position and alive is in one of them."""
+    end: int
+    """None of them ends before this moment."""
+
+
 class QueueRow:
     """A queue as the store keeps it in memory while it is in use.
 
@@ -120,8 +132,10 @@ class QueueRow:
         "id",
         "last_position",
         "log",
+        "mark_until",
         "queue",
         "ready_from",
+        "unmarked",
     )
 
     def __init__(
@@ -148,6 +162,16 @@ class QueueRow:
         """Every ready message below this position has expired: claims begin here, so that a
         backlog that expired or is claimed at the head is walked over once and not by every
         claim."""
+        self.unmarked: Unmarked | None = None
+        self.mark_until = 0
+        """Until this moment claims mark their messages at once, since somebody looks at them."""
+
+    @property
+    def begins_at(self) -> int:
+        """No message below this position can be claimed."""
+        if self.unmarked is None:
+            return self.ready_from
+        return max(self.ready_from, self.unmarked.last + 1)
 
     def in_generation(self, generation: int) -> "QueueRow":
         """The same queue at the start of another generation."""
@@ -172,6 +196,14 @@ class QueueRow:
         row.ready_from = position
         return row
 
+    def with_unmarked(self, unmarked: Unmarked | None, mark_until: int | None = None) -> "QueueRow":
+        """The same queue with other claims whose messages are not marked."""
+        row = self._same(self.queue)
+        row.unmarked = unmarked
+        if mark_until is not None:
+            row.mark_until = mark_until
+        return row
+
     def with_fence(self, fenced: bool, epoch: int) -> "QueueRow":
         """The same queue, fenced or not."""
         row = self._same(self.queue)
@@ -180,12 +212,14 @@ class QueueRow:
 
     def became_ready(self, position: int) -> None:
         """A message stands in line again, at a position that it had before."""
+        assert self.unmarked is None, "what is ready below their last message would be theirs"
         if position < self.ready_from:
             self.ready_from = position
 
     def _same(self, queue: Queue) -> "QueueRow":
         row = QueueRow(self.id, self.generation, self.base_position, self.last_position, queue)
         row.ready_from = self.ready_from
+        row.unmarked, row.mark_until = self.unmarked, self.mark_until
         row.fenced, row.epoch, row.log = self.fenced, self.epoch, self.log
         return row
 

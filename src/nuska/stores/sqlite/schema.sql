@@ -2,7 +2,8 @@
 --
 -- A message stands at (generation, position). A generation is one life of a queue's content:
 -- purge and delete start another one, and the old one's rows are swept later (D17).
--- available_at: NULL = ready; else it waits until then, delayed (claim NULL) or claimed.
+-- available_at: NULL = ready, unless an unmarked claim has it; else it waits until then,
+-- delayed (claim NULL) or claimed.
 
 CREATE TABLE timeline (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -62,9 +63,12 @@ CREATE TABLE claims (
     ttl INTEGER NOT NULL,
     started_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
+    first INTEGER,                            -- its messages are not marked yet: they are what
+    last INTEGER,                             -- is ready from here to there and lived at its start
     PRIMARY KEY (generation, claim)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX claims_ending ON claims (expires_at);
+CREATE INDEX unmarked ON claims (generation, expires_at) WHERE first IS NOT NULL;
 
 -- When delayed messages of a generation come due, one row per moment.
 CREATE TABLE delays_ending (

@@ -13,12 +13,15 @@ from nuska.domain.moments import Moment
 from nuska.interfaces.storage import SweepReport
 from nuska.stores.sqlite.queries import query
 from nuska.stores.sqlite.reader import Reader
+from nuska.stores.sqlite.rows import QueueRow
 from nuska.stores.sqlite.transaction import Transaction
+from nuska.stores.sqlite.unmarked import mark_claim, mark_some
 from nuska.stores.sqlite.writer import Writer
 
 LIST_ENDED_CLAIMS = query("list_ended_claims")
 LIST_ENDED_DELAYS = query("list_ended_delays")
 RELEASE_MESSAGES = query("release_messages")
+HOLDS_MESSAGES = query("holds_messages")
 DELETE_CLAIM = query("delete_claim")
 MAKE_DUE_READY = query("make_due_ready")
 ANY_DUE = query("any_due")
@@ -112,9 +115,17 @@ def _end_claims(transaction: Transaction) -> SweepReport:
     freed: dict[int, QueueRef] = {}
     left = ROWS_PER_STEP
     removed = 0
-    for generation, claim, end in ended:
-        values = (0, generation, generation, end, claim)
-        left -= _stand_in_line(transaction, generation, RELEASE_MESSAGES, values, freed)
+    for generation, claim, end, unmarked in ended:
+        values = (generation, end, claim)
+        if unmarked:
+            row = _row(transaction, generation)
+            if row is not None:
+                mark_claim(transaction, row, claim)
+        if transaction.execute(HOLDS_MESSAGES, values).get is not None:
+            if not _all_marked(transaction, generation):
+                return SweepReport(removed=removed, due=list(freed.values()), more=True)
+            release = (0, generation, *values)
+            left -= _stand_in_line(transaction, generation, RELEASE_MESSAGES, release, freed)
         transaction.execute(DELETE_CLAIM, (generation, claim))
         removed += 1
         if left <= 0:
@@ -128,12 +139,28 @@ def _end_delays(transaction: Transaction) -> SweepReport:
     left = ROWS_PER_STEP
     for available_at, generation in ended:
         values = (generation, generation, available_at, left)
+        if not _all_marked(transaction, generation):
+            return SweepReport(due=list(freed.values()), more=True)
         left -= _stand_in_line(transaction, generation, MAKE_DUE_READY, values, freed)
         if transaction.execute(ANY_DUE, (generation, available_at)).get is None:
             transaction.execute(DELETE_DELAY, (available_at, generation))
         if left <= 0:
             break
     return SweepReport(due=list(freed.values()), more=True)
+
+
+def _row(transaction: Transaction, generation: int) -> QueueRow | None:
+    """The queue of a generation, unless that is an old one."""
+    found = transaction.execute(QUEUE_OF_GENERATION, (generation,)).fetchone()
+    return None if found is None else transaction.any_row(QueueRef(*found))
+
+
+def _all_marked(transaction: Transaction, generation: int) -> bool:
+    """Whether messages of a queue may stand in line again; if not, this is nearer to it."""
+    row = _row(transaction, generation)
+    if row is None or row.unmarked is None:
+        return True
+    return mark_some(transaction, row).unmarked is None
 
 
 def _stand_in_line(

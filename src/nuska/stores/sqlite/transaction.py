@@ -19,7 +19,6 @@ from nuska.stores.sqlite.queries import query
 from nuska.stores.sqlite.registry import Registry
 from nuska.stores.sqlite.rows import QueueRow, queue_of
 
-GET_QUEUE = query("get_queue")
 ADD_QUEUE = query("add_queue")
 START_GENERATION = query("start_generation")
 RETIRE_GENERATION = query("retire_generation")
@@ -63,9 +62,7 @@ class Transaction:
             return self.touched[ref]
         row = self._registry.cached(ref)
         if row is None:
-            found = self.execute(GET_QUEUE, (ref.project, ref.name)).fetchone()
-            if found is not None:
-                row = self._registry.from_columns(ref, found)
+            row = self._registry.load(self.execute, ref)
         if row is not None:
             self.touched[ref] = row
         return row
@@ -111,12 +108,18 @@ class Transaction:
         self.execute(SET_POSITIONS, (base, last, row.id))
         placed = QueueRow(row.id, row.generation, base, last, row.queue)
         placed.fenced, placed.epoch, placed.log = row.fenced, row.epoch, row.log
+        placed.unmarked = row.unmarked
         self.touched[row.queue.ref] = placed
         return placed
 
     def change(self, row: QueueRow, queue: Queue) -> None:
         """Remember other metadata for a queue."""
         self.touched[queue.ref] = row.with_queue(queue)
+
+    def keep(self, row: QueueRow) -> QueueRow:
+        """Remember a queue as it is by now."""
+        self.touched[row.queue.ref] = row
+        return row
 
     def begin_at(self, row: QueueRow, position: int) -> QueueRow:
         """Remember, once this is committed, where the queue's messages begin."""

@@ -27,6 +27,7 @@ from nuska.stores.sqlite.queues import SqliteQueues
 from nuska.stores.sqlite.reader import Reader
 from nuska.stores.sqlite.rows import QueueRow, encode_dead, message_of, message_rows, queue_of
 from nuska.stores.sqlite.transaction import Transaction
+from nuska.stores.sqlite.unmarked import mark_all
 from nuska.stores.sqlite.writer import Writer
 
 PAGE_ALL = query("page_all")
@@ -72,12 +73,14 @@ class SqliteTransfers:
         )
 
     async def fence(self, queue: QueueRef, *, epoch: int, now: Moment) -> None:
-        def work(transaction: Transaction) -> None:
+        def fence(transaction: Transaction) -> Generator[None, None, None]:
             row = transaction.any_row(queue)
             _refuse_late(row, epoch)
             row = row or transaction.create(queue, {}, relaxed=False)
+            row = yield from mark_all(transaction, row)
             transaction.fence(row, True, epoch)
 
+        work: Work[None] = fence
         await self._writer.run(work, now=now)
 
     async def open(self, queue: QueueRef, *, epoch: int, now: Moment) -> None:

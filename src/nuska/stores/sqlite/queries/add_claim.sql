@@ -1,1 +1,2 @@
-INSERT INTO claims (generation, claim, ttl, started_at, expires_at) VALUES (?, ?, ?, ?, ?)
+INSERT INTO claims (generation, claim, ttl, started_at, expires_at, first, last)
+VALUES (?, ?, ?, ?, ?, ?, ?)

@@ -1,0 +1,151 @@
+"""Claims whose messages are not marked yet, because most of them never need to be.
+
+A claim that takes all that stands side by side is written as one row that says from where to
+where. That row is as durable as a mark on each message, and costs a small part of it; when its
+messages are deleted, which is what workers do, none was ever marked. Marks are made when somebody
+wants to see them: before messages are listed or counted, before a claim is renewed or given back,
+when it ends, and before anything else that stood in line earlier does so again.
+
+What makes this safe: while a queue has such claims, every message that looks ready and lives, up to
+the last that they hold, is in one of them. So claims and pops go on behind it, and nothing below it
+may become ready before all are marked (``QueueRow.became_ready`` sees to that).
+
+Refuses to keep more of them than can be marked in a moment; then the oldest are marked first.
+"""
+
+from collections.abc import Generator, Iterable, Sequence
+from time import perf_counter
+from typing import Final, NamedTuple
+
+from nuska.domain.moments import Moment
+from nuska.stores.sqlite.marking import CLOSE
+from nuska.stores.sqlite.queries import query
+from nuska.stores.sqlite.rows import MessageRow, QueueRow, Unmarked
+from nuska.stores.sqlite.transaction import Transaction
+from nuska.stores.sqlite.writer import LONGEST_TURN
+
+CLAIM_STRETCH = query("claim_stretch")
+GET_UNMARKED = query("get_unmarked")
+LIST_UNMARKED = query("list_unmarked")
+SETTLE_CLAIM = query("settle_claim")
+
+MAX_POSITIONS = 10_000
+"""Of one queue: marking them takes some tens of milliseconds, in steps."""
+MAX_MEAN_SIZE = 1024
+"""Bytes of a message: a mark writes the whole row again, so those of large ones are not put off."""
+POSITIONS_PER_STEP = 1_000
+"""That are marked at once, before others get a turn; a few milliseconds."""
+CLAIMS_PER_STEP = 200
+MARKED_FOR: Final = 1_000
+"""Milliseconds for which claims mark at once after somebody has looked: he may look again, and
+does not wait for ever on a busy queue."""
+_BODY: Final = 3
+"""In a row."""
+
+
+class UnmarkedClaim(NamedTuple):
+    """One such claim."""
+
+    name: bytes
+    started_at: int
+    ends: int
+    first: int
+    last: int
+
+    @property
+    def positions(self) -> int:
+        return self.last - self.first + 1
+
+    def holds(self, position: int, end: int, now: int) -> bool:
+        """Whether a message that looks ready and lives until ``end`` is in this claim."""
+        return self.first <= position <= self.last and self.started_at < end and now < self.ends
+
+
+def may_wait(row: QueueRow, rows: Sequence[MessageRow], now: Moment) -> bool:
+    """Whether the messages of a claim, all that are live and ready from the first of ``rows`` to
+    the last, can do without marks for now."""
+    return (
+        row.mark_until <= now
+        and rows[-1][0] - rows[0][0] < len(rows) * CLOSE
+        and sum([len(one[_BODY]) for one in rows]) <= len(rows) * MAX_MEAN_SIZE
+    )
+
+
+def add(transaction: Transaction, row: QueueRow, claim: UnmarkedClaim) -> None:
+    """One more of them: its claim has just been written down."""
+    before = row.unmarked or Unmarked(0, 0, 0, claim.ends)
+    unmarked = Unmarked(
+        before.claims + 1,
+        before.positions + claim.positions,
+        claim.last,
+        min(before.end, claim.ends),
+    )
+    row = transaction.keep(row.with_unmarked(unmarked))
+    if unmarked.positions > MAX_POSITIONS:
+        for oldest in _list(transaction, row, 2):
+            row = _mark(transaction, row, oldest)
+
+
+def named(transaction: Transaction, row: QueueRow, names: Iterable[bytes]) -> list[UnmarkedClaim]:
+    """Those of the claims whose messages are not marked."""
+    if row.unmarked is None:
+        return []
+    found = [transaction.execute(GET_UNMARKED, (row.generation, name)).fetchone() for name in names]
+    return [UnmarkedClaim(*one) for one in found if one is not None]
+
+
+def may_be_claimed(row: QueueRow, position: int) -> bool:
+    """Whether a message that looks ready may be in one of them."""
+    return row.unmarked is not None and position <= row.unmarked.last
+
+
+def mark_claim(transaction: Transaction, row: QueueRow, name: bytes) -> None:
+    """Mark the messages of this claim, if they are not."""
+    for claim in named(transaction, row, [name]):
+        _mark(transaction, row, claim)
+
+
+def mark_all(transaction: Transaction, row: QueueRow) -> Generator[None, None, QueueRow]:
+    """Mark everything, with turns for others."""
+    began = perf_counter()
+    while row.unmarked is not None:
+        if perf_counter() - began > LONGEST_TURN:
+            yield
+            began = perf_counter()
+        row = mark_some(transaction, row)
+    return row
+
+
+def mark_some(transaction: Transaction, row: QueueRow) -> QueueRow:
+    """Mark a number of them, and from now on for a while each claim at once."""
+    row = transaction.keep(row.with_unmarked(row.unmarked, transaction.now + MARKED_FOR))
+    left = POSITIONS_PER_STEP
+    for claim in _list(transaction, row, CLAIMS_PER_STEP):
+        row = _mark(transaction, row, claim)
+        left -= claim.positions
+        if left <= 0:
+            break
+    return row
+
+
+def settle(transaction: Transaction, row: QueueRow, claim: UnmarkedClaim) -> QueueRow:
+    """Nothing of this claim is left to mark."""
+    transaction.execute(SETTLE_CLAIM, (row.generation, claim.name))
+    before = row.unmarked
+    if before is None or before.claims == 1:
+        return transaction.keep(row.with_unmarked(None))
+    positions = before.positions - claim.positions
+    return transaction.keep(
+        row.with_unmarked(before._replace(claims=before.claims - 1, positions=positions))
+    )
+
+
+def _mark(transaction: Transaction, row: QueueRow, claim: UnmarkedClaim) -> QueueRow:
+    name, started_at, ends, first, last = claim
+    transaction.execute(CLAIM_STRETCH, (ends, name, row.generation, first, last, started_at))
+    return settle(transaction, row, claim)
+
+
+def _list(transaction: Transaction, row: QueueRow, count: int) -> list[UnmarkedClaim]:
+    found = transaction.execute(LIST_UNMARKED, (row.generation, count))
+    return [UnmarkedClaim(*one) for one in found.fetchall()]
