@@ -225,7 +225,10 @@ class MessageStore(Protocol):
         ...
 
     async def next_due(self, queue: QueueRef, *, now: Moment) -> Moment | None:
-        """The earliest moment after ``now`` at which a waiting message becomes available."""
+        """The earliest moment after ``now`` at which a waiting message becomes available.
+
+        Not later than that; a store may name the end of a claim that holds nothing any more.
+        """
         ...
 
     async def measure(

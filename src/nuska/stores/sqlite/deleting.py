@@ -39,7 +39,6 @@ class Lease(NamedTuple):
     """The live claim, as far as the message is marked."""
     ready: bool
     """It is not marked, nor delayed."""
-    expires_at: int
 
 
 def delete_one(
@@ -131,7 +130,7 @@ def delete_claimed(
 def _holder(claims: Sequence[UnmarkedClaim], lease: Lease, now: int) -> bytes | None:
     """Which of them has a message that looks ready."""
     for claim in claims:
-        if claim.holds(lease.place[0], lease.expires_at, now):
+        if claim.holds(lease.place[0], now):
             return claim.name
     return None
 
@@ -171,9 +170,9 @@ def _lease(transaction: Transaction, generation: int, key: MessageKey) -> Lease 
 
 
 def _lease_of(row: LeaseRow, now: int) -> Lease:
-    position, salt, posted_position, available_at, claim, expires_at = row
+    position, salt, posted_position, available_at, claim, _ = row
     held = claim if claim and available_at > now else None
-    return Lease((position, posted_position, salt), held, available_at is None, expires_at)
+    return Lease((position, posted_position, salt), held, available_at is None)
 
 
 def _name(claim_id: str | None) -> bytes:

@@ -28,7 +28,6 @@ from nuska.domain.queues import NOTHING_HELD, Measure
 from nuska.interfaces.storage import RandomBytes
 from nuska.stores.sqlite.announcements import announce
 from nuska.stores.sqlite.choosing import (
-    NO_END,
     Stretch,
     any_due,
     behind_expired,
@@ -57,6 +56,7 @@ ADD_MOVED = query("add_moved")
 GET_MOVED = query("get_moved")
 RESTORE_MESSAGE = query("restore_message")
 NEXT_DUE = query("next_due")
+NEXT_UNMARKED_END = query("next_unmarked_end")
 MEASURE = query("measure")
 IS_LARGE = query("is_large")
 
@@ -326,11 +326,12 @@ class SqliteMessages:
 
         def work(connection: apsw.Connection) -> int | None:
             found: int | None = connection.execute(NEXT_DUE, values).get
-            return found
+            if row.unmarked is None:
+                return found
+            end = connection.execute(NEXT_UNMARKED_END, values).get
+            return end if found is None or (end is not None and end < found) else found
 
         due = self._reader.read(work)
-        if row.unmarked is not None and values[1] < row.unmarked.end < (due or NO_END):
-            due = row.unmarked.end
         return None if due is None else Moment(due)
 
     async def measure(

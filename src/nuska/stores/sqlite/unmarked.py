@@ -56,9 +56,9 @@ class UnmarkedClaim(NamedTuple):
     def positions(self) -> int:
         return self.last - self.first + 1
 
-    def holds(self, position: int, end: int, now: int) -> bool:
-        """Whether a message that looks ready and lives until ``end`` is in this claim."""
-        return self.first <= position <= self.last and self.started_at < end and now < self.ends
+    def holds(self, position: int, now: int) -> bool:
+        """Whether a message that lives and looks ready is in this claim."""
+        return self.first <= position <= self.last and now < self.ends
 
 
 def may_wait(row: QueueRow, rows: Sequence[MessageRow], now: Moment) -> bool:
@@ -120,12 +120,13 @@ def mark_some(transaction: Transaction, row: QueueRow) -> QueueRow:
     """Mark a number of them, and from now on for a while each claim at once."""
     row = transaction.keep(row.with_unmarked(row.unmarked, transaction.now + MARKED_FOR))
     left = POSITIONS_PER_STEP
-    for claim in _list(transaction, row, CLAIMS_PER_STEP):
+    found = _list(transaction, row, CLAIMS_PER_STEP)
+    for claim in found:
         row = _mark(transaction, row, claim)
         left -= claim.positions
         if left <= 0:
-            break
-    return row
+            return row
+    return row if len(found) == CLAIMS_PER_STEP else transaction.keep(row.with_unmarked(None))
 
 
 def settle(transaction: Transaction, row: QueueRow, claim: UnmarkedClaim) -> QueueRow:
