@@ -2,6 +2,7 @@
 which store."""
 
 import asyncio
+import gc
 import os
 import signal
 import tomllib
@@ -47,6 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(optionalhook=True)  # one may do without xdist
 def pytest_xdist_auto_num_workers() -> int:
     """Of ``-n auto``: two a core, since a worker waits for servers, syncs and deadlines for more
     than half of its time."""
@@ -80,6 +82,18 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return None if any(name in STORES[store].get("shares", []) for store in asked) else True
     store = STORE_OF.get(name)
     return True if store is not None and store not in asked else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[object]:
+    """What is collected stays until the end: there is no garbage to look for among it, neither
+    meanwhile nor whenever a test has garbage collected that is its own."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
