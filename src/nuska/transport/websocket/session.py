@@ -115,8 +115,6 @@ class Session:
         self._patient = 0
         """Turns owed that wait for messages."""
         self._out: list[Sending] = []
-        self._out_bytes = 0
-        """Of the replies among them."""
         self._held: list[Sending] = []
         self._held_until: Turn | None = None
 
@@ -187,7 +185,7 @@ class Session:
         if turn.ordered:
             self._answer_in_order(turn)
         else:
-            self._answer(reply, binary=turn.binary)
+            self._out.append(Answer(reply, turn.binary))
         if turn.afterwards is not None:
             turn.afterwards()
 
@@ -199,13 +197,9 @@ class Session:
             done = owed.popleft()
             assert done.reply is not None
             self._patient -= done.waits
-            self._answer(done.reply, binary=done.binary)
+            self._out.append(Answer(done.reply, done.binary))
             if done is self._held_until:
                 self._release()
-
-    def _answer(self, reply: bytes, *, binary: bool) -> None:
-        self._out.append(Answer(reply, binary))
-        self._out_bytes += len(reply)
 
     def tick(self) -> None:
         """End what is over, as far as anybody knows what time it is."""
@@ -255,7 +249,6 @@ class Session:
         self._aside.clear()
         self._owed.clear()
         self._out.clear()
-        self._out_bytes = 0
         self._held.clear()
         for patience in tuple(self.waits):
             patience.leave()
@@ -370,17 +363,12 @@ class Session:
 
     @property
     def ready_to_send(self) -> int:
-        """How many there are for ``to_send``."""
+        """How much there is for ``to_send``."""
         return len(self._out)
-
-    @property
-    def bytes_to_send(self) -> int:
-        """How large the replies among them are."""
-        return self._out_bytes
 
     def to_send(self) -> list[Sending]:
         """What is to be sent, in this order."""
-        out, self._out, self._out_bytes = self._out, [], 0
+        out, self._out = self._out, []
         return out
 
     def has_gone(self) -> bool:
