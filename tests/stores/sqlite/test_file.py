@@ -1,6 +1,7 @@
 """The file: its version, its one owner, its size, its log."""
 
 import os
+import threading
 from pathlib import Path
 
 import apsw
@@ -115,6 +116,29 @@ async def test_space_is_given_back_after_a_backlog_has_gone(
         pass
     on_disk = sum(one.stat().st_size for one in files_of(tmp_path))
     assert on_disk < 10_000_000
+
+
+async def test_a_long_log_is_given_back_although_a_checkpoint_is_under_way(
+    sqlite: SqliteStore, clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_copy = threading.Event()
+    copy, quiet = sqlite._checkpointer._copy, sqlite._checkpointer.quiet
+
+    def slow(to_the_end: bool) -> None:
+        may_copy.wait(10)
+        copy(to_the_end)
+
+    async def awaited() -> None:
+        may_copy.set()
+        await quiet()
+
+    monkeypatch.setattr(sqlite._checkpointer, "_copy", slow)
+    monkeypatch.setattr(sqlite._checkpointer, "quiet", awaited)
+    for _ in range(60):
+        await sqlite.messages.add(INBOX, LETTERS, now=clock.now())
+    await sqlite.sweep(now=clock.now())
+    [log] = [one for one in files_of(tmp_path) if one.name.endswith("-wal")]
+    assert log.stat().st_size == 0
 
 
 async def test_the_timeline_does_not_run_backwards_over_a_restart(

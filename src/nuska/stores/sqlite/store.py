@@ -132,7 +132,10 @@ class SqliteStore:
     async def _cut_idle_log(self) -> None:
         """After a rush the log is long, and nothing is left that would start it over."""
         log = self.path.with_name(self.path.name + LOG_SUFFIX)
-        if not log.exists() or log.stat().st_size <= IDLE_LOG_KEPT or not self.writer.hold():
+        if not log.exists() or log.stat().st_size <= IDLE_LOG_KEPT:
+            return
+        await self._checkpointer.quiet()  # the one under way does not give the space back
+        if self._closed or not self.writer.hold():
             return
         try:
             await self._checkpointer.cut_log()
