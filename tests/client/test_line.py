@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from nuska.client.address import Address
-from nuska.client.line import FEW, TOGETHER, Line
+from nuska.client.line import TOGETHER, Line
 from nuska.client.socket import Caller, open_socket
 from nuska.testing.writes import Writes
 
@@ -35,17 +35,9 @@ def ask(line: Line) -> Any:
     return line.ask("queue_list", CALLER.headers, b"{}")
 
 
-async def test_a_request_alone_has_left_when_its_caller_waits(line: Line) -> None:
+async def test_requests_of_one_turn_leave_in_one_write_if_they_are_not_many(line: Line) -> None:
     recorded = line.transport = Writes(line.transport)
-    asking = ask(line)
-    asking.send(None)  # up to where it waits
+    await asyncio.gather(*(ask(line) for _ in range(TOGETHER)))
     assert len(recorded.written) == 1
-    asking.close()
-    await ask(line)
-    assert len(recorded.written) == 2
-
-
-async def test_of_many_in_one_turn_several_leave_in_one_write(line: Line) -> None:
-    recorded = line.transport = Writes(line.transport)
-    await asyncio.gather(*(ask(line) for _ in range(FEW + 2 * TOGETHER + 1)))
-    assert len(recorded.written) == FEW + 3
+    await asyncio.gather(*(ask(line) for _ in range(2 * TOGETHER + 1)))
+    assert len(recorded.written) == 1 + 3

@@ -1,8 +1,7 @@
 """One open WebSocket, and who waits for an answer on it.
 
 Made for many requests at once: an answer goes to who asked within the very call that brings
-it; one of few requests leaves at once, and of many those of one turn of the event loop leave in few
-writes. Handshake, pings and
+it, and requests of one turn of the event loop leave in one write. Handshake, pings and
 good-byes are the library's.
 """
 
@@ -21,8 +20,6 @@ from nuska.client.socket import broken
 
 TOGETHER = 4
 """Requests in one write, at most: the server is to begin before the last of many is made."""
-FEW = 2
-"""Requests that leave without waiting for others: it is not likely that another is just coming."""
 
 
 class Line(ClientConnection):
@@ -57,10 +54,11 @@ class Line(ClientConnection):
         try:
             self.protocol.send_text(request(action, number, headers=headers, body=body))
             self._to_write += 1
-            if len(self._waiting) <= FEW or self._to_write >= TOGETHER:
-                self._write()
-            elif self._to_write == 1:
+            if self._to_write == 1:
+                # Those that come together are committed together, so that none goes ahead alone.
                 self.loop.call_soon(self._write)
+            elif self._to_write >= TOGETHER:
+                self._write()
             return success(await answer)
         finally:
             del self._waiting[number]
