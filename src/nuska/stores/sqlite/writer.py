@@ -10,7 +10,8 @@ How a write travels
        Meanwhile the event loop makes the answers (``finish``) and goes on parsing requests;
        what arrives is the next transaction.
     4. When the commit has returned, and not before, the callers get their answers. They have
-       a turn, so that replies are on their way, before the next statements run.
+       a turn before the next statements run, so that replies are on their way; after a crowd
+       it is the other way round, since the disk would rest for long.
 
 Writes to relaxed queues (D18) go into a transaction of their own that is not synced.
 
@@ -44,6 +45,8 @@ R = TypeVar("R")
 
 MAX_WAITING = 10_000
 """Writes in line; more are refused, since they could not be answered in time."""
+CROWD = 64
+"""Callers in a group whose turn would take so long that the next statements go first."""
 LONGEST_TURN = 0.005
 """Seconds of statements after which requests that do not write get their turn."""
 
@@ -335,11 +338,13 @@ class Writer:
         self.writes += len(group)
         if self._after_commit(self._wal_pages):
             self._held = True
+        crowded = len(group) > CROWD
+        if crowded:
+            self._next()  # its place is before the callers' turn
         for write in group:
             _answer(write)
-        # The next statements run when the callers have had their turn: whoever waits for a
-        # reply can work meanwhile.
-        self._next()
+        if not crowded:
+            self._next()
 
     def _fail(self, group: list[Write], error: BaseException) -> None:
         """Nothing of this group has happened."""
