@@ -24,7 +24,7 @@ from nuska.domain.errors import InvalidInput, NotFound, NuskaError, Unavailable
 from nuska.domain.limits import DEFAULT_CLAIM_LIMIT, MIN_CLAIM_GRACE, MIN_CLAIM_TTL, Limits
 from nuska.domain.messages import Message, QueueRef
 from nuska.domain.moments import Duration, seconds
-from nuska.domain.positions import CLAIM_ID_BYTES, ClaimId, claim_id
+from nuska.domain.positions import CLAIM_RANDOM_BYTES, ClaimId, new_claim_id
 from nuska.interfaces.clock import Clock
 from nuska.interfaces.identity import Caller
 from nuska.interfaces.storage import ClaimsTogether, ClaimStore, MessageStore, RandomBytes
@@ -154,7 +154,8 @@ class ClaimService:
 
     async def _take(self, queue: QueueRef, asked: _Asked, count: int) -> list[Taken]:
         rule = (await self._terms.of(queue)).dead_letters
-        ids = [claim_id(self._random_bytes(CLAIM_ID_BYTES)) for _ in range(count)]
+        now = self._clock.now()
+        ids = [new_claim_id(now, self._random_bytes(CLAIM_RANDOM_BYTES)) for _ in range(count)]
         if self._usage.is_limited:
             async with self._usage.for_claims(queue, count) as room:
                 made = await self._claim(queue, ids[: room.claims], asked, rule)

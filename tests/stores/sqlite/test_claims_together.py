@@ -129,6 +129,7 @@ async def test_between_claims_that_take_long_others_have_their_turns(
     sqlite: SqliteStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nuska.stores.sqlite.claims.LONGEST_TURN", -1.0)
+    monkeypatch.setattr("nuska.stores.sqlite.claiming.ROWS_AT_ONCE", 1)
     await sqlite.messages.add(JOBS, [NewMessage(body=b"1", ttl=seconds(900))] * 9, now=clock.now())
     turns = 0
 

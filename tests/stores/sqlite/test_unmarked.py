@@ -255,7 +255,7 @@ async def test_nobody_can_tell_whether_messages_are_marked(
     for name in ("put off", "at once"):
         walks.append(Walk(options, tmp_path / name, seed))
         await walks[-1].go(120)
-        monkeypatch.setattr("nuska.stores.sqlite.claims.may_wait", lambda *_: False)
+        monkeypatch.setattr("nuska.stores.sqlite.claiming.may_wait", lambda *_: False)
     for put_off, at_once in zip(walks[0].told, walks[1].told, strict=True):
         assert put_off == at_once
     for looked_too_early, due in zip(walks[0].dues, walks[1].dues, strict=True):
@@ -424,7 +424,7 @@ async def test_a_claim_that_was_not_committed_holds_nothing(
         raise ValueError("after the claim was written down")
 
     with monkeypatch.context() as patch:
-        patch.setattr("nuska.stores.sqlite.claims.add", fails)
+        patch.setattr("nuska.stores.sqlite.claiming.add", fails)
         with pytest.raises(ValueError, match="written down"):
             await claim(sqlite, clock, 1, 2)
     assert len(await claim(sqlite, clock, 2, 2)) == 2

@@ -9,6 +9,7 @@ a claim may then return fewer than it was asked for, never none.
 """
 
 from collections.abc import Generator
+from itertools import islice
 from typing import Final, NamedTuple
 
 from nuska.domain.limits import DUE_PER_CLAIM
@@ -28,6 +29,7 @@ WINDOW_END = query("window_end")
 WINDOW = 1_000
 """Index entries that are walked over in one slice, well under a millisecond."""
 NO_END = 2**63 - 1
+_BODY: Final = 3
 _EXPIRES_AT: Final = 7
 _AVAILABLE_AT: Final = 8
 """In a row."""
@@ -101,17 +103,39 @@ def candidates(
 
 
 def take_first(transaction: Transaction, stretch: Stretch, limit: int) -> list[MessageRow]:
-    """The same for who takes them all away from the line: who comes next begins behind them.
+    """The same for who takes them all away from the line: who comes next begins behind them."""
+    parts = take_parts(transaction, stretch, limit, most=1, enough=0)
+    return parts[0] if parts else []
 
-    So they mostly stand first of all, side by side, and are read without the index. Where
-    something else stands between them, it finds them.
+
+def take_parts(
+    transaction: Transaction, stretch: Stretch, limit: int, *, most: int, enough: int
+) -> list[list[MessageRow]]:
+    """The same for several, each of whom takes up to ``limit``: at most so many parts, one at
+    least if there is anything, and no more when they have ``enough`` bytes of bodies.
+
+    They mostly stand first of all, side by side, and are read without the index. Where
+    something else stands between them, it finds them, for one.
     """
-    values = (stretch.row.generation, stretch.first, stretch.last, limit)
-    rows: list[MessageRow] = transaction.execute(LIST_FIRST, values).fetchall()
     now = transaction.now
-    ready = [row for row in rows if row[_AVAILABLE_AT] is None and row[_EXPIRES_AT] > now]
-    if len(ready) < len(rows) == limit:
-        ready = candidates(transaction, stretch, limit)
-    if ready:
-        transaction.begin_at(stretch.row, ready[-1][0] + 1)
-    return ready
+    parts: list[list[MessageRow]] = []
+    values = (stretch.row.generation, stretch.first, stretch.last, limit * most)
+    cursor = transaction.execute(LIST_FIRST, values)
+    size = 0
+    while rows := list(islice(cursor, limit)):
+        ready = [row for row in rows if row[_AVAILABLE_AT] is None and row[_EXPIRES_AT] > now]
+        if len(ready) < len(rows):
+            if not parts:
+                parts.append(
+                    candidates(transaction, stretch, limit) if len(rows) == limit else ready
+                )
+            break
+        parts.append(ready)
+        size += sum([len(row[_BODY]) for row in ready])
+        if size >= enough:
+            break
+    cursor.close()
+    parts = [part for part in parts if part]
+    if parts:
+        transaction.begin_at(stretch.row, parts[-1][-1][0] + 1)
+    return parts

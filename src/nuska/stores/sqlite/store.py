@@ -6,7 +6,7 @@ checkpoint.py  the log's upkeep      sweeping.py   expiry and purge in small ste
 mending.py     after the disk failed outsiders.py  other processes that look
 backup.py      a copy while it runs  restoring.py  putting a copy in place
 queues.py  messages.py  claims.py    the promises of interfaces/storage.py, noun by noun
-unmarked.py   claims that put off marking their messages
+claiming.py   making claims         unmarked.py    those that put off marking their messages
 announcements.py                     those of interfaces/announcing.py
 """
 

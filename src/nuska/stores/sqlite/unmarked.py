@@ -24,6 +24,7 @@ from nuska.stores.sqlite.rows import MessageRow, QueueRow, Unmarked
 from nuska.stores.sqlite.transaction import Transaction
 from nuska.stores.sqlite.writer import LONGEST_TURN
 
+ADD_CLAIM = query("add_claim")
 CLAIM_STRETCH = query("claim_stretch")
 GET_UNMARKED = query("get_unmarked")
 LIST_UNMARKED = query("list_unmarked")
@@ -71,18 +72,23 @@ def may_wait(row: QueueRow, rows: Sequence[MessageRow], now: Moment) -> bool:
     )
 
 
-def add(transaction: Transaction, row: QueueRow, claim: UnmarkedClaim) -> None:
-    """One more of them: its claim has just been written down."""
-    before = row.unmarked or Unmarked(0, 0, 0, claim.ends)
+def add(transaction: Transaction, row: QueueRow, claims: Sequence[UnmarkedClaim], ttl: int) -> None:
+    """Write down some more of them, in the order of their messages."""
+    values = [
+        (row.generation, name, ttl, started_at, ends, first, last)
+        for name, started_at, ends, first, last in claims
+    ]
+    transaction.executemany(ADD_CLAIM, values)
+    before = row.unmarked or Unmarked(0, 0, 0, claims[0].ends)
     unmarked = Unmarked(
-        before.claims + 1,
-        before.positions + claim.positions,
-        claim.last,
-        min(before.end, claim.ends),
+        before.claims + len(claims),
+        before.positions + sum([claim.positions for claim in claims]),
+        claims[-1].last,
+        min(before.end, min([claim.ends for claim in claims])),
     )
     row = transaction.keep(row.with_unmarked(unmarked))
     if unmarked.positions > MAX_POSITIONS:
-        for oldest in _list(transaction, row, 2):
+        for oldest in _list(transaction, row, 2 * len(claims)):
             row = _mark(transaction, row, oldest)
 
 
