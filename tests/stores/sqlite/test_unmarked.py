@@ -428,3 +428,13 @@ async def test_a_claim_that_was_not_committed_holds_nothing(
         with pytest.raises(ValueError, match="written down"):
             await claim(sqlite, clock, 1, 2)
     assert len(await claim(sqlite, clock, 2, 2)) == 2
+
+
+async def test_deletes_that_name_no_claim_leave_nothing_to_mark_either(
+    sqlite: SqliteStore, clock: ManualClock, marks: Marks
+) -> None:
+    await post(sqlite, clock, 6)
+    first, _, third = [await claim(sqlite, clock, number, 2) for number in (1, 2, 3)]
+    assert await sqlite.messages.delete_many(JOBS, third, now=clock.now())
+    assert await sqlite.messages.delete_many(JOBS, first, now=clock.now())
+    assert (marks.marked, marks.unmarked) == (0, 1)

@@ -9,7 +9,7 @@ from nuska.stores.sqlite.marking import CLOSE
 from nuska.stores.sqlite.queries import query
 from nuska.stores.sqlite.rows import QueueRow
 from nuska.stores.sqlite.transaction import Transaction
-from nuska.stores.sqlite.unmarked import UnmarkedClaim, may_be_claimed, named, settle
+from nuska.stores.sqlite.unmarked import UnmarkedClaim, claims_on, holder_of, settle_within
 
 GET_MOVED = query("get_moved")
 GET_LEASE = query("get_lease")
@@ -44,32 +44,27 @@ class Lease(NamedTuple):
 
 def delete_one(
     transaction: Transaction, row: QueueRow, key: MessageKey, claim_id: str | None
-) -> DeleteOutcome | None:
-    """Delete a message if it is free or held by ``claim_id`` (contract http-v2 §3.5).
-
-    None, and nothing done: it takes marks to tell.
-    """
+) -> DeleteOutcome:
+    """Delete a message if it is free or held by ``claim_id`` (contract http-v2 §3.5)."""
     generation = row.generation
     lease = _lease(transaction, generation, key)
     if lease is None:
         return DeleteOutcome.MISSING
     position, held = lease.place[0], lease.claim
-    if lease.ready and may_be_claimed(row, position):
-        unmarked = named(transaction, row, [_name(claim_id)])
-        held = _holder(unmarked, lease, transaction.now)
-        if held is None:
-            return None
-        if unmarked[0].positions == 1:
-            settle(transaction, row, unmarked[0])
+    claims = claims_on(transaction, row, position, position)
+    if lease.ready:
+        held = holder_of(claims, position, transaction.now)
     refusal = _refusal(transaction, generation, held, claim_id)
     if refusal is not None:
         return refusal
     remove(transaction, generation, [lease.place])
+    settle_within(transaction, row, claims, position, position)
     return DeleteOutcome.DELETED
 
 
-def delete_all(transaction: Transaction, generation: int, keys: list[MessageKey]) -> None:
+def delete_all(transaction: Transaction, row: QueueRow, keys: list[MessageKey]) -> None:
     """Delete those messages that exist, claimed or not."""
+    generation, now = row.generation, transaction.now
     before = transaction.changes()
     first, last = keys[0][0], keys[-1][0]
     stretch = (generation, first, last)
@@ -77,12 +72,16 @@ def delete_all(transaction: Transaction, generation: int, keys: list[MessageKey]
         last - first < len(keys) * CLOSE
         and transaction.execute(LIST_KEYS, stretch).fetchall() == keys
     ):
-        transaction.execute(DELETE_STRETCH, (*stretch, transaction.now))
+        transaction.execute(DELETE_STRETCH, (*stretch, now))
+        if transaction.changes() - before == len(keys):
+            claims = claims_on(transaction, row, first, last)
+            settle_within(transaction, row, claims, first, last)
+            return
     else:
-        values = [(generation, *key, transaction.now) for key in keys]
+        values = [(generation, *key, now) for key in keys]
         transaction.executemany(DELETE_WHERE_POSTED, values)
-    if transaction.changes() - before == len(keys):
-        return
+        if transaction.changes() - before == len(keys):
+            return
     for key in keys:  # some have moved, or are gone
         lease = _lease(transaction, generation, key)
         if lease is not None:
@@ -90,13 +89,18 @@ def delete_all(transaction: Transaction, generation: int, keys: list[MessageKey]
 
 
 def delete_claimed(
-    transaction: Transaction, row: QueueRow, keys: Sequence[MessageKey], names: Collection[bytes]
-) -> bool | None:
+    transaction: Transaction, row: QueueRow, keys: list[MessageKey], names: Collection[bytes]
+) -> bool:
     """Delete those messages that exist; False, and nothing done, if one is in none of the claims
-    of these ``names``. None, and nothing done: it takes marks to tell."""
+    of these ``names``."""
     generation, now = row.generation, transaction.now
-    unmarked = named(transaction, row, names)
-    if len(unmarked) == 1 and _delete_together(transaction, row, keys, unmarked[0]):
+    first, last = min(keys)[0], max(keys)[0]
+    claims = claims_on(transaction, row, first, last)
+    if (
+        len(claims) == 1
+        and claims[0].name in names
+        and _delete_together(transaction, row, keys, claims[0])
+    ):
         return True
     stretch = _stretch(transaction, generation, keys)
     places = []
@@ -112,45 +116,37 @@ def delete_claimed(
                 continue
             lease = other
         held = lease.claim
-        if lease.ready and may_be_claimed(row, lease.place[0]):
-            held = _holder(unmarked, lease, now)
-            if held is None:
-                return None
+        if lease.ready:
+            position = lease.place[0]
+            elsewhere = not first <= position <= last
+            near = claims_on(transaction, row, position, position) if elsewhere else claims
+            held = holder_of(near, position, now)
         if held not in names:
             return False
         places.append(lease.place)
     if all_there and len(places) == len(stretch):
-        first, last = min(stretch), max(stretch)
         transaction.execute(DELETE_STRETCH, (generation, first, last, now))
+        settle_within(transaction, row, claims, first, last)
     else:
         remove(transaction, generation, places)
     return True
 
 
 def _delete_together(
-    transaction: Transaction, row: QueueRow, keys: Sequence[MessageKey], claim: UnmarkedClaim
+    transaction: Transaction, row: QueueRow, keys: list[MessageKey], claim: UnmarkedClaim
 ) -> bool:
     """Delete what a worker has done, if it is all that stands there and in his claim: the way in
     which most messages go."""
     now = transaction.now
     first, last = keys[0][0], keys[-1][0]
-    if not (claim.holds(first, now) and claim.holds(last, now)):
+    if not (claim.first <= first and last <= claim.last and now < claim.ends):
         return False
     values = (now, row.generation, first, last)
     if transaction.execute(LIST_UNMARKED_KEYS, values).fetchall() != keys:
         return False
     transaction.execute(DELETE_STRETCH, (row.generation, first, last, now))
-    if (first, last) == (claim.first, claim.last):
-        settle(transaction, row, claim)
+    settle_within(transaction, row, [claim], first, last)
     return True
-
-
-def _holder(claims: Sequence[UnmarkedClaim], lease: Lease, now: int) -> bytes | None:
-    """Which of them has a message that looks ready."""
-    for claim in claims:
-        if claim.holds(lease.place[0], now):
-            return claim.name
-    return None
 
 
 def _stretch(
@@ -191,11 +187,6 @@ def _lease_of(row: LeaseRow, now: int) -> Lease:
     position, salt, posted_position, available_at, claim, _ = row
     held = claim if claim and available_at > now else None
     return Lease((position, posted_position, salt), held, available_at is None)
-
-
-def _name(claim_id: str | None) -> bytes:
-    """Of a claim; of none what no claim is called."""
-    return (claim_id is not None and parse_claim_id(claim_id)) or b""
 
 
 def _refusal(

@@ -1,6 +1,6 @@
 """Messages: post, read, delete, pop."""
 
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Generator, Sequence
 
 import apsw
 
@@ -232,20 +232,11 @@ class SqliteMessages:
         if parsed is None or self._queues.row(queue) is None:
             return DeleteOutcome.MISSING
 
-        def work(
-            transaction: Transaction,
-        ) -> DeleteOutcome | Generator[None, None, DeleteOutcome]:
+        def work(transaction: Transaction) -> DeleteOutcome:
             row = transaction.row(queue)
             if row is None:
                 return DeleteOutcome.MISSING
-            outcome = delete_one(transaction, row, parsed, claim_id)
-            return marked(transaction, row) if outcome is None else outcome
-
-        def marked(transaction: Transaction, row: QueueRow) -> Generator[None, None, DeleteOutcome]:
-            row = yield from mark_all(transaction, row)
-            outcome = delete_one(transaction, row, parsed, claim_id)
-            assert outcome is not None, "everything is marked"
-            return outcome
+            return delete_one(transaction, row, parsed, claim_id)
 
         return await self._writer.run(work, now=now, relaxed=self._queues.relaxed(queue))
 
@@ -264,21 +255,14 @@ class SqliteMessages:
         if claim_ids is not None:
             named = {name for one in claim_ids if (name := parse_claim_id(one)) is not None}
 
-        def work(transaction: Transaction) -> bool | Generator[None, None, bool]:
+        def work(transaction: Transaction) -> bool:
             row = transaction.row(queue)
             if row is None:
                 return True
             if named is None:
-                delete_all(transaction, row.generation, wanted)
+                delete_all(transaction, row, wanted)
                 return True
-            done = delete_claimed(transaction, row, wanted, named)
-            return marked(transaction, row, named) if done is None else done
-
-        def marked(
-            transaction: Transaction, row: QueueRow, named: Collection[bytes]
-        ) -> Generator[None, None, bool]:
-            row = yield from mark_all(transaction, row)
-            return delete_claimed(transaction, row, wanted, named) is True
+            return delete_claimed(transaction, row, wanted, named)
 
         return await self._writer.run(work, now=now, relaxed=self._queues.relaxed(queue))
 
@@ -328,7 +312,9 @@ class SqliteMessages:
             found: int | None = connection.execute(NEXT_DUE, values).get
             if row.unmarked is None:
                 return found
-            end = connection.execute(NEXT_UNMARKED_END, values).get
+            end: int | None = row.unmarked.end
+            if row.unmarked.end <= values[1]:
+                end = connection.execute(NEXT_UNMARKED_END, values).get
             return end if found is None or (end is not None and end < found) else found
 
         due = self._reader.read(work)

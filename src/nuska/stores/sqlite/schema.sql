@@ -68,7 +68,7 @@ CREATE TABLE claims (
     PRIMARY KEY (generation, claim)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX claims_ending ON claims (expires_at);
-CREATE INDEX unmarked ON claims (generation, expires_at) WHERE first IS NOT NULL;
+CREATE INDEX unmarked ON claims (generation, first) WHERE first IS NOT NULL;
 
 -- When delayed messages of a generation come due, one row per moment.
 CREATE TABLE delays_ending (

@@ -230,7 +230,7 @@ class SqliteTransfers:
         keys = [key for key in map(parse_message_id, ids) if key is not None]
 
         def work(transaction: Transaction) -> None:
-            delete_all(transaction, _to_load(transaction, queue, epoch).generation, keys)
+            delete_all(transaction, _to_load(transaction, queue, epoch), keys)
 
         await self._writer.run(work, now=now)
 

@@ -10,10 +10,10 @@ What makes this safe: while a queue has such claims, every message that looks re
 the last that they hold, is in one of them. So claims and pops go on behind it, and nothing below it
 may become ready before all are marked (``QueueRow.became_ready`` sees to that).
 
-Refuses to keep more of them than can be marked in a moment; then the oldest are marked first.
+Refuses to keep more of them than can be marked in a moment; then the first are marked.
 """
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from time import perf_counter
 from typing import Final, NamedTuple
 
@@ -28,6 +28,7 @@ ADD_CLAIM = query("add_claim")
 CLAIM_STRETCH = query("claim_stretch")
 GET_UNMARKED = query("get_unmarked")
 LIST_UNMARKED = query("list_unmarked")
+LIST_UNMARKED_BEFORE = query("list_unmarked_before")
 SETTLE_CLAIM = query("settle_claim")
 
 MAX_POSITIONS = 10_000
@@ -56,10 +57,6 @@ class UnmarkedClaim(NamedTuple):
     @property
     def positions(self) -> int:
         return self.last - self.first + 1
-
-    def holds(self, position: int, now: int) -> bool:
-        """Whether a message that lives and looks ready is in this claim."""
-        return self.first <= position <= self.last and now < self.ends
 
 
 def may_wait(row: QueueRow, rows: Sequence[MessageRow], now: Moment) -> bool:
@@ -92,23 +89,37 @@ def add(transaction: Transaction, row: QueueRow, claims: Sequence[UnmarkedClaim]
             row = _mark(transaction, row, oldest)
 
 
-def named(transaction: Transaction, row: QueueRow, names: Iterable[bytes]) -> list[UnmarkedClaim]:
-    """Those of the claims whose messages are not marked."""
-    if row.unmarked is None:
+def claims_on(
+    transaction: Transaction, row: QueueRow, first: int, last: int
+) -> list[UnmarkedClaim]:
+    """Those that hold something between two positions, both included."""
+    if row.unmarked is None or first > row.unmarked.last:
         return []
-    found = [transaction.execute(GET_UNMARKED, (row.generation, name)).fetchone() for name in names]
-    return [UnmarkedClaim(*one) for one in found if one is not None]
+    claims = []
+    cursor = transaction.execute(LIST_UNMARKED_BEFORE, (row.generation, last))
+    for one in cursor:
+        claim = UnmarkedClaim(*one)
+        if claim.last < first:
+            break  # so do all before it: no two of them overlap
+        claims.append(claim)
+    cursor.close()
+    return claims
 
 
-def may_be_claimed(row: QueueRow, position: int) -> bool:
-    """Whether a message that looks ready may be in one of them."""
-    return row.unmarked is not None and position <= row.unmarked.last
+def holder_of(claims: Sequence[UnmarkedClaim], position: int, now: int) -> bytes | None:
+    """Which of them has a message that lives and looks ready, if any."""
+    for claim in claims:
+        if claim.first <= position <= claim.last and now < claim.ends:
+            return claim.name
+    return None
 
 
 def mark_claim(transaction: Transaction, row: QueueRow, name: bytes) -> None:
     """Mark the messages of this claim, if they are not."""
-    for claim in named(transaction, row, [name]):
-        _mark(transaction, row, claim)
+    if row.unmarked is not None:
+        found = transaction.execute(GET_UNMARKED, (row.generation, name)).fetchone()
+        if found is not None:
+            _mark(transaction, row, UnmarkedClaim(*found))
 
 
 def mark_all(transaction: Transaction, row: QueueRow) -> Generator[None, None, QueueRow]:
@@ -135,7 +146,16 @@ def mark_some(transaction: Transaction, row: QueueRow) -> QueueRow:
     return row if len(found) == CLAIMS_PER_STEP else transaction.keep(row.with_unmarked(None))
 
 
-def settle(transaction: Transaction, row: QueueRow, claim: UnmarkedClaim) -> QueueRow:
+def settle_within(
+    transaction: Transaction, row: QueueRow, claims: Sequence[UnmarkedClaim], first: int, last: int
+) -> None:
+    """Nothing is left between two positions: those of ``claims`` that hold no more are done."""
+    for claim in claims:
+        if first <= claim.first and claim.last <= last:
+            row = _settle(transaction, row, claim)
+
+
+def _settle(transaction: Transaction, row: QueueRow, claim: UnmarkedClaim) -> QueueRow:
     """Nothing of this claim is left to mark."""
     transaction.execute(SETTLE_CLAIM, (row.generation, claim.name))
     before = row.unmarked
@@ -150,7 +170,7 @@ def settle(transaction: Transaction, row: QueueRow, claim: UnmarkedClaim) -> Que
 def _mark(transaction: Transaction, row: QueueRow, claim: UnmarkedClaim) -> QueueRow:
     name, started_at, ends, first, last = claim
     transaction.execute(CLAIM_STRETCH, (ends, name, row.generation, first, last, started_at))
-    return settle(transaction, row, claim)
+    return _settle(transaction, row, claim)
 
 
 def _list(transaction: Transaction, row: QueueRow, count: int) -> list[UnmarkedClaim]:

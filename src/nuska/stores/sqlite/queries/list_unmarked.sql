@@ -1,3 +1,3 @@
--- Claims whose messages are not marked, those that end first before the others.
+-- Claims whose messages are not marked, in the order of their messages.
 SELECT claim, started_at, expires_at, first, last FROM claims INDEXED BY unmarked
-WHERE generation = ? AND first IS NOT NULL ORDER BY expires_at LIMIT ?
+WHERE generation = ? AND first IS NOT NULL ORDER BY first LIMIT ?
