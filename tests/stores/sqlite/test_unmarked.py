@@ -55,7 +55,7 @@ class Marks:
 
     @property
     def unmarked(self) -> int:
-        return int(self._connection.execute("SELECT count(first) FROM claims").get)
+        return int(self._connection.execute("SELECT count(*) FROM unmarked").get)
 
     def close(self) -> None:
         self._connection.close()
@@ -265,9 +265,11 @@ async def test_nobody_can_tell_whether_messages_are_marked(
 async def test_claims_of_what_stands_side_by_side_mark_nothing(
     sqlite: SqliteStore, clock: ManualClock, marks: Marks
 ) -> None:
-    await post(sqlite, clock, 9)
-    for number in (1, 2, 3):
-        assert len(await claim(sqlite, clock, number, 3)) == 3
+    for _ in range(3):
+        await post(sqlite, clock, 3)
+        clock.advance(milliseconds=7)
+    for number, most in ((1, 2), (2, 3), (3, 4)):
+        assert len(await claim(sqlite, clock, number, most)) == most
     assert (marks.marked, marks.unmarked) == (0, 3)
     assert await claim(sqlite, clock, 4, 3) == []
 
@@ -339,7 +341,7 @@ async def test_an_end_that_nobody_has_swept_is_an_end(
 async def test_the_sweep_ends_claims_of_a_queue_that_has_many_in_steps(
     sqlite: SqliteStore, clock: ManualClock, marks: Marks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unmarked, "POSITIONS_PER_STEP", 3)
+    monkeypatch.setattr(unmarked, "MESSAGES_PER_STEP", 3)
     await post(sqlite, clock, 20)
     first = await claim(sqlite, clock, 1, 2, ttl=60)
     for number in range(2, 11):
@@ -375,7 +377,7 @@ async def test_the_end_of_a_claim_that_was_emptied_marks_nothing(
 async def test_a_queue_has_no_more_to_mark_than_can_be_marked_in_a_moment(
     sqlite: SqliteStore, clock: ManualClock, marks: Marks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unmarked, "MAX_POSITIONS", 10)
+    monkeypatch.setattr(unmarked, "MAX_MESSAGES", 10)
     await post(sqlite, clock, 60)
     for number in range(1, 21):
         assert len(await claim(sqlite, clock, number, 3)) == 3

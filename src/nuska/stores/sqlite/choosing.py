@@ -104,20 +104,22 @@ def candidates(
 
 def take_first(transaction: Transaction, stretch: Stretch, limit: int) -> list[MessageRow]:
     """The same for who takes them all away from the line: who comes next begins behind them."""
-    parts = take_parts(transaction, stretch, limit, most=1, enough=0)
+    parts, _ = take_parts(transaction, stretch, limit, most=1, enough=0)
     return parts[0] if parts else []
 
 
 def take_parts(
     transaction: Transaction, stretch: Stretch, limit: int, *, most: int, enough: int
-) -> list[list[MessageRow]]:
+) -> tuple[list[list[MessageRow]], bool]:
     """The same for several, each of whom takes up to ``limit``: at most so many parts, one at
     least if there is anything, and no more when they have ``enough`` bytes of bodies.
 
     They mostly stand first of all, side by side, and are read without the index. Where
-    something else stands between them, it finds them, for one.
+    something else stands between them, it finds them, for one. Also returns whether they stand
+    side by side, or nearly.
     """
     now = transaction.now
+    side_by_side = True
     parts: list[list[MessageRow]] = []
     values = (stretch.row.generation, stretch.first, stretch.last, limit * most)
     cursor = transaction.execute(LIST_FIRST, values)
@@ -125,17 +127,17 @@ def take_parts(
     while rows := list(islice(cursor, limit)):
         ready = [row for row in rows if row[_AVAILABLE_AT] is None and row[_EXPIRES_AT] > now]
         if len(ready) < len(rows):
-            if not parts:
-                parts.append(
-                    candidates(transaction, stretch, limit) if len(rows) == limit else ready
-                )
+            if not parts and len(rows) == limit:
+                side_by_side = False
+                ready = candidates(transaction, stretch, limit)
+            if not parts and ready:
+                parts.append(ready)
             break
         parts.append(ready)
         size += sum([len(row[_BODY]) for row in ready])
         if size >= enough:
             break
     cursor.close()
-    parts = [part for part in parts if part]
     if parts:
         transaction.begin_at(stretch.row, parts[-1][-1][0] + 1)
-    return parts
+    return parts, side_by_side

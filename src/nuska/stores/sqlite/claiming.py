@@ -19,7 +19,7 @@ from nuska.stores.sqlite.choosing import (
     take_parts,
 )
 from nuska.stores.sqlite.deleting import remove
-from nuska.stores.sqlite.marking import mark_each, mark_rows
+from nuska.stores.sqlite.marking import mark_each, mark_rows, mark_stretch
 from nuska.stores.sqlite.messages import remember_move
 from nuska.stores.sqlite.queries import query
 from nuska.stores.sqlite.rows import (
@@ -79,10 +79,13 @@ def take(
     moved = 0
     if terms.dead_letters is None:
         most = max(1, min(len(claims), ROWS_AT_ONCE // terms.limit))
-        parts = take_parts(transaction, stretch, terms.limit, most=most, enough=enough)
+        parts, side_by_side = take_parts(
+            transaction, stretch, terms.limit, most=most, enough=enough
+        )
+        mark = mark_stretch if side_by_side else mark_rows
     else:
         rows, moved = _choose(transaction, stretch, terms.limit, terms.dead_letters)
-        parts = [rows] if rows else []
+        parts, side_by_side, mark = [rows] if rows else [], False, mark_each
     end = Moment(transaction.now + terms.ttl)
     if not parts:
         return [Taken([], claims[0][0], end, moved)]
@@ -90,11 +93,14 @@ def take(
     taken: list[Taken] = []
     unmarked: list[UnmarkedClaim] = []
     for rows, (claim_id, claim) in zip(parts, claims, strict=False):
-        if _can_wait(transaction, row, rows, terms):
+        if side_by_side and _can_wait(transaction, row, rows, terms):
             first, last = rows[0][0], rows[-1][0]
-            unmarked.append(UnmarkedClaim(claim, transaction.now, end, first, last))
+            unmarked.append(UnmarkedClaim(claim, transaction.now, end, first, last, len(rows)))
         else:
-            rows = _mark(transaction, row.generation, rows, terms, claim)
+            mark(transaction, row.generation, rows, claim=claim, end=end)
+            values = (row.generation, claim, terms.ttl, transaction.now, end, None)
+            transaction.execute(ADD_CLAIM, values)
+            rows = prolong(transaction, row.generation, rows, terms.ttl, terms.grace)
         taken.append(Taken(rows, claim_id, end, moved))
     if unmarked:
         add(transaction, row, unmarked, terms.ttl)
@@ -106,27 +112,7 @@ def _can_wait(
 ) -> bool:
     """Whether nobody has to be told, for now, that these messages are in a claim."""
     least = end_after_claim(Moment(0), transaction.now, terms.ttl, terms.grace)
-    return (
-        terms.dead_letters is None
-        and min([one[_EXPIRES_AT] for one in rows]) >= least
-        and may_wait(row, rows, transaction.now)
-    )
-
-
-def _mark(
-    transaction: Transaction,
-    generation: int,
-    rows: Sequence[MessageRow],
-    terms: Terms,
-    claim: bytes,
-) -> list[MessageRow]:
-    """Mark the messages of a claim, and let them live as long as it grants."""
-    now = transaction.now
-    end = now + terms.ttl
-    mark = mark_rows if terms.dead_letters is None else mark_each
-    mark(transaction, generation, rows, claim=claim, end=end)
-    transaction.execute(ADD_CLAIM, (generation, claim, terms.ttl, now, end, None, None))
-    return prolong(transaction, generation, rows, terms.ttl, terms.grace)
+    return min([one[_EXPIRES_AT] for one in rows]) >= least and may_wait(row, rows, transaction.now)
 
 
 def _choose(

@@ -5,11 +5,10 @@ from typing import Any, NamedTuple
 
 from nuska.domain.messages import DeleteOutcome
 from nuska.domain.positions import Position, parse_claim_id
-from nuska.stores.sqlite.marking import CLOSE
 from nuska.stores.sqlite.queries import query
 from nuska.stores.sqlite.rows import QueueRow
 from nuska.stores.sqlite.transaction import Transaction
-from nuska.stores.sqlite.unmarked import UnmarkedClaim, claims_on, holder_of, settle_within
+from nuska.stores.sqlite.unmarked import UnmarkedClaim, claims_on, holder_of, settle
 
 GET_MOVED = query("get_moved")
 GET_LEASE = query("get_lease")
@@ -58,7 +57,7 @@ def delete_one(
     if refusal is not None:
         return refusal
     remove(transaction, generation, [lease.place])
-    settle_within(transaction, row, claims, position, position)
+    settle(transaction, row, position, position)
     return DeleteOutcome.DELETED
 
 
@@ -68,14 +67,10 @@ def delete_all(transaction: Transaction, row: QueueRow, keys: list[MessageKey]) 
     before = transaction.changes()
     first, last = keys[0][0], keys[-1][0]
     stretch = (generation, first, last)
-    if (
-        last - first < len(keys) * CLOSE
-        and transaction.execute(LIST_KEYS, stretch).fetchall() == keys
-    ):
+    if transaction.execute(LIST_KEYS, (*stretch, len(keys) + 1)).fetchall() == keys:
         transaction.execute(DELETE_STRETCH, (*stretch, now))
         if transaction.changes() - before == len(keys):
-            claims = claims_on(transaction, row, first, last)
-            settle_within(transaction, row, claims, first, last)
+            settle(transaction, row, first, last)
             return
     else:
         values = [(generation, *key, now) for key in keys]
@@ -126,7 +121,7 @@ def delete_claimed(
         places.append(lease.place)
     if all_there and len(places) == len(stretch):
         transaction.execute(DELETE_STRETCH, (generation, first, last, now))
-        settle_within(transaction, row, claims, first, last)
+        settle(transaction, row, first, last)
     else:
         remove(transaction, generation, places)
     return True
@@ -141,23 +136,21 @@ def _delete_together(
     first, last = keys[0][0], keys[-1][0]
     if not (claim.first <= first and last <= claim.last and now < claim.ends):
         return False
-    values = (now, row.generation, first, last)
+    values = (now, row.generation, first, last, len(keys) + 1)
     if transaction.execute(LIST_UNMARKED_KEYS, values).fetchall() != keys:
         return False
     transaction.execute(DELETE_STRETCH, (row.generation, first, last, now))
-    settle_within(transaction, row, [claim], first, last)
+    settle(transaction, row, first, last)
     return True
 
 
 def _stretch(
     transaction: Transaction, generation: int, keys: Sequence[MessageKey]
 ) -> dict[int, LeaseRow]:
-    """Everything that stands between the first and the last of ``keys``, by position, if they
-    are close together, as what was claimed together is; else nothing."""
-    first, last = min(keys)[0], max(keys)[0]
-    if last - first >= len(keys) * CLOSE:
-        return {}
-    rows = transaction.execute(LIST_LEASES, (generation, first, last)).fetchall()
+    """What stands between the first and the last of ``keys``, by position: if they stand side by
+    side, as what was claimed together does, that is all of them; else it is some, and more."""
+    values = (generation, min(keys)[0], max(keys)[0], len(keys) + 1)
+    rows = transaction.execute(LIST_LEASES, values).fetchall()
     return {row[0]: row for row in rows}
 
 

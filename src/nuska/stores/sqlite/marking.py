@@ -20,6 +20,19 @@ MOST_STRETCHES = 3
 """Of close messages; more of them are found by the index of what is ready."""
 
 
+def mark_stretch(
+    transaction: Transaction,
+    generation: int,
+    rows: Sequence[MessageRow],
+    *,
+    claim: bytes,
+    end: int,
+) -> None:
+    """``rows`` stand side by side."""
+    values = (end, claim, generation, rows[0][0], rows[-1][0], transaction.now)
+    transaction.execute(CLAIM_STRETCH, values)
+
+
 def mark_rows(
     transaction: Transaction,
     generation: int,

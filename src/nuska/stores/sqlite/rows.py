@@ -108,8 +108,8 @@ class Unmarked(NamedTuple):
     """The claims of a queue whose messages are not marked (unmarked.py)."""
 
     claims: int
-    positions: int
-    """From the first to the last message of each, in sum."""
+    messages: int
+    """Of all of them, when they were made."""
     last: int
     """What is ready up to this position and alive is in one of them."""
     end: int

@@ -63,12 +63,23 @@ CREATE TABLE claims (
     ttl INTEGER NOT NULL,
     started_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
-    first INTEGER,                            -- its messages are not marked yet: they are what
-    last INTEGER,                             -- is ready from here to there and lived at its start
+    first INTEGER,                            -- where it stands in `unmarked`, or stood
     PRIMARY KEY (generation, claim)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX claims_ending ON claims (expires_at);
-CREATE INDEX unmarked ON claims (generation, first) WHERE first IS NOT NULL;
+
+-- Claims whose messages are not marked: they are what is ready from the first to the last position
+-- and lived when the claim was made.
+CREATE TABLE unmarked (
+    generation INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    messages INTEGER NOT NULL,                -- at first
+    claim BLOB NOT NULL,
+    started_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (generation, first)
+) STRICT, WITHOUT ROWID;
 
 -- When delayed messages of a generation come due, one row per moment.
 CREATE TABLE delays_ending (

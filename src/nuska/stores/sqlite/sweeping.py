@@ -34,6 +34,7 @@ DELETE_ENDED_POSTS = query("delete_ended_posts")
 OLD_GENERATION = query("old_generation")
 DELETE_OLD_MESSAGES = query("delete_old_messages")
 DELETE_OLD_CLAIMS = query("delete_old_claims")
+DELETE_OLD_UNMARKED = query("delete_old_unmarked")
 DELETE_OLD_MOVED = query("delete_old_moved")
 DELETE_OLD_ANNOUNCEMENTS = query("delete_old_announcements")
 EXPIRED_ANNOUNCEMENT = query("expired_announcement")
@@ -212,6 +213,7 @@ def _delete_generation(transaction: Transaction) -> SweepReport:
     for sql, values in (
         (DELETE_OLD_MESSAGES, twice),
         (DELETE_OLD_CLAIMS, twice),
+        (DELETE_OLD_UNMARKED, twice),
         (DELETE_OLD_MOVED, twice[1:]),
         (DELETE_OLD_ANNOUNCEMENTS, twice),
     ):

@@ -18,24 +18,25 @@ from time import perf_counter
 from typing import Final, NamedTuple
 
 from nuska.domain.moments import Moment
-from nuska.stores.sqlite.marking import CLOSE
 from nuska.stores.sqlite.queries import query
 from nuska.stores.sqlite.rows import MessageRow, QueueRow, Unmarked
 from nuska.stores.sqlite.transaction import Transaction
 from nuska.stores.sqlite.writer import LONGEST_TURN
 
 ADD_CLAIM = query("add_claim")
+ADD_UNMARKED = query("add_unmarked")
 CLAIM_STRETCH = query("claim_stretch")
 GET_UNMARKED = query("get_unmarked")
 LIST_UNMARKED = query("list_unmarked")
 LIST_UNMARKED_BEFORE = query("list_unmarked_before")
-SETTLE_CLAIM = query("settle_claim")
+DELETE_UNMARKED = query("delete_unmarked")
+DELETE_UNMARKED_WITHIN = query("delete_unmarked_within")
 
-MAX_POSITIONS = 10_000
+MAX_MESSAGES = 10_000
 """Of one queue: marking them takes some tens of milliseconds, in steps."""
 MAX_MEAN_SIZE = 1024
 """Bytes of a message: a mark writes the whole row again, so those of large ones are not put off."""
-POSITIONS_PER_STEP = 1_000
+MESSAGES_PER_STEP = 1_000
 """That are marked at once, before others get a turn; a few milliseconds."""
 CLAIMS_PER_STEP = 200
 MARKED_FOR: Final = 1_000
@@ -53,40 +54,36 @@ class UnmarkedClaim(NamedTuple):
     ends: int
     first: int
     last: int
-
-    @property
-    def positions(self) -> int:
-        return self.last - self.first + 1
+    messages: int
+    """When it was made."""
 
 
 def may_wait(row: QueueRow, rows: Sequence[MessageRow], now: Moment) -> bool:
-    """Whether the messages of a claim, all that are live and ready from the first of ``rows`` to
-    the last, can do without marks for now."""
-    return (
-        row.mark_until <= now
-        and rows[-1][0] - rows[0][0] < len(rows) * CLOSE
-        and sum([len(one[_BODY]) for one in rows]) <= len(rows) * MAX_MEAN_SIZE
+    """Whether the messages of a claim, which stand side by side, can do without marks for now."""
+    return row.mark_until <= now and (
+        sum([len(one[_BODY]) for one in rows]) <= len(rows) * MAX_MEAN_SIZE
     )
 
 
 def add(transaction: Transaction, row: QueueRow, claims: Sequence[UnmarkedClaim], ttl: int) -> None:
-    """Write down some more of them, in the order of their messages."""
-    values = [
-        (row.generation, name, ttl, started_at, ends, first, last)
-        for name, started_at, ends, first, last in claims
-    ]
-    transaction.executemany(ADD_CLAIM, values)
+    """Write down claims that are made together, in the order of their messages."""
+    generation = row.generation
+    transaction.executemany(
+        ADD_CLAIM,
+        [(generation, one.name, ttl, one.started_at, one.ends, one.first) for one in claims],
+    )
+    transaction.executemany(ADD_UNMARKED, [(generation, *one) for one in claims])
     before = row.unmarked or Unmarked(0, 0, 0, claims[0].ends)
     unmarked = Unmarked(
         before.claims + len(claims),
-        before.positions + sum([claim.positions for claim in claims]),
+        before.messages + sum([one.messages for one in claims]),
         claims[-1].last,
-        min(before.end, min([claim.ends for claim in claims])),
+        min(before.end, claims[0].ends),
     )
     row = transaction.keep(row.with_unmarked(unmarked))
-    if unmarked.positions > MAX_POSITIONS:
-        for oldest in _list(transaction, row, 2 * len(claims)):
-            row = _mark(transaction, row, oldest)
+    if unmarked.messages > MAX_MESSAGES:
+        for first in _list(transaction, row, 2 * len(claims)):
+            row = _mark(transaction, row, first)
 
 
 def claims_on(
@@ -136,41 +133,40 @@ def mark_all(transaction: Transaction, row: QueueRow) -> Generator[None, None, Q
 def mark_some(transaction: Transaction, row: QueueRow) -> QueueRow:
     """Mark a number of them, and from now on for a while each claim at once."""
     row = transaction.keep(row.with_unmarked(row.unmarked, transaction.now + MARKED_FOR))
-    left = POSITIONS_PER_STEP
+    left = MESSAGES_PER_STEP
     found = _list(transaction, row, CLAIMS_PER_STEP)
     for claim in found:
         row = _mark(transaction, row, claim)
-        left -= claim.positions
+        left -= claim.messages
         if left <= 0:
             return row
     return row if len(found) == CLAIMS_PER_STEP else transaction.keep(row.with_unmarked(None))
 
 
-def settle_within(
-    transaction: Transaction, row: QueueRow, claims: Sequence[UnmarkedClaim], first: int, last: int
-) -> None:
-    """Nothing is left between two positions: those of ``claims`` that hold no more are done."""
-    for claim in claims:
-        if first <= claim.first and claim.last <= last:
-            row = _settle(transaction, row, claim)
+def settle(transaction: Transaction, row: QueueRow, first: int, last: int) -> None:
+    """Nothing is left between two positions: claims that hold no more have nothing to mark."""
+    if row.unmarked is None or first > row.unmarked.last:
+        return
+    values = (row.generation, first, last, last)
+    gone = transaction.execute(DELETE_UNMARKED_WITHIN, values).fetchall()
+    if gone:
+        _less(transaction, row, len(gone), sum([messages for (messages,) in gone]))
 
 
-def _settle(transaction: Transaction, row: QueueRow, claim: UnmarkedClaim) -> QueueRow:
-    """Nothing of this claim is left to mark."""
-    transaction.execute(SETTLE_CLAIM, (row.generation, claim.name))
+def _less(transaction: Transaction, row: QueueRow, claims: int, messages: int) -> QueueRow:
+    """There are so many fewer of them."""
     before = row.unmarked
-    if before is None or before.claims == 1:
+    if before is None or before.claims <= claims:
         return transaction.keep(row.with_unmarked(None))
-    positions = before.positions - claim.positions
-    return transaction.keep(
-        row.with_unmarked(before._replace(claims=before.claims - 1, positions=positions))
-    )
+    left = before._replace(claims=before.claims - claims, messages=before.messages - messages)
+    return transaction.keep(row.with_unmarked(left))
 
 
 def _mark(transaction: Transaction, row: QueueRow, claim: UnmarkedClaim) -> QueueRow:
-    name, started_at, ends, first, last = claim
+    name, started_at, ends, first, last, messages = claim
     transaction.execute(CLAIM_STRETCH, (ends, name, row.generation, first, last, started_at))
-    return _settle(transaction, row, claim)
+    transaction.execute(DELETE_UNMARKED, (row.generation, first))
+    return _less(transaction, row, 1, messages)
 
 
 def _list(transaction: Transaction, row: QueueRow, count: int) -> list[UnmarkedClaim]:

@@ -1,2 +1,2 @@
-INSERT INTO claims (generation, claim, ttl, started_at, expires_at, first, last)
-VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO claims (generation, claim, ttl, started_at, expires_at, first)
+VALUES (?, ?, ?, ?, ?, ?)

@@ -1,3 +1,5 @@
--- The stretch of a claim whose messages are not marked.
-SELECT claim, started_at, expires_at, first, last FROM claims
-WHERE generation = ? AND claim = ? AND first IS NOT NULL
+-- A claim whose messages are not marked.
+SELECT u.claim, u.started_at, u.expires_at, u.first, u.last, u.messages
+FROM claims AS c
+CROSS JOIN unmarked AS u ON u.generation = c.generation AND u.first = c.first AND u.claim = c.claim
+WHERE c.generation = ? AND c.claim = ?

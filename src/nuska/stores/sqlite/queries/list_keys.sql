@@ -1,3 +1,3 @@
 -- What stands side by side.
 SELECT position, salt FROM messages NOT INDEXED
-WHERE generation = ? AND position >= ? AND position <= ? ORDER BY position
+WHERE generation = ? AND position >= ? AND position <= ? ORDER BY position LIMIT ?

@@ -1,3 +1,3 @@
 -- Claims whose messages are not marked, in the order of their messages.
-SELECT claim, started_at, expires_at, first, last FROM claims INDEXED BY unmarked
-WHERE generation = ? AND first IS NOT NULL ORDER BY first LIMIT ?
+SELECT claim, started_at, expires_at, first, last, messages FROM unmarked
+WHERE generation = ? ORDER BY first LIMIT ?

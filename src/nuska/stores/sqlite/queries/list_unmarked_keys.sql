@@ -2,4 +2,4 @@
 SELECT position,
        CASE WHEN available_at IS NULL AND posted_position IS NULL AND expires_at > ? THEN salt END
 FROM messages NOT INDEXED
-WHERE generation = ? AND position >= ? AND position <= ? ORDER BY position
+WHERE generation = ? AND position >= ? AND position <= ? ORDER BY position LIMIT ?

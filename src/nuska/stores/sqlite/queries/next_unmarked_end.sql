@@ -1,3 +1,2 @@
 -- The same of claims whose messages are not marked, which may be gone.
-SELECT min(expires_at) FROM claims INDEXED BY unmarked
-WHERE generation = ? AND first IS NOT NULL AND expires_at > ?
+SELECT min(expires_at) FROM unmarked WHERE generation = ? AND expires_at > ?

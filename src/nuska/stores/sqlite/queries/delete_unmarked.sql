@@ -1,0 +1,2 @@
+-- Its messages are marked.
+DELETE FROM unmarked WHERE generation = ? AND first = ?
