@@ -58,9 +58,15 @@ def message_id(position: int, salt: bytes) -> MessageId:
 
 def parse_message_id(text: str) -> tuple[Position, bytes] | None:
     """Position and salt of an id, or None when ``text`` cannot be one of ours."""
-    if len(text) != _ID_DIGITS or not _HEX.issuperset(text):
+    if len(text) != _ID_DIGITS:
         return None
-    return Position(int(text[:_POSITION_DIGITS], 16)), bytes.fromhex(text[_POSITION_DIGITS:])
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError:
+        return None
+    if raw.hex() != text:  # blanks, or capitals
+        return None
+    return Position(int.from_bytes(raw[:_POSITION_BYTES])), raw[_POSITION_BYTES:]
 
 
 def claim_id(random: bytes) -> ClaimId:

@@ -18,7 +18,7 @@ from nuska.core.messages import Draft
 from nuska.domain.errors import InvalidBody, InvalidHeader, InvalidInput
 from nuska.domain.limits import MAX_ATTRIBUTES, MAX_IDEMPOTENCY_KEY, MAX_JSON_DEPTH
 from nuska.domain.messages import Idempotency, Message
-from nuska.domain.moments import Duration, Moment, age_in_seconds, iso
+from nuska.domain.moments import Moment, age_in_seconds, iso
 from nuska.transport.wire import json
 
 LOCATION_IDS = 200
@@ -173,13 +173,17 @@ def encode_bare_messages(
         return b", ".join([_bare(message, now, shown, claimed) for message in messages])
     # Messages that were posted and claimed together are alike but for id and body.
     pieces: list[bytes] = []
-    alike: tuple[str, Duration, Moment] | None = None
+    alike: Message | None = None
     between = b""
     for message in messages:
-        claim = f'"{message.claim_id}"' if claimed and message.claim_id is not None else "null"
-        these = (claim, message.ttl, message.created_at)
-        if these != alike:
-            alike = these
+        if (
+            alike is None
+            or message.claim_id != alike.claim_id
+            or message.created_at != alike.created_at
+            or message.ttl != alike.ttl
+        ):
+            alike = message
+            claim = f'"{message.claim_id}"' if claimed and message.claim_id is not None else "null"
             between = (
                 f'", "claim_id": {claim}, "ttl": {message.ttl // 1000}, '
                 f'"age": {age_in_seconds(message.created_at, now)}, "body": '
