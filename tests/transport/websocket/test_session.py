@@ -92,6 +92,21 @@ async def test_requests_with_ids_go_side_by_side_and_are_answered_as_they_end(
     assert end(session, plain, b"1") == [b"1"]
 
 
+async def test_replies_weigh_from_when_they_may_go_until_they_are_sent(session: Session) -> None:
+    first, second = take(session, POST, POST)
+    session.finished(second, b"second")
+    assert (session.ready_to_send, session.bytes_to_send) == (0, 0)  # it has to go after the first
+    session.finished(first, b"first")
+    assert (session.ready_to_send, session.bytes_to_send) == (2, len(b"firstsecond"))
+    assert [answer.message for answer in session.to_send()] == [b"first", b"second"]
+    assert (session.ready_to_send, session.bytes_to_send) == (0, 0)
+    [aside] = take(session, request("message_list", id_=1))
+    session.finished(aside, b"aside")
+    assert session.bytes_to_send == len(b"aside")
+    session.lost()
+    assert (session.ready_to_send, session.bytes_to_send) == (0, 0)
+
+
 async def test_everything_waits_for_who_is_asking(session: Session) -> None:
     authenticate = request("authenticate")
     [first] = take(session, authenticate, request("message_list", 1), LIST)

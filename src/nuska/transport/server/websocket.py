@@ -43,8 +43,10 @@ _END = b""
 _GONE = 1006
 TOGETHER = 4
 """Replies in one write, at most, of those that could leave one by one: the client is to begin
-with them before the last of many is made. However large they are: those who are answered apart
-ask again apart, and then each has a commit of his own."""
+with them before the last of many is made."""
+LARGE = 16_384
+"""Bytes of replies that wait for no others: a client is busy with so many for longer than one more
+write takes us, so it is to begin with them while the next reply is made."""
 logger = logging.getLogger("nuska.server")
 
 
@@ -248,7 +250,7 @@ class WebSocketConnection(asyncio.Protocol):
         for turn in session.to_start():
             self._start(self._carry_out(turn))
         ready = session.ready_to_send
-        if not session.in_flight or ready >= TOGETHER:
+        if not session.in_flight or ready >= TOGETHER or session.bytes_to_send >= LARGE:
             self._send()
         elif ready and not self._to_send:
             # Others that were committed together are about to be answered, too: one write.

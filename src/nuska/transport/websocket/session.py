@@ -115,6 +115,8 @@ class Session:
         self._patient = 0
         """Turns owed that wait for messages."""
         self._out: list[Sending] = []
+        self._out_bytes = 0
+        """Of the replies among them."""
         self._held: list[Sending] = []
         self._held_until: Turn | None = None
 
@@ -185,7 +187,7 @@ class Session:
         if turn.ordered:
             self._answer_in_order(turn)
         else:
-            self._out.append(Answer(reply, turn.binary))
+            self._answer(reply, binary=turn.binary)
         if turn.afterwards is not None:
             turn.afterwards()
 
@@ -197,9 +199,13 @@ class Session:
             done = owed.popleft()
             assert done.reply is not None
             self._patient -= done.waits
-            self._out.append(Answer(done.reply, done.binary))
+            self._answer(done.reply, binary=done.binary)
             if done is self._held_until:
                 self._release()
+
+    def _answer(self, reply: bytes, *, binary: bool) -> None:
+        self._out.append(Answer(reply, binary))
+        self._out_bytes += len(reply)
 
     def tick(self) -> None:
         """End what is over, as far as anybody knows what time it is."""
@@ -249,6 +255,7 @@ class Session:
         self._aside.clear()
         self._owed.clear()
         self._out.clear()
+        self._out_bytes = 0
         self._held.clear()
         for patience in tuple(self.waits):
             patience.leave()
@@ -363,12 +370,17 @@ class Session:
 
     @property
     def ready_to_send(self) -> int:
-        """How much there is for ``to_send``."""
+        """How many there are for ``to_send``."""
         return len(self._out)
+
+    @property
+    def bytes_to_send(self) -> int:
+        """How large the replies among them are."""
+        return self._out_bytes
 
     def to_send(self) -> list[Sending]:
         """What is to be sent, in this order."""
-        out, self._out = self._out, []
+        out, self._out, self._out_bytes = self._out, [], 0
         return out
 
     def has_gone(self) -> bool:
