@@ -41,7 +41,7 @@ from nuska.transport.websocket.turns import Turn
 _END = b""
 """What the library writes for "end our side"."""
 _GONE = 1006
-TOGETHER = 4
+TOGETHER = 16
 """Replies in one write, at most, of those that could leave one by one: the client is to begin
 with them before the last of many is made."""
 LARGE = 16_384
