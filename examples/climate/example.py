@@ -5,10 +5,12 @@ One building's devices speak HTTP, the other's WebSocket; nobody else can tell.
 
 import argparse
 import asyncio
+import errno
 import logging
 import os
 import signal
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import building
@@ -26,19 +28,30 @@ async def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO)
     url = os.environ.get("NUSKA_URL", DEFAULT_URL)
+    async with AsyncExitStack() as stack:
+        try:
+            page = await stack.enter_async_context(site(url, list(BUILDINGS), arguments.port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            another = f"make example NAME=climate ARGS='--port {arguments.port + 1}'"
+            sys.exit(f"Port {arguments.port} is taken. Choose another for the page: {another}")
+        print(f"The page is at {page}", flush=True)
+        await run_buildings(url)
+
+
+async def run_buildings(url: str) -> None:
     async with asyncio.TaskGroup() as devices:
         tasks = [
             devices.create_task(building.run(url, name, transport))
             for name, transport in BUILDINGS.items()
         ]
-        async with site(url, list(BUILDINGS), arguments.port) as page:
-            print(f"The page is at {page}", flush=True)
-            phone = f"{sys.executable} {Path(__file__).with_name('phone.py')}"
-            print(f"The phone: NUSKA_URL={url} {phone} show", flush=True)
-            stopped = asyncio.Event()
-            for number in (signal.SIGINT, signal.SIGTERM):
-                asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-            await stopped.wait()
+        phone = f"{sys.executable} {Path(__file__).with_name('phone.py')}"
+        print(f"The phone: NUSKA_URL={url} {phone} show", flush=True)
+        stopped = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        await stopped.wait()
         for task in tasks:
             task.cancel()
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -42,6 +43,22 @@ def test_intercloud_forwards_in_order_what_was_posted_while_the_other_site_was_a
 ) -> None:
     printed = run("intercloud/example.py")
     assert "West has [{'order': 1}, {'order': 2}, {'order': 3}]" in printed
+
+
+def test_climate_says_in_one_line_that_its_port_is_taken_and_how_to_choose_another() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as occupant:
+        port = occupant.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, str(EXAMPLES / "climate" / "example.py"), "--port", str(port)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith(f"Port {port} is taken. ")
+    assert f"ARGS='--port {port + 1}'" in done.stderr
 
 
 def test_every_example_is_explained_and_runs_by_name() -> None:
