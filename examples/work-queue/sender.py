@@ -29,7 +29,8 @@ async def send(url: str, count: int) -> None:
             result = (await anext(results)).body
             if result["job"] in waiting:  # it may be another sender's
                 waiting.remove(result["job"])
-                print(f"{result['job']}: {' × '.join(map(str, result['factors']))}", flush=True)
+                product = " × ".join(map(str, result["factors"]))
+                print(f"{result['job']}: {result['number']} = {product}", flush=True)
 
 
 if __name__ == "__main__":

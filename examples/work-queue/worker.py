@@ -35,10 +35,11 @@ async def work(url: str, name: str, started: Callable[[Worker], None]) -> None:
         finished = client.queue(FINISHED)
 
         async def handle(message: ClaimedMessage) -> None:
-            result = await asyncio.to_thread(factors, message.body["number"])
+            number = message.body["number"]
+            result = await asyncio.to_thread(factors, number)
             # First tell, then delete the job, which the worker does when this returns. Should it
             # die in between, the job is done again, and told again: with the same key, only once.
-            answer = {"job": message.id, "factors": result}
+            answer = {"job": message.id, "number": number, "factors": result}
             await finished.post(answer, ttl=600, key=message.id)
 
         worker = Worker(client.queue(JOBS), handle, jobs=AT_ONCE, ttl=60)

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,9 @@ RUNNABLE = {path.parent.name for path in EXAMPLES.glob("*/example.py")}
 
 def test_work_queue_tells_the_sender_of_every_finished_job(run: Run) -> None:
     printed = run("work-queue/example.py")
-    told = re.findall(r"^([0-9a-f]+): ([\d × ]+)$", printed, re.MULTILINE)
-    assert len({job for job, _ in told}) == len(told) == 60
+    told = re.findall(r"^([0-9a-f]+): (\d+) = ([\d × ]+)$", printed, re.MULTILINE)
+    assert len({job for job, _, _ in told}) == len(told) == 60
+    assert all(int(number) == prod(map(int, found.split(" × "))) for _, number, found in told)
     assert "60 jobs finished" in printed
 
 
