@@ -1,7 +1,7 @@
 """Claims whose messages are marked only for who looks: nobody can tell, and few ever are."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,12 @@ import pytest
 from msgspec.structs import replace
 
 from nuska.domain.claims import DeadLetterRule
+from nuska.domain.errors import Unavailable
 from nuska.domain.messages import DeleteOutcome, Message, NewMessage, QueueRef
 from nuska.domain.moments import seconds
 from nuska.interfaces.storage import StoreOptions
 from nuska.stores.sqlite import unmarked
+from nuska.stores.sqlite.reader import Reader
 from nuska.stores.sqlite.store import SqliteStore, open_sqlite
 from nuska.testing.clock import ManualClock
 
@@ -367,6 +369,7 @@ async def test_the_end_of_a_claim_that_was_emptied_marks_nothing(
     await post(sqlite, clock, 4)
     for one in await claim(sqlite, clock, 1, 2, ttl=60):
         await sqlite.messages.delete(JOBS, one, claim_id=claim_id(1), now=clock.now())
+    assert marks.unmarked == 0
     await claim(sqlite, clock, 2, 2, ttl=300)
     clock.advance(milliseconds=60_000)
     while (await sqlite.sweep(now=clock.now())).more:
@@ -439,4 +442,62 @@ async def test_deletes_that_name_no_claim_leave_nothing_to_mark_either(
     first, _, third = [await claim(sqlite, clock, number, 2) for number in (1, 2, 3)]
     assert await sqlite.messages.delete_many(JOBS, third, now=clock.now())
     assert await sqlite.messages.delete_many(JOBS, first, now=clock.now())
+    assert (marks.marked, marks.unmarked) == (0, 1)
+
+
+async def test_who_looks_while_claims_go_on_sees_them(
+    sqlite: SqliteStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long look waits for its thread, and sees the queue as it is then."""
+    await post(sqlite, clock, 4)
+    scan, numbers = Reader.scan, iter((1, 2))
+
+    async def late(reader: Reader, work: Callable[[apsw.Connection], Any]) -> Any:
+        if number := next(numbers, 0):
+            clock.advance(milliseconds=unmarked.MARKED_FOR)
+            assert len(await claim(sqlite, clock, number, 2)) == 2
+        return await scan(reader, work)
+
+    monkeypatch.setattr(Reader, "scan", late)
+    assert await sqlite.claims.count(JOBS, now=clock.now()) == 2
+
+
+async def test_a_queue_that_was_not_in_memory_has_its_messages_for_claims_with_dead_letters(
+    sqlite: SqliteStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = await post(sqlite, clock, 3)
+    clock.advance(milliseconds=5)
+    monkeypatch.setattr("nuska.stores.sqlite.registry.MAX_QUEUES", 1)
+    for name in ("one", "another"):
+        await sqlite.queues.create(QueueRef("acme", name), {}, now=clock.now())
+    claimed = await sqlite.claims.create(
+        JOBS, claim_id=claim_id(1), limit=5, ttl=TTL, grace=TTL, dead_letters=RULE, now=clock.now()
+    )
+    assert [one.id for one in claimed.messages] == ids
+
+
+async def test_a_file_without_the_table_is_refused_with_a_sentence(
+    options: StoreOptions, clock: ManualClock
+) -> None:
+    store = await open_sqlite(options)
+    await store.close()
+    connection = apsw.Connection(str(store.path))
+    connection.execute("DROP TABLE unmarked")
+    connection.close()
+    with pytest.raises(Unavailable, match="does not have the tables of this release"):
+        await open_sqlite(options)
+
+
+async def test_an_end_that_has_passed_is_not_remembered_when_its_claim_has_gone(
+    sqlite: SqliteStore, clock: ManualClock, marks: Marks
+) -> None:
+    """A stream of claims whose messages are deleted goes on without marks."""
+    await post(sqlite, clock, 60)
+    before = await claim(sqlite, clock, 1, 2)
+    for number in range(2, 20):
+        clock.advance(milliseconds=10_000)
+        ids = await claim(sqlite, clock, number, 2)
+        assert len(ids) == 2
+        await sqlite.messages.delete_many(JOBS, before, now=clock.now())
+        before = ids
     assert (marks.marked, marks.unmarked) == (0, 1)

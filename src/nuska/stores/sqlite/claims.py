@@ -21,17 +21,17 @@ from nuska.stores.sqlite.choosing import (
     none_expired,
 )
 from nuska.stores.sqlite.claiming import NOTHING, Taken, Terms, prolong, take
-from nuska.stores.sqlite.connection import snapshot
 from nuska.stores.sqlite.queries import query
 from nuska.stores.sqlite.queues import SqliteQueues
-from nuska.stores.sqlite.reader import Reader
+from nuska.stores.sqlite.reader import MarkedReader, Reader
 from nuska.stores.sqlite.rows import (
+    QueueRow,
     claimed_messages,
     message_of,
     message_rows,
 )
 from nuska.stores.sqlite.transaction import Transaction
-from nuska.stores.sqlite.unmarked import mark_all, mark_claim
+from nuska.stores.sqlite.unmarked import mark_all, mark_claim, mind_end
 from nuska.stores.sqlite.writer import LONGEST_TURN, Writer
 
 GET_CLAIM = query("get_claim")
@@ -41,6 +41,7 @@ LIST_CLAIM_MESSAGES = query("list_claim_messages")
 RENEW_MESSAGES = query("renew_messages")
 RELEASE_MESSAGES = query("release_messages")
 COUNT_CLAIMS = query("count_claims")
+FIRST_UNMARKED_END = query("first_unmarked_end")
 
 
 class SqliteClaims:
@@ -88,8 +89,11 @@ class SqliteClaims:
     ) -> list[Claimed]:
         terms = Terms(limit, ttl, grace, dead_letters)
         claims = [(one, _parsed(one)) for one in claim_ids]
-        if self._queues.row(queue) is None:
+        known = self._queues.row(queue)
+        if known is None:
             return [Claimed([])]
+        if known.unmarked is not None and (dead_letters or self._any_ended(known, now)):
+            await self._queues.marked(queue, now)  # in steps, what would else be one
 
         def work(transaction: Transaction) -> Generator[None, None, list[Taken]]:
             row = transaction.row(queue)
@@ -98,6 +102,7 @@ class SqliteClaims:
             if dead_letters is not None:
                 transaction.row(dead_letters.queue)  # refuse before anything has changed
                 row = yield from mark_all(transaction, row)
+            row = mind_end(transaction, row)
             all_live = none_expired(transaction)
             made: list[Taken] = []
             size = 0
@@ -126,14 +131,14 @@ class SqliteClaims:
 
     async def get(self, queue: QueueRef, claim_id: str, *, now: Moment) -> Claim | None:
         claim = parse_claim_id(claim_id)
-        row = await self._queues.marked(queue, now)
-        if claim is None or row is None:
-            return None
-        generation = row.generation
         moment = self._writer.moment(now)
+        if claim is None:
+            return None
 
-        def work(connection: apsw.Connection) -> Claim | None:
-            with snapshot(connection):  # a renewal moves both the claim and its messages
+        async def read(row: QueueRow, reader: MarkedReader) -> Claim | None:
+            generation = row.generation
+
+            def work(connection: apsw.Connection) -> Claim | None:
                 found = connection.execute(GET_CLAIM, (generation, claim, moment)).fetchone()
                 if found is None:
                     return None
@@ -148,7 +153,9 @@ class SqliteClaims:
                     messages=[message_of(one, moment) for one in rows],
                 )
 
-        return self._reader.read(work)
+            return reader.read(work)
+
+        return await self._queues.look(queue, now, read)
 
     async def renew(
         self, queue: QueueRef, claim_id: str, *, ttl: Duration, grace: Duration, now: Moment
@@ -182,7 +189,8 @@ class SqliteClaims:
         if claim is None or self._queues.row(queue) is None:
             return 0
 
-        await self._queues.marked(queue, now)
+        if self._is_there(queue, claim, now):
+            await self._queues.marked(queue, now)
 
         def work(transaction: Transaction) -> Generator[None, None, int]:
             row = transaction.row(queue)
@@ -203,16 +211,36 @@ class SqliteClaims:
 
         return await self._writer.run(work, now=now, relaxed=self._queues.relaxed(queue))
 
-    async def count(self, queue: QueueRef, *, now: Moment) -> int:
-        row = await self._queues.marked(queue, now)
+    def _any_ended(self, row: QueueRow, now: Moment) -> bool:
+        """Whether a claim has ended whose messages are not marked."""
+        moment = self._writer.moment(now)
+        if row.unmarked is None or row.unmarked.end > moment:
+            return False
+        values = (row.generation,)
+        end = self._reader.read(lambda one: one.execute(FIRST_UNMARKED_END, values).get)
+        return end is not None and end <= moment
+
+    def _is_there(self, queue: QueueRef, claim: bytes, now: Moment) -> bool:
+        """Whether the claim has been written down; it may still be on its way."""
+        row = self._queues.row(queue)
         if row is None:
-            return 0
-        values = {"generation": row.generation, "now": self._writer.moment(now)}
+            return False
+        values = (row.generation, claim, self._writer.moment(now))
+        found = self._reader.read(lambda connection: connection.execute(GET_CLAIM, values).get)
+        return found is not None
 
-        def work(connection: apsw.Connection) -> int:
-            return int(connection.execute(COUNT_CLAIMS, values).get)
+    async def count(self, queue: QueueRef, *, now: Moment) -> int:
+        moment = self._writer.moment(now)
 
-        return await self._reader.scan(work)
+        async def read(row: QueueRow, reader: MarkedReader) -> int:
+            values = {"generation": row.generation, "now": moment}
+
+            def work(connection: apsw.Connection) -> int:
+                return int(connection.execute(COUNT_CLAIMS, values).get)
+
+            return await reader.scan(work)
+
+        return await self._queues.look(queue, now, read) or 0
 
 
 def _claimed(made: list[Taken]) -> list[Claimed]:

@@ -100,7 +100,10 @@ def unavailable(error: BaseException) -> Unavailable:
 
 @contextmanager
 def snapshot(connection: apsw.Connection) -> Iterator[None]:
-    """One consistent view for several reads."""
+    """One consistent view for several reads; within another, that one."""
+    if connection.in_transaction:
+        yield
+        return
     connection.execute("BEGIN")
     try:
         yield

@@ -8,8 +8,9 @@ from nuska.domain.positions import Position, parse_claim_id
 from nuska.stores.sqlite.queries import query
 from nuska.stores.sqlite.rows import QueueRow
 from nuska.stores.sqlite.transaction import Transaction
-from nuska.stores.sqlite.unmarked import UnmarkedClaim, claims_on, holder_of, settle
+from nuska.stores.sqlite.unmarked import UnmarkedClaim, claim_at, settle
 
+ANY_BETWEEN = query("any_between")
 GET_MOVED = query("get_moved")
 GET_LEASE = query("get_lease")
 GET_CLAIM = query("get_claim")
@@ -50,14 +51,17 @@ def delete_one(
     if lease is None:
         return DeleteOutcome.MISSING
     position, held = lease.place[0], lease.claim
-    claims = claims_on(transaction, row, position, position)
-    if lease.ready:
-        held = holder_of(claims, position, transaction.now)
+    claim = claim_at(transaction, row, position)
+    if lease.ready and claim is not None and transaction.now < claim.ends:
+        held = claim.name
     refusal = _refusal(transaction, generation, held, claim_id)
     if refusal is not None:
         return refusal
     remove(transaction, generation, [lease.place])
-    settle(transaction, row, position, position)
+    if claim is not None:
+        between = (generation, claim.first, claim.last)
+        if transaction.execute(ANY_BETWEEN, between).get is None:
+            settle(transaction, row, claim.first, claim.last)
     return DeleteOutcome.DELETED
 
 
@@ -90,11 +94,11 @@ def delete_claimed(
     of these ``names``."""
     generation, now = row.generation, transaction.now
     first, last = min(keys)[0], max(keys)[0]
-    claims = claims_on(transaction, row, first, last)
+    claim = claim_at(transaction, row, first)
     if (
-        len(claims) == 1
-        and claims[0].name in names
-        and _delete_together(transaction, row, keys, claims[0])
+        claim is not None
+        and claim.name in names
+        and _delete_together(transaction, row, keys, claim)
     ):
         return True
     stretch = _stretch(transaction, generation, keys)
@@ -113,9 +117,9 @@ def delete_claimed(
         held = lease.claim
         if lease.ready:
             position = lease.place[0]
-            elsewhere = not first <= position <= last
-            near = claims_on(transaction, row, position, position) if elsewhere else claims
-            held = holder_of(near, position, now)
+            if claim is None or not claim.first <= position <= claim.last:
+                claim = claim_at(transaction, row, position)
+            held = claim.name if claim is not None and now < claim.ends else None
         if held not in names:
             return False
         places.append(lease.place)

@@ -13,7 +13,7 @@ from nuska.domain.moments import Moment
 from nuska.domain.positions import Position
 from nuska.stores.sqlite.connection import snapshot
 from nuska.stores.sqlite.queries import query
-from nuska.stores.sqlite.reader import Reader
+from nuska.stores.sqlite.reader import MarkedReader
 from nuska.stores.sqlite.rows import MessageRow, message_of, message_rows
 
 PAGE_READY = query("page_ready")
@@ -31,7 +31,7 @@ NO_WINDOW = -1
 
 
 async def list_page(
-    reader: Reader,
+    reader: MarkedReader,
     generation: int,
     *,
     after: Position,
@@ -67,7 +67,7 @@ async def list_page(
 
 
 async def _by_position(
-    reader: Reader, values: Values, *, claimed: bool, delayed: bool
+    reader: MarkedReader, values: Values, *, claimed: bool, delayed: bool
 ) -> list[MessageRow]:
     """Walk the queue from the marker; in a thread when it is long."""
     values = {**values, "claimed": int(claimed), "delayed": int(delayed)}

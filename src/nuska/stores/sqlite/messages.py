@@ -41,10 +41,10 @@ from nuska.stores.sqlite.line import Work
 from nuska.stores.sqlite.listing import list_page
 from nuska.stores.sqlite.queries import query
 from nuska.stores.sqlite.queues import SqliteQueues
-from nuska.stores.sqlite.reader import Reader
+from nuska.stores.sqlite.reader import MarkedReader, Reader
 from nuska.stores.sqlite.rows import QueueRow, encode_dead, message_of, message_rows
 from nuska.stores.sqlite.transaction import Transaction
-from nuska.stores.sqlite.unmarked import mark_all
+from nuska.stores.sqlite.unmarked import mark_all, mind_end
 from nuska.stores.sqlite.writer import Writer
 
 ADD_MESSAGE = query("add_message")
@@ -185,19 +185,21 @@ class SqliteMessages:
         include_delayed: bool = False,
         now: Moment,
     ) -> Page:
-        row = await self._queues.marked(queue, now)
-        if row is None:
-            return Page([], after)
-        return await list_page(
-            self._reader,
-            row.generation,
-            after=after,
-            limit=limit,
-            hide=hide_poster,
-            claimed=include_claimed,
-            delayed=include_delayed,
-            now=self._writer.moment(now),
-        )
+        moment = self._writer.moment(now)
+
+        async def read(row: QueueRow, reader: MarkedReader) -> Page:
+            return await list_page(
+                reader,
+                row.generation,
+                after=after,
+                limit=limit,
+                hide=hide_poster,
+                claimed=include_claimed,
+                delayed=include_delayed,
+                now=moment,
+            )
+
+        return await self._queues.look(queue, now, read) or Page([], after)
 
     async def position_of(self, queue: QueueRef, message_id: str) -> Position | None:
         parsed = parse_message_id(message_id)
@@ -213,17 +215,18 @@ class SqliteMessages:
         return parsed[0] if moved is None else Position(moved)
 
     async def get(self, queue: QueueRef, ids: Sequence[str], *, now: Moment) -> list[Message]:
-        row = await self._queues.marked(queue, now)
-        if row is None:
-            return []
-        generation = row.generation
         moment = self._writer.moment(now)
 
-        def work(connection: apsw.Connection) -> list[Message]:
-            found = (_find(connection, generation, one, moment) for one in dict.fromkeys(ids))
-            return [message for message in found if message is not None]
+        async def read(row: QueueRow, reader: MarkedReader) -> list[Message]:
+            generation = row.generation
 
-        return self._reader.read(work)
+            def work(connection: apsw.Connection) -> list[Message]:
+                found = (_find(connection, generation, one, moment) for one in dict.fromkeys(ids))
+                return [message for message in found if message is not None]
+
+            return reader.read(work)
+
+        return await self._queues.look(queue, now, read) or []
 
     async def delete(
         self, queue: QueueRef, message_id: str, *, claim_id: str | None = None, now: Moment
@@ -276,6 +279,7 @@ class SqliteMessages:
             row = transaction.row(queue)
             if row is None:
                 return []
+            row = mind_end(transaction, row)
             if none_expired(transaction) and not any_due(transaction, row):
                 return _pop(transaction, everything(row), limit)
             return behind(transaction, row)

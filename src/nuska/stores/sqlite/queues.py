@@ -1,15 +1,18 @@
 """Queues: names, metadata, statistics, and the O(1) purge and delete."""
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 import apsw
 import msgspec
 
-from nuska.domain.errors import QueueAway
+from nuska.domain.errors import QueueAway, Unavailable
 from nuska.domain.messages import QueueRef
 from nuska.domain.moments import Moment
 from nuska.domain.queues import EMPTY_STATS, Landmark, Metadata, Queue, Stats
 from nuska.stores.sqlite.connection import snapshot
 from nuska.stores.sqlite.queries import query
-from nuska.stores.sqlite.reader import Reader
+from nuska.stores.sqlite.reader import MarkedReader, NotMarked, Reader
 from nuska.stores.sqlite.registry import Registry
 from nuska.stores.sqlite.rows import QueueRow, id_of, queue_of
 from nuska.stores.sqlite.transaction import Transaction
@@ -25,9 +28,12 @@ OLDEST = query("oldest_message")
 NEWEST = query("newest_message")
 IS_LARGE = query("is_large")
 
+MOST_LOOKS = 100
+"""Steps of marking after which who wants to look is told to come again."""
 COUNTED_AT_ONCE = 500
 """Messages a queue may have for its statistics to be counted on the event loop."""
 
+T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -132,21 +138,20 @@ class SqliteQueues:
         return await self._reader.scan(work)
 
     async def stats(self, ref: QueueRef, *, now: Moment) -> Stats:
-        row = await self.marked(ref, now)
-        if row is None:
-            return EMPTY_STATS
-        generation = row.generation
         moment = self._writer.moment(now)
 
-        def large(connection: apsw.Connection) -> bool:
-            return connection.execute(IS_LARGE, (generation, COUNTED_AT_ONCE)).get is not None
+        async def read(row: QueueRow, reader: MarkedReader) -> Stats:
+            generation = row.generation
 
-        def work(connection: apsw.Connection) -> Stats:
-            return _count(connection, generation, moment)
+            def large(connection: apsw.Connection) -> bool:
+                return connection.execute(IS_LARGE, (generation, COUNTED_AT_ONCE)).get is not None
 
-        if self._reader.read(large):
-            return await self._reader.scan(work)
-        return self._reader.read(work)
+            def work(connection: apsw.Connection) -> Stats:
+                return _count(connection, generation, moment)
+
+            return await reader.scan(work) if reader.read(large) else reader.read(work)
+
+        return await self.look(ref, now, read) or EMPTY_STATS
 
     def row(self, ref: QueueRef) -> QueueRow | None:
         """The queue as last committed; ``QueueAway`` when it is fenced."""
@@ -155,17 +160,40 @@ class SqliteQueues:
             raise QueueAway
         return row
 
-    async def marked(self, ref: QueueRef, now: Moment) -> QueueRow | None:
-        """The same, its messages as they can be read: those in a claim say so (unmarked.py)."""
+    async def look(
+        self,
+        ref: QueueRef,
+        now: Moment,
+        read: Callable[[QueueRow, MarkedReader], Awaitable[T]],
+    ) -> T | None:
+        """Read messages of a queue as they are, those in a claim marked; None: no such queue."""
+        for _ in range(MOST_LOOKS):
+            row = self.row(ref)
+            if row is None:
+                return None
+            if row.unmarked is None:
+                try:
+                    return await read(row, MarkedReader(self._reader, row.generation))
+                except NotMarked:  # since then
+                    pass
+            await self.mark(row, now)
+        raise Unavailable("The queue is too busy to be looked at.", retry_after=1)
+
+    async def marked(self, ref: QueueRef, now: Moment) -> None:
+        """Mark what claims have, in steps, for somebody who will need it in a transaction."""
+        while (row := self.row(ref)) is not None and row.unmarked is not None:
+            await self.mark(row, now)
+
+    async def mark(self, row: QueueRow, now: Moment) -> None:
+        """One step of that."""
+        ref = row.queue.ref
 
         def work(transaction: Transaction) -> None:
             row = transaction.row(ref)
-            if row is not None and row.unmarked is not None:
+            if row is not None:
                 mark_some(transaction, row)
 
-        while (row := self.row(ref)) is not None and row.unmarked is not None:
-            await self._writer.run(work, now=now, relaxed=row.queue.relaxed, long=True)
-        return row
+        await self._writer.run(work, now=now, relaxed=row.queue.relaxed)
 
     def any_row(self, ref: QueueRef) -> QueueRow | None:
         """The queue as last committed, fenced or not."""

@@ -15,12 +15,19 @@ from typing import TypeVar
 import apsw
 
 from nuska.domain.errors import Unavailable
-from nuska.stores.sqlite.connection import close, translated
+from nuska.stores.sqlite.connection import close, snapshot, translated
+from nuska.stores.sqlite.queries import query
+
+ANY_UNMARKED = query("any_unmarked")
 
 T = TypeVar("T")
 
 SCAN_THREADS = 2
 MAX_SCANS_WAITING = 256
+
+
+class NotMarked(Exception):
+    """Messages of a queue are in claims that have not marked them (unmarked.py)."""
 
 
 class Reader:
@@ -106,3 +113,29 @@ class Reader:
         """Finish the reads under way, then let go of the file."""
         await asyncio.to_thread(self._threads.shutdown)
         self.let_go(keep_log=keep_log)
+
+
+class MarkedReader:
+    """Reads of one queue's messages, for whom those in a claim must say so; else ``NotMarked``.
+
+    Asked within the very view that is read: claims go on while a read waits for its thread.
+    """
+
+    def __init__(self, reader: Reader, generation: int) -> None:
+        self._reader = reader
+        self._generation = generation
+
+    def read(self, work: Callable[[apsw.Connection], T]) -> T:
+        return self._reader.read(self._checked(work))
+
+    async def scan(self, work: Callable[[apsw.Connection], T]) -> T:
+        return await self._reader.scan(self._checked(work))
+
+    def _checked(self, work: Callable[[apsw.Connection], T]) -> Callable[[apsw.Connection], T]:
+        def checked(connection: apsw.Connection) -> T:
+            with snapshot(connection):
+                if connection.execute(ANY_UNMARKED, (self._generation,)).get is not None:
+                    raise NotMarked
+                return work(connection)
+
+        return checked

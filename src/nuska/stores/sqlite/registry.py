@@ -16,6 +16,7 @@ from nuska.stores.sqlite.queries import query
 from nuska.stores.sqlite.rows import QueueRow, Unmarked, queue_of
 
 GET_QUEUE = query("get_queue")
+LAST_POSITION = query("last_position")
 LOAD_UNMARKED = query("load_unmarked")
 
 MAX_QUEUES = 10_000
@@ -58,7 +59,7 @@ class Registry:
             return None
         row_id, generation, base, last, metadata, relaxed, version, fenced, epoch, log = columns
         queue = queue_of(ref, metadata, relaxed, version)
-        last = max(last, self._floor_at_open)
+        last = max(last, self._floor_at_open, execute(LAST_POSITION, (generation,)).get or 0)
         row = QueueRow(row_id, generation, base, last, queue, bool(fenced), epoch, log)
         unmarked = Unmarked(*execute(LOAD_UNMARKED, (generation,)).fetchone())
         row.unmarked = unmarked if unmarked.claims else None

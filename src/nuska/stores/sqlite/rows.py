@@ -159,9 +159,9 @@ class QueueRow:
         self.log = log
         """The generation of its announcement log, while that is open."""
         self.ready_from = 0
-        """Every ready message below this position has expired: claims begin here, so that a
-        backlog that expired or is claimed at the head is walked over once and not by every
-        claim."""
+        """Every ready message below this position has expired, or is in one of ``unmarked``: claims
+        begin here, so that a backlog that expired or is claimed at the head is walked over once
+        and not by every claim."""
         self.unmarked: Unmarked | None = None
         self.mark_until = 0
         """Until this moment claims mark their messages at once, since somebody looks at them."""

@@ -30,6 +30,7 @@ def prepare(connection: apsw.Connection, path: str) -> None:
             connection.pragma("user_version", VERSION)
     else:
         _expect_known(version, path)
+        connection.execute(query("load_unmarked"), (0,)).fetchall()  # it may be an earlier draft's
 
 
 def expect_ours(connection: apsw.Connection, path: str) -> None:

@@ -26,14 +26,18 @@ from nuska.stores.sqlite.writer import LONGEST_TURN
 ADD_CLAIM = query("add_claim")
 ADD_UNMARKED = query("add_unmarked")
 CLAIM_STRETCH = query("claim_stretch")
+FIRST_UNMARKED_END = query("first_unmarked_end")
 GET_UNMARKED = query("get_unmarked")
 LIST_UNMARKED = query("list_unmarked")
-LIST_UNMARKED_BEFORE = query("list_unmarked_before")
+GET_UNMARKED_AT = query("get_unmarked_at")
 DELETE_UNMARKED = query("delete_unmarked")
 DELETE_UNMARKED_WITHIN = query("delete_unmarked_within")
 
 MAX_MESSAGES = 10_000
 """Of one queue: marking them takes some tens of milliseconds, in steps."""
+MAX_CLAIMS = 1_000
+MARKED_FOR_ONE = 2
+"""Claims that are marked for each that is made when there are too many."""
 MAX_MEAN_SIZE = 1024
 """Bytes of a message: a mark writes the whole row again, so those of large ones are not put off."""
 MESSAGES_PER_STEP = 1_000
@@ -43,6 +47,7 @@ MARKED_FOR: Final = 1_000
 """Milliseconds for which claims mark at once after somebody has looked: he may look again, and
 does not wait for ever on a busy queue."""
 _BODY: Final = 3
+_ATTRIBUTES: Final = 11
 """In a row."""
 
 
@@ -61,7 +66,8 @@ class UnmarkedClaim(NamedTuple):
 def may_wait(row: QueueRow, rows: Sequence[MessageRow], now: Moment) -> bool:
     """Whether the messages of a claim, which stand side by side, can do without marks for now."""
     return row.mark_until <= now and (
-        sum([len(one[_BODY]) for one in rows]) <= len(rows) * MAX_MEAN_SIZE
+        sum([len(one[_BODY]) + len(one[_ATTRIBUTES] or b"") for one in rows])
+        <= len(rows) * MAX_MEAN_SIZE
     )
 
 
@@ -81,34 +87,29 @@ def add(transaction: Transaction, row: QueueRow, claims: Sequence[UnmarkedClaim]
         min(before.end, claims[0].ends),
     )
     row = transaction.keep(row.with_unmarked(unmarked))
-    if unmarked.messages > MAX_MESSAGES:
-        for first in _list(transaction, row, 2 * len(claims)):
+    if unmarked.messages > MAX_MESSAGES or unmarked.claims > MAX_CLAIMS:
+        for first in _list(transaction, row, MARKED_FOR_ONE * len(claims)):
             row = _mark(transaction, row, first)
 
 
-def claims_on(
-    transaction: Transaction, row: QueueRow, first: int, last: int
-) -> list[UnmarkedClaim]:
-    """Those that hold something between two positions, both included."""
-    if row.unmarked is None or first > row.unmarked.last:
-        return []
-    claims = []
-    cursor = transaction.execute(LIST_UNMARKED_BEFORE, (row.generation, last))
-    for one in cursor:
-        claim = UnmarkedClaim(*one)
-        if claim.last < first:
-            break  # so do all before it: no two of them overlap
-        claims.append(claim)
-    cursor.close()
-    return claims
+def mind_end(transaction: Transaction, row: QueueRow) -> QueueRow:
+    """The queue as it is, told when the first of them ends: one that ended earlier may be gone."""
+    if row.unmarked is None or row.unmarked.end > transaction.now:
+        return row
+    end = transaction.execute(FIRST_UNMARKED_END, (row.generation,)).get
+    unmarked = None if end is None else row.unmarked._replace(end=end)
+    return transaction.keep(row.with_unmarked(unmarked))
 
 
-def holder_of(claims: Sequence[UnmarkedClaim], position: int, now: int) -> bytes | None:
-    """Which of them has a message that lives and looks ready, if any."""
-    for claim in claims:
-        if claim.first <= position <= claim.last and now < claim.ends:
-            return claim.name
-    return None
+def claim_at(transaction: Transaction, row: QueueRow, position: int) -> UnmarkedClaim | None:
+    """The one that holds what stands at a position, should that live and look ready."""
+    if row.unmarked is None or position > row.unmarked.last:
+        return None
+    found = transaction.execute(GET_UNMARKED_AT, (row.generation, position)).fetchone()
+    if found is None:
+        return None
+    claim = UnmarkedClaim(*found)  # no two of them overlap
+    return claim if position <= claim.last else None
 
 
 def mark_claim(transaction: Transaction, row: QueueRow, name: bytes) -> None:
@@ -133,6 +134,8 @@ def mark_all(transaction: Transaction, row: QueueRow) -> Generator[None, None, Q
 def mark_some(transaction: Transaction, row: QueueRow) -> QueueRow:
     """Mark a number of them, and from now on for a while each claim at once."""
     row = transaction.keep(row.with_unmarked(row.unmarked, transaction.now + MARKED_FOR))
+    if row.unmarked is None:
+        return row
     left = MESSAGES_PER_STEP
     found = _list(transaction, row, CLAIMS_PER_STEP)
     for claim in found:

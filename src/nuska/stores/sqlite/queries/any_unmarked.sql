@@ -1,0 +1,1 @@
+SELECT 1 FROM unmarked WHERE generation = ? LIMIT 1
