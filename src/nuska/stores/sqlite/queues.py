@@ -180,8 +180,11 @@ class SqliteQueues:
         raise Unavailable("The queue is too busy to be looked at.", retry_after=1)
 
     async def marked(self, ref: QueueRef, now: Moment) -> None:
-        """Mark what claims have, in steps, for somebody who will need it in a transaction."""
-        while (row := self.row(ref)) is not None and row.unmarked is not None:
+        """Mark what claims have, in steps, for somebody whose transaction does what is left."""
+        for _ in range(MOST_LOOKS):
+            row = self.row(ref)
+            if row is None or row.unmarked is None:
+                return
             await self.mark(row, now)
 
     async def mark(self, row: QueueRow, now: Moment) -> None:

@@ -1,7 +1,7 @@
 """Claims whose messages are not marked yet, because most of them never need to be.
 
-A claim that takes all that stands side by side is written as one row that says from where to
-where. That row is as durable as a mark on each message, and costs a small part of it; when its
+A claim that takes all that stands side by side is written down as from where to where. That is as
+durable as a mark on each message, and costs a small part of it; when its
 messages are deleted, which is what workers do, none was ever marked. Marks are made when somebody
 wants to see them: before messages are listed or counted, before a claim is renewed or given back,
 when it ends, and before anything else that stood in line earlier does so again.
@@ -36,6 +36,7 @@ DELETE_UNMARKED_WITHIN = query("delete_unmarked_within")
 MAX_MESSAGES = 10_000
 """Of one queue: marking them takes some tens of milliseconds, in steps."""
 MAX_CLAIMS = 1_000
+"""Of one queue: each takes two statements, however few its messages."""
 MARKED_FOR_ONE = 2
 """Claims that are marked for each that is made when there are too many."""
 MAX_MEAN_SIZE = 1024
@@ -43,6 +44,7 @@ MAX_MEAN_SIZE = 1024
 MESSAGES_PER_STEP = 1_000
 """That are marked at once, before others get a turn; a few milliseconds."""
 CLAIMS_PER_STEP = 200
+"""The same of claims."""
 MARKED_FOR: Final = 1_000
 """Milliseconds for which claims mark at once after somebody has looked: he may look again, and
 does not wait for ever on a busy queue."""
